@@ -1,0 +1,164 @@
+#include "weft/array.h"
+
+#include "core/backend.h"
+#include "core/layout.h"
+#include "weft/error.h"
+
+namespace weft {
+
+Storage::Storage(const Device& device, std::size_t bytes)
+    : device_(device), bytes_(bytes), data_(backend(device).allocate(bytes)) {}
+
+Storage::~Storage() { backend(device_).deallocate(data_, bytes_); }
+
+namespace {
+
+std::size_t checked_bytes(const Shape& shape, DType dtype) {
+  std::size_t bytes = 0;
+  if (__builtin_mul_overflow(static_cast<std::size_t>(element_count(shape)), size_of(dtype), &bytes) ||
+      bytes > PTRDIFF_MAX) {
+    throw ShapeError("array: " + to_string(shape) + " of " + std::string(name(dtype)) + " exceeds the address space");
+  }
+  return bytes;
+}
+
+}  // namespace
+
+Array Array::empty_like(const Layout& layout, DType dtype, const Device& device) {
+  Array array;
+  array.storage_ = std::make_shared<Storage>(device, checked_bytes(layout.shape, dtype));
+  array.layout_ = layout::dense_like(layout, layout.shape);
+  array.dtype_ = dtype;
+  return array;
+}
+
+Array Array::empty(const Shape& shape, DType dtype, const Device& device) {
+  return empty_like(Layout::row_major(shape), dtype, device);
+}
+
+Array Array::full(const Shape& shape, Scalar value, DType dtype, const Device& device) {
+  Array array = empty(shape, dtype, device);
+  backend(device).fill(mutable_view(array), value);
+  return array;
+}
+
+Array Array::from_host(const void* values, std::size_t count, DType dtype, const Shape& shape, const Device& device) {
+  if (static_cast<std::size_t>(element_count(shape)) != count) {
+    throw ShapeError("array: " + std::to_string(count) + " values do not fill the shape " + to_string(shape));
+  }
+  Array array = empty(shape, dtype, device);
+  if (count > 0) backend(device).copy_from_host(array.data(), values, count * size_of(dtype));
+  return array;
+}
+
+const Device& Array::device() const {
+  if (!defined()) throw Error("array: the array is undefined");
+  return storage_->device();
+}
+
+void* Array::data() const {
+  if (!defined()) throw Error("array: the array is undefined");
+  return static_cast<std::byte*>(storage_->data()) + layout_.offset * static_cast<std::int64_t>(size_of(dtype_));
+}
+
+void Array::check_host(DType dtype) const {
+  if (!device().is_cpu()) throw DeviceError("array: elements on " + to_string(device()) + " have no host address");
+  if (dtype != dtype_) {
+    throw DTypeError("array: elements are " + std::string(name(dtype_)) + ", not " + std::string(name(dtype)));
+  }
+}
+
+Array Array::view(const Layout& layout) const {
+  const auto [first, last] = layout::extent(layout);
+  const auto capacity = static_cast<std::int64_t>(storage_->bytes() / size_of(dtype_));
+  if (first < 0 || last >= capacity) {
+    throw IndexError("view: shape " + to_string(layout.shape) + ", strides " + to_string(layout.strides) + ", offset " +
+                     std::to_string(layout.offset) + " reach outside a storage of " + std::to_string(capacity) +
+                     " elements");
+  }
+  Array array = *this;
+  array.layout_ = layout;
+  return array;
+}
+
+Array Array::contiguous() const {
+  if (layout_.is_row_major()) return *this;
+  Array copy = empty(shape(), dtype_, device());
+  backend(device()).copy(const_view(*this), mutable_view(copy));
+  return copy;
+}
+
+Array Array::clone() const {
+  Array copy = empty_like(layout_, dtype_, device());
+  backend(device()).copy(const_view(*this), mutable_view(copy));
+  return copy;
+}
+
+Array Array::to(DType dtype) const {
+  if (dtype == dtype_) return *this;
+  Array copy = empty_like(layout_, dtype, device());
+  backend(device()).copy(const_view(*this), mutable_view(copy));
+  return copy;
+}
+
+Array Array::to(const Device& target) const {
+  if (target == device()) return *this;
+  const Array dense = layout_.is_dense() ? *this : clone();
+  Array copy = empty_like(dense.layout_, dtype_, target);
+  const std::size_t bytes = static_cast<std::size_t>(size()) * size_of(dtype_);
+  if (bytes == 0) return copy;
+  if (target.is_cpu()) {
+    backend(device()).copy_to_host(copy.data(), dense.data(), bytes);
+  } else if (device().is_cpu()) {
+    backend(target).copy_from_host(copy.data(), dense.data(), bytes);
+  } else {
+    return to(Device::cpu()).to(target);
+  }
+  return copy;
+}
+
+void Array::fill(Scalar value) {
+  backend(device()).fill(mutable_view(*this), value);
+  storage_->bump_version();
+}
+
+void Array::copy_from(const Array& source) {
+  const Array local = source.to(device());
+  const Layout expanded = layout::expand("copy_from", local.layout(), shape());
+  ConstView in = const_view(local);
+  in.shape = expanded.shape;
+  in.strides = expanded.strides;
+  if (local.storage() == storage_) in = const_view(local.view(expanded).clone());  // the two may overlap
+  backend(device()).copy(in, mutable_view(*this));
+  storage_->bump_version();
+}
+
+void Array::to_host(void* values, DType dtype) const {
+  if (!defined()) throw Error("array: the array is undefined");
+  if (dtype != dtype_) {
+    throw DTypeError("array: elements are " + std::string(name(dtype_)) + ", not " + std::string(name(dtype)));
+  }
+  const Array dense = contiguous();
+  if (size() > 0)
+    backend(device()).copy_to_host(values, dense.data(), static_cast<std::size_t>(size()) * size_of(dtype));
+}
+
+Scalar Array::scalar() const {
+  if (!defined() || size() != 1) {
+    throw ShapeError("item: " + (defined() ? to_string(shape()) : std::string("an undefined array")) +
+                     " does not have one element");
+  }
+  if (is_floating_point(dtype_)) {
+    const Array wide = to(DType::f64);
+    double value = 0;
+    wide.to_host(&value, DType::f64);
+    return value;
+  }
+  const Array wide = to(DType::i64);
+  std::int64_t value = 0;
+  wide.to_host(&value, DType::i64);
+  if (dtype_ == DType::boolean) return value != 0;
+  return value;
+}
+
+}  // namespace weft

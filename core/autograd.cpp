@@ -1,0 +1,332 @@
+#include "core/autograd.h"
+
+#include <algorithm>
+#include <atomic>
+#include <queue>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "core/backend.h"
+#include "weft/error.h"
+#include "weft/ops.h"
+
+namespace weft {
+
+namespace {
+
+thread_local bool recording = true;
+std::atomic<std::uint64_t> next_sequence{1};
+
+std::string message(std::string_view op, const std::string& text) { return std::string(op) + ": " + text; }
+
+}  // namespace
+
+bool grad_enabled() { return recording; }
+GradMode::GradMode(bool enabled) : previous_(recording) { recording = enabled; }
+GradMode::~GradMode() { recording = previous_; }
+
+Node::Node(std::string_view op, std::vector<Edge> edges, std::vector<Saved> values, BackwardFunction function)
+    : name(op),
+      sequence(next_sequence.fetch_add(1)),
+      inputs(std::move(edges)),
+      saved(std::move(values)),
+      backward(std::move(function)) {}
+
+Node::~Node() {
+  thread_local std::vector<std::shared_ptr<Node>>* pending = nullptr;
+  std::vector<std::shared_ptr<Node>> own;
+  const bool outermost = pending == nullptr;
+  if (outermost) pending = &own;
+  for (Edge& edge : inputs) {
+    if (edge.node) pending->push_back(std::move(edge.node));
+  }
+  if (!outermost) return;
+  while (!own.empty()) {
+    const std::shared_ptr<Node> next = std::move(own.back());
+    own.pop_back();
+  }
+  pending = nullptr;
+}
+
+void Node::release() {
+  saved.clear();
+  backward = nullptr;
+  inputs.clear();
+}
+
+Edge edge_of(const Tensor& tensor) {
+  const std::shared_ptr<TensorState>& state = tensor.state();
+  if (!state || !state->requires_grad) return {};
+  if (state->node) return {state->node, nullptr};
+  return {nullptr, state->alias_of ? state->alias_of : state};
+}
+
+Tensor SavedValues::operator[](std::size_t i) const {
+  const Node::Saved& value = node_->saved[i];
+  if (value.what.array.defined() && value.what.array.version() != value.version) {
+    throw AutogradError(message(node_->name, "a value saved for backward was modified in place (version " +
+                                                 std::to_string(value.what.array.version()) + ", saved at version " +
+                                                 std::to_string(value.version) + ")"));
+  }
+  Tensor tensor(value.what.array);
+  Edge edge;
+  if (value.what.source == Save::kOutput) {
+    edge.node = node_;
+  } else if (value.what.source >= 0) {
+    edge = node_->inputs[static_cast<std::size_t>(value.what.source)];
+  }
+  if (edge) {
+    tensor.state()->requires_grad = true;
+    tensor.state()->node = edge.node;
+    tensor.state()->alias_of = edge.leaf;
+  }
+  return tensor;
+}
+
+bool is_recorded(std::initializer_list<Tensor> inputs) {
+  return recording &&
+         std::any_of(inputs.begin(), inputs.end(), [](const Tensor& t) { return t.defined() && t.requires_grad(); });
+}
+
+Tensor record(std::string_view name, Array output, const std::vector<Tensor>& inputs, const std::vector<Save>& saves,
+              BackwardFunction backward) {
+  Tensor result(std::move(output));
+  if (!recording ||
+      std::none_of(inputs.begin(), inputs.end(), [](const Tensor& t) { return t.defined() && t.requires_grad(); })) {
+    return result;
+  }
+  std::vector<Edge> edges;
+  edges.reserve(inputs.size());
+  for (const Tensor& input : inputs) edges.push_back(edge_of(input));
+  std::vector<Node::Saved> saved;
+  saved.reserve(saves.size());
+  for (const Save& save : saves) {
+    const Array& array = save.source == Save::kOutput ? result.array()
+                         : save.source >= 0           ? inputs[static_cast<std::size_t>(save.source)].array()
+                                                      : save.array;
+    saved.push_back({{save.source, array}, array.version()});
+  }
+  result.state()->requires_grad = true;
+  result.state()->node = std::make_shared<Node>(name, std::move(edges), std::move(saved), std::move(backward));
+  return result;
+}
+
+Tensor record(std::string_view name, Array output, std::initializer_list<Tensor> inputs,
+              std::initializer_list<Save> saves, BackwardFunction backward) {
+  if (!is_recorded(inputs)) return Tensor(std::move(output));
+  return record(name, std::move(output), std::vector<Tensor>(inputs), std::vector<Save>(saves), std::move(backward));
+}
+
+namespace {
+
+// a += b where nobody else can see a; otherwise a new tensor.
+Tensor sum_of(Tensor a, const Tensor& b) {
+  const bool exclusive = a.state().use_count() == 1 && a.array().storage().use_count() == 1;
+  if (recording || !exclusive || a.array().layout().is_dense() == false || a.dtype() != b.dtype() ||
+      !(a.shape() == b.shape())) {
+    return add(a, b);
+  }
+  backend(a.device()).binary(BinaryOp::add, const_view(a.array()), const_view(b.array()), mutable_view(a.array()));
+  return a;
+}
+
+// The gradient in the leaf's own strides, not shared with anything.
+Tensor owned_like(Tensor gradient, const Array& leaf) {
+  const Layout wanted = leaf.layout().is_dense() ? leaf.layout() : Layout::row_major(leaf.shape());
+  const bool exclusive = gradient.state().use_count() == 1 && gradient.array().storage().use_count() == 1;
+  if (exclusive && gradient.array().layout().is_dense() && gradient.array().strides() == wanted.strides)
+    return gradient.detach();
+  Array copy = Array::empty_like(wanted, gradient.dtype(), gradient.device());
+  backend(copy.device()).copy(const_view(gradient.array()), mutable_view(copy));
+  return Tensor(std::move(copy));
+}
+
+void accumulate(TensorState& leaf, Tensor gradient) {
+  if (recording) {
+    leaf.grad = leaf.grad.defined() ? add(leaf.grad, gradient) : gradient;
+  } else if (!leaf.grad.defined()) {
+    leaf.grad = owned_like(std::move(gradient), leaf.array);
+  } else {
+    const Array& sum = leaf.grad.array();
+    backend(sum.device()).binary(BinaryOp::add, const_view(sum), const_view(gradient.array()), mutable_view(sum));
+    sum.storage()->bump_version();
+  }
+}
+
+// One backward pass. With `targets` it gives the gradients of those tensors; without, it adds to the grad of every
+// leaf.
+class Engine {
+ public:
+  Engine(const BackwardOptions& options, const std::vector<Edge>* targets) : options_(options) {
+    if (targets == nullptr) return;
+    selective_ = true;
+    for (const Edge& target : *targets) wanted_.insert(target.target());
+  }
+
+  void seed(const Edge& edge, const Tensor& gradient) { flow(edge, gradient); }
+
+  void run() {
+    if (selective_) find_useful();
+    const GradMode mode(options_.create_graph);
+    while (!queue_.empty()) {
+      const std::shared_ptr<Node> node = queue_.top().node;
+      queue_.pop();
+      Tensor gradient = take(node);
+      if (wanted_.contains(node.get())) found_[node.get()] = gradient;
+      if (selective_ && !useful_.contains(node.get())) continue;
+      step(node, std::move(gradient));
+    }
+  }
+
+  /// Undefined when no gradient reached the target.
+  Tensor gradient_of(const Edge& target) const {
+    const auto it = found_.find(target.target());
+    return it == found_.end() ? Tensor() : it->second;
+  }
+
+ private:
+  struct Pending {
+    std::shared_ptr<Node> node;
+    bool operator<(const Pending& other) const { return node->sequence < other.node->sequence; }
+  };
+
+  Tensor take(const std::shared_ptr<Node>& node) {
+    const auto it = gradients_.find(node.get());
+    Tensor gradient = std::move(it->second);
+    gradients_.erase(it);
+    return gradient;
+  }
+
+  void step(const std::shared_ptr<Node>& node, Tensor gradient) {
+    if (node->released()) {
+      throw AutogradError(
+          message(node->name,
+                  "backward ran a second time through a graph that was already used; pass retain_graph to the first"));
+    }
+    std::vector<bool> needs;
+    needs.reserve(node->inputs.size());
+    for (const Edge& edge : node->inputs) needs.push_back(edge && is_useful(edge));
+    std::vector<Tensor> results = node->backward(SavedValues(node, needs), gradient);
+    gradient = Tensor();
+    const std::vector<Edge> edges = node->inputs;
+    if (!options_.retain_graph && !options_.create_graph) node->release();
+    for (std::size_t i = 0; i < edges.size(); ++i) {
+      if (needs[i] && results[i].defined()) flow(edges[i], std::move(results[i]));
+    }
+  }
+
+  bool is_useful(const Edge& edge) const {
+    return !selective_ || wanted_.contains(edge.target()) || useful_.contains(edge.target());
+  }
+
+  void flow(const Edge& edge, Tensor gradient) {
+    if (edge.leaf) {
+      if (!selective_) {
+        accumulate(*edge.leaf, std::move(gradient));
+      } else if (wanted_.contains(edge.leaf.get())) {
+        Tensor& sum = found_[edge.leaf.get()];
+        sum = sum.defined() ? sum_of(std::move(sum), gradient) : std::move(gradient);
+      }
+      return;
+    }
+    const auto [it, first] = gradients_.try_emplace(edge.node.get(), std::move(gradient));
+    if (first) {
+      queue_.push({edge.node});
+    } else {
+      it->second = sum_of(std::move(it->second), gradient);
+    }
+  }
+
+  // Nodes from which a target can be reached: in ascending sequence every node comes after its inputs.
+  void find_useful() {
+    std::vector<Node*> nodes;
+    std::unordered_set<Node*> seen;
+    auto copy = queue_;
+    for (; !copy.empty(); copy.pop()) {
+      if (seen.insert(copy.top().node.get()).second) nodes.push_back(copy.top().node.get());
+    }
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      for (const Edge& edge : nodes[i]->inputs) {
+        if (edge.node && seen.insert(edge.node.get()).second) nodes.push_back(edge.node.get());
+      }
+    }
+    std::sort(nodes.begin(), nodes.end(), [](const Node* a, const Node* b) { return a->sequence < b->sequence; });
+    for (const Node* node : nodes) {
+      if (std::any_of(node->inputs.begin(), node->inputs.end(),
+                      [&](const Edge& edge) { return edge && is_useful(edge); }))
+        useful_.insert(node);
+    }
+  }
+
+  BackwardOptions options_;
+  bool selective_ = false;
+  std::unordered_set<const void*> wanted_;
+  std::unordered_set<const void*> useful_;
+  std::unordered_map<const void*, Tensor> found_;
+  std::unordered_map<Node*, Tensor> gradients_;
+  std::priority_queue<Pending> queue_;
+};
+
+Tensor seed_gradient(std::string_view op, const Tensor& output, const Tensor& gradient) {
+  if (!output.defined() || !output.requires_grad()) {
+    throw AutogradError(
+        message(op, "the output does not require a gradient: no input of its computation did, or recording was off"));
+  }
+  if (!gradient.defined()) {
+    if (output.size() != 1) {
+      throw AutogradError(message(op, "an output of shape " + to_string(output.shape()) +
+                                          " needs an output gradient; only one element does without"));
+    }
+    return ones_like(output);
+  }
+  if (!(gradient.shape() == output.shape())) {
+    throw ShapeError(message(op, "output gradient " + to_string(gradient.shape()) +
+                                     " does not have the output's shape " + to_string(output.shape())));
+  }
+  return gradient.to(output.dtype()).to(output.device());
+}
+
+}  // namespace
+
+void Tensor::backward(const BackwardOptions& options) const { backward(Tensor(), options); }
+
+void Tensor::backward(const Tensor& gradient, const BackwardOptions& options) const {
+  const Tensor start = seed_gradient("backward", *this, gradient);
+  const GradMode mode(options.create_graph);
+  Engine engine(options, nullptr);
+  engine.seed(edge_of(*this), start);
+  engine.run();
+}
+
+std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs,
+                         const std::vector<Tensor>& output_gradients, const BackwardOptions& options,
+                         bool allow_unused) {
+  if (!output_gradients.empty() && output_gradients.size() != outputs.size()) {
+    throw ValueError("grad: " + std::to_string(outputs.size()) + " outputs but " +
+                     std::to_string(output_gradients.size()) + " output gradients");
+  }
+  std::vector<Edge> targets;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    targets.push_back(edge_of(inputs[i]));
+    if (!targets.back()) throw AutogradError("grad: input " + std::to_string(i) + " does not require a gradient");
+  }
+  std::vector<Tensor> starts;
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    starts.push_back(seed_gradient("grad", outputs[i], output_gradients.empty() ? Tensor() : output_gradients[i]));
+  }
+  const GradMode mode(options.create_graph);
+  Engine engine(options, &targets);
+  for (std::size_t i = 0; i < outputs.size(); ++i) engine.seed(edge_of(outputs[i]), starts[i]);
+  engine.run();
+  std::vector<Tensor> gradients;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    gradients.push_back(engine.gradient_of(targets[i]));
+    if (!gradients.back().defined() && !allow_unused) {
+      throw AutogradError("grad: input " + std::to_string(i) +
+                          " takes no part in the outputs; pass allow_unused if that is meant");
+    }
+  }
+  return gradients;
+}
+
+}  // namespace weft

@@ -1,0 +1,202 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "core/scalar_ops.h"
+#include "weft/array.h"
+
+/// The device contract. Core checks arguments, infers shapes and allocates; a backend only fills `out`. It sees plain
+/// views (address, layout, dtype), never arrays or gradients. Views never alias unless a method says so. Any size may
+/// be 0. No method synchronizes the device with the host but copy_to_host and synchronize.
+namespace weft {
+
+/// max and min: NaN wins. sum adds in a fixed tree.
+enum class ReduceOp : std::uint8_t { sum, max, min };
+enum class ArgReduceOp : std::uint8_t { argmax, argmin };
+enum class RandomKind : std::uint8_t { uniform, normal, integer };
+enum class ConvPass : std::uint8_t { forward, input_grad, weight_grad };
+enum class PoolPass : std::uint8_t {
+  max,           ///< in x, out y; writes indices
+  max_scatter,   ///< in the gradient of y, out the gradient of x; reads indices
+  max_gather,    ///< in x, out y = x at the indices (the adjoint of max_scatter)
+  average,       ///< in x, out y; no indices
+  average_grad,  ///< in the gradient of y, out the gradient of x; no indices
+};
+
+/// Elements in device memory: the address of the first one, and how the rest lie relative to it, in elements.
+struct ConstView {
+  const void* data = nullptr;
+  Shape shape;
+  Strides strides;
+  DType dtype = DType::f32;
+
+  int rank() const { return shape.rank(); }
+  std::int64_t size() const { return element_count(shape); }
+  template <class T>
+  const T* as() const {
+    return static_cast<const T*>(data);
+  }
+};
+
+struct View {
+  void* data = nullptr;
+  Shape shape;
+  Strides strides;
+  DType dtype = DType::f32;
+
+  int rank() const { return shape.rank(); }
+  std::int64_t size() const { return element_count(shape); }
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data);
+  }
+  operator ConstView() const { return {data, shape, strides, dtype}; }  // NOLINT(google-explicit-constructor)
+};
+
+/// Sizes of a convolution with up to three spatial axes {depth, height, width}; absent ones have size 1, stride 1,
+/// padding 0. Memory: x (n, in..., c), weight (k, filter..., c/groups), y (n, out..., k), all dense with the channel
+/// last.
+struct ConvShape {
+  std::int64_t n = 0, c = 0, k = 0, groups = 1;
+  std::array<std::int64_t, 3> in{1, 1, 1}, filter{1, 1, 1}, out{1, 1, 1};
+  std::array<std::int64_t, 3> stride{1, 1, 1}, padding{0, 0, 0},
+      dilation{1, 1, 1};  // padding: before the first element
+};
+
+/// Sizes of a pooling, memory as for ConvShape. Indices are i32, shaped like y: the flat position (d·H + h)·W + w in
+/// the input's spatial axes.
+struct PoolShape {
+  std::int64_t n = 0, c = 0;
+  std::array<std::int64_t, 3> in{1, 1, 1}, kernel{1, 1, 1}, out{1, 1, 1};
+  std::array<std::int64_t, 3> stride{1, 1, 1}, padding{0, 0, 0};
+};
+
+/// One stream of random numbers: element i takes number i mod 4 of Philox block (offset + i / 4) (f64 and i64: two
+/// numbers each).
+struct PhiloxKey {
+  std::uint64_t seed = 0, stream = 0, offset = 0;
+};
+
+struct BatchNormArguments {
+  double eps = 1e-5;
+  double momentum = 0.1;
+  bool unbiased_running = true;
+  bool relu = false;
+};
+
+/// One parameter of a fused optimizer step: flat dense vectors of `size` elements of one dtype (f32 or f64), equal in
+/// layout.
+struct OptimizerTensor {
+  void* value = nullptr;
+  const void* grad = nullptr;
+  void* first = nullptr;   ///< momentum (SGD; null without momentum) or first moment (Adam)
+  void* second = nullptr;  ///< second moment (Adam)
+  std::int64_t size = 0;
+  DType dtype = DType::f32;
+};
+
+/// d = grad + weight_decay·value; buf = momentum·buf + d; value -= lr·(nesterov ? d + momentum·buf : buf)  (PyTorch),
+/// or with lr_inside d = -lr·d; buf = momentum·buf + d; value += nesterov ? d + momentum·buf : buf  (David Page's).
+struct SgdArguments {
+  double momentum = 0, weight_decay = 0;
+  bool nesterov = false, lr_inside = false;
+};
+
+/// Kingma and Ba 2015 with bias correction; `decoupled` is AdamW (Loshchilov and Hutter 2019): value -=
+/// lr·weight_decay·value first.
+struct AdamArguments {
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
+  bool decoupled = false;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // Memory. Addresses are aligned to 64 bytes at least; allocate throws OutOfMemoryError.
+  virtual void* allocate(std::size_t bytes) = 0;
+  virtual void deallocate(void* address, std::size_t bytes) noexcept = 0;
+  virtual MemoryStatistics memory_statistics() const = 0;
+  virtual void release_cached_memory() = 0;
+  virtual void copy_from_host(void* out, const void* host, std::size_t bytes) = 0;
+  virtual void copy_to_host(void* host, const void* in, std::size_t bytes) = 0;
+  virtual void synchronize() = 0;
+
+  // Elementwise. Shapes of operands equal out's (broadcast axes have stride 0).
+  virtual void fill(const View& out, Scalar value) = 0;
+  /// out[i] = start + i·step, rank 1.
+  virtual void arange(const View& out, Scalar start, Scalar step) = 0;
+  /// The strided gather: any strides on both sides, converting between any two dtypes.
+  virtual void copy(const ConstView& in, const View& out) = 0;
+  /// x and out of one dtype; predicates write bool. out may be x itself.
+  virtual void unary(UnaryOp op, const ConstView& x, const View& out) = 0;
+  /// a, b and out of one dtype; predicates write bool. out may be a or b itself.
+  virtual void binary(BinaryOp op, const ConstView& a, const ConstView& b, const View& out) = 0;
+  virtual void where(const ConstView& condition, const ConstView& a, const ConstView& b, const View& out) = 0;
+  /// out[j] += in[j] for all j in row-major order, where positions of out may overlap. f32, f64, i32, i64.
+  virtual void accumulate(const ConstView& in, const View& out) = 0;
+
+  // Reductions: out has x's rank, with size 1 where an axis is reduced. x and out have one dtype (f32, f64, i32, i64,
+  // u8, bool for max and min).
+  virtual void reduce(ReduceOp op, const ConstView& x, const View& out) = 0;
+  /// Along one axis, of size > 0; out is i64 with size 1 there. The first of equals wins; NaN wins.
+  virtual void arg_reduce(ArgReduceOp op, const ConstView& x, int axis, const View& out) = 0;
+
+  /// (B, m, k) x (B, k, n) -> dense row-major (B, m, n); strides of a and b are free. f32, f64, i32, i64, u8.
+  virtual void matmul(const ConstView& a, const ConstView& b, const View& out) = 0;
+
+  // Convolution and pooling on dense channels-last memory, f32 or f64.
+  /// forward: (x, weight) -> y, plus bias (k,) unless null. input_grad: (y's gradient, weight) -> x's. weight_grad:
+  /// (y's gradient, x) -> weight's.
+  virtual void conv(ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
+                    const ConstView* bias, const View& out) = 0;
+  virtual void pool(PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices,
+                    const View& out) = 0;
+
+  // Batch normalisation of dense x (rows, channels); the other vectors are (channels,), all of x's dtype.
+  /// Normalises by the batch's statistics, writes mean and inverse_std = 1/√(var + eps), and updates the running
+  /// statistics unless their data is null.
+  virtual void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bias,
+                          const BatchNormArguments& arguments, const View& y, const View& mean, const View& inverse_std,
+                          const View& running_mean, const View& running_var) = 0;
+  virtual void batch_norm_inference(const ConstView& x, const ConstView& weight, const ConstView& bias,
+                                    const ConstView& running_mean, const ConstView& running_var,
+                                    const BatchNormArguments& arguments, const View& y) = 0;
+  /// With arguments.relu the gradient passes where y > 0; y is not read otherwise.
+  virtual void batch_norm_grad(const ConstView& y_grad, const ConstView& x, const ConstView& y, const ConstView& weight,
+                               const ConstView& mean, const ConstView& inverse_std, const BatchNormArguments& arguments,
+                               const View& x_grad, const View& weight_grad, const View& bias_grad) = 0;
+
+  // Rows of dense (rows, columns), f32 or f64.
+  virtual void softmax(bool log, const ConstView& x, const View& y) = 0;
+  virtual void softmax_grad(bool log, const ConstView& y, const ConstView& y_grad, const View& x_grad) = 0;
+  /// losses (rows,) of logits (rows, classes) and labels (rows,) i64; a label outside the classes gives NaN.
+  virtual void cross_entropy(const ConstView& logits, const ConstView& labels, double smoothing,
+                             const View& losses) = 0;
+  /// logits_grad from losses_grad, (rows,) with any stride.
+  virtual void cross_entropy_grad(const ConstView& logits, const ConstView& labels, double smoothing,
+                                  const ConstView& losses_grad, const View& logits_grad) = 0;
+
+  /// uniform: [low, high); normal: mean low, standard deviation high; integer: [low, high). out is dense.
+  virtual void random(RandomKind kind, const PhiloxKey& key, Scalar low, Scalar high, const View& out) = 0;
+
+  // One pass over all parameters. `learning_rate` is one f64 on the device; adam reads and advances `step`, one i64 on
+  // the device (0 before the first).
+  virtual void sgd(std::span<const OptimizerTensor> tensors, const SgdArguments& arguments,
+                   const ConstView& learning_rate) = 0;
+  virtual void adam(std::span<const OptimizerTensor> tensors, const AdamArguments& arguments,
+                    const ConstView& learning_rate, const View& step) = 0;
+};
+
+/// The backend of a device; the only place that knows which exist. Throws DeviceError when the device is not there.
+Backend& backend(const Device& device);
+
+inline ConstView const_view(const Array& array) {
+  return {array.data(), array.shape(), array.strides(), array.dtype()};
+}
+inline View mutable_view(const Array& array) { return {array.data(), array.shape(), array.strides(), array.dtype()}; }
+
+}  // namespace weft

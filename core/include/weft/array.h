@@ -1,0 +1,147 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <iosfwd>
+#include <memory>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "weft/device.h"
+#include "weft/dtype.h"
+#include "weft/shape.h"
+
+namespace weft {
+
+/// A number of any kind, kept exactly: booleans and integers as int64, the rest as double.
+class Scalar {
+ public:
+  template <class T, class = std::enable_if_t<std::is_arithmetic_v<T>>>
+  Scalar(T value)  // NOLINT(google-explicit-constructor): x + 1
+      : kind_(std::is_same_v<T, bool> ? Kind::boolean
+              : std::is_integral_v<T> ? Kind::integer
+                                      : Kind::floating) {
+    if constexpr (std::is_integral_v<T>) {
+      integer_ = static_cast<std::int64_t>(value);
+      floating_ = static_cast<double>(value);
+    } else {
+      floating_ = static_cast<double>(value);
+    }
+  }
+  bool is_boolean() const { return kind_ == Kind::boolean; }
+  bool is_integer() const { return kind_ == Kind::integer; }
+  bool is_floating_point() const { return kind_ == Kind::floating; }
+  double as_double() const { return floating_; }
+  std::int64_t as_int() const { return is_floating_point() ? static_cast<std::int64_t>(floating_) : integer_; }
+
+ private:
+  enum class Kind : std::uint8_t { boolean, integer, floating };
+  Kind kind_;
+  std::int64_t integer_ = 0;
+  double floating_ = 0;
+};
+
+/// A block of device memory, shared by all the arrays that view it. Freed to its device's cache with the last of them.
+class Storage {
+ public:
+  /// Uninitialised memory. Throws OutOfMemoryError.
+  Storage(const Device& device, std::size_t bytes);
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  const Device& device() const { return device_; }
+  std::size_t bytes() const { return bytes_; }
+  void* data() const { return data_; }
+  /// Counts the in-place writes; autograd refuses a saved value whose count has moved on.
+  std::uint64_t version() const { return version_.load(std::memory_order_relaxed); }
+  void bump_version() { version_.fetch_add(1, std::memory_order_relaxed); }
+
+ private:
+  Device device_;
+  std::size_t bytes_ = 0;
+  void* data_ = nullptr;
+  std::atomic<std::uint64_t> version_{0};
+};
+
+/// A strided view of a Storage, without gradients. Copying an Array copies the handle, not the elements.
+class Array {
+ public:
+  Array() = default;
+  /// Uninitialised, row-major. Throws ShapeError on negative or overflowing sizes.
+  static Array empty(const Shape& shape, DType dtype = DType::f32, const Device& device = Device::cpu());
+  /// Uninitialised, of the shape of `layout` and dense in its order of axes (row-major where it has gaps or overlaps).
+  static Array empty_like(const Layout& layout, DType dtype, const Device& device);
+  static Array full(const Shape& shape, Scalar value, DType dtype = DType::f32, const Device& device = Device::cpu());
+  /// Copies host values in row-major order. Throws ShapeError when their number is not that of the shape.
+  template <class T>
+  static Array from(std::span<const T> values, const Shape& shape, const Device& device = Device::cpu()) {
+    return from_host(values.data(), values.size(), dtype_of<T>, shape, device);
+  }
+
+  bool defined() const { return storage_ != nullptr; }
+  const Layout& layout() const { return layout_; }
+  const Shape& shape() const { return layout_.shape; }
+  const Strides& strides() const { return layout_.strides; }
+  int rank() const { return layout_.rank(); }
+  std::int64_t size() const { return layout_.size(); }
+  DType dtype() const { return dtype_; }
+  const Device& device() const;
+  const std::shared_ptr<Storage>& storage() const { return storage_; }
+  /// Device address of the first element.
+  void* data() const;
+  /// Address of the first element as T. Throws DeviceError off the CPU, DTypeError on another dtype.
+  template <class T>
+  T* data_as() const {
+    check_host(dtype_of<T>);
+    return static_cast<T*>(data());
+  }
+  std::uint64_t version() const { return storage_ ? storage_->version() : 0; }
+
+  /// The same storage seen through another layout. Throws IndexError when it reaches outside the storage.
+  Array view(const Layout& layout) const;
+  /// Row-major copy, or this array where it is row-major already.
+  Array contiguous() const;
+  /// A copy, dense in the same order of axes.
+  Array clone() const;
+  /// A copy on the device (or this array where it is there already).
+  Array to(const Device& device) const;
+  /// Elements converted to the dtype (or this array where it has it already).
+  Array to(DType dtype) const;
+
+  /// In-place writes; both count as a new version of the storage. copy_from broadcasts and converts dtypes and devices.
+  void fill(Scalar value);
+  void copy_from(const Array& source);
+
+  /// All elements in row-major order, on the host. Throws DTypeError when T is not the dtype.
+  template <class T>
+  std::vector<T> to_vector() const {
+    static_assert(!std::is_same_v<T, bool>, "std::vector<bool> has no storage to copy to: convert to DType::u8 first");
+    std::vector<T> values(static_cast<std::size_t>(defined() ? size() : 0));
+    to_host(values.data(), dtype_of<T>);
+    return values;
+  }
+  /// The only element, converted to T. Throws ShapeError when there is not exactly one.
+  template <class T>
+  T item() const {
+    return std::is_integral_v<T> ? static_cast<T>(scalar().as_int()) : static_cast<T>(scalar().as_double());
+  }
+  Scalar scalar() const;
+
+ private:
+  static Array from_host(const void* values, std::size_t count, DType dtype, const Shape& shape, const Device& device);
+  void to_host(void* values, DType dtype) const;
+  void check_host(DType dtype) const;
+
+  std::shared_ptr<Storage> storage_;
+  Layout layout_;
+  DType dtype_ = DType::f32;
+};
+
+/// NumPy's way of printing: eight significant digits, columns aligned, "..." in the middle beyond 1,000 elements.
+std::string to_string(const Array& array);
+std::ostream& operator<<(std::ostream& stream, const Array& array);
+
+}  // namespace weft

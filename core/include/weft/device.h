@@ -1,0 +1,43 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace weft {
+
+/// Where an array lives: the CPU, or CUDA GPU number `index`.
+struct Device {
+  enum class Type { cpu, cuda };
+  Type type = Type::cpu;
+  int index = 0;
+
+  static constexpr Device cpu() { return {}; }
+  static constexpr Device cuda(int index = 0) { return {Type::cuda, index}; }
+  /// "cpu", "cuda" or "cuda:1". Throws ValueError on anything else.
+  static Device parse(std::string_view text);
+
+  bool is_cpu() const { return type == Type::cpu; }
+  bool is_cuda() const { return type == Type::cuda; }
+  friend bool operator==(const Device&, const Device&) = default;
+};
+
+std::string to_string(const Device& device);
+
+/// True when this build has CUDA and at least one GPU answers.
+bool cuda_is_available();
+/// Why cuda_is_available() is false; empty when it is true.
+std::string cuda_unavailable_reason();
+
+struct MemoryStatistics {
+  std::size_t live = 0;                ///< bytes in arrays now
+  std::size_t peak = 0;                ///< highest `live` so far
+  std::size_t cached = 0;              ///< bytes held for reuse
+  std::size_t reserved = 0;            ///< live and cached, as taken from the system
+  std::size_t system_allocations = 0;  ///< calls that asked the system for memory
+};
+
+MemoryStatistics memory_statistics(const Device& device);
+/// Gives cached memory back to the system.
+void release_cached_memory(const Device& device);
+
+}  // namespace weft

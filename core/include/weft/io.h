@@ -1,0 +1,31 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "weft/array.h"
+
+namespace weft {
+
+/// Named arrays and text, the contents of a safetensors file.
+struct TensorFile {
+  std::map<std::string, Array> arrays;
+  std::map<std::string, std::string> metadata;
+};
+
+/// Reads a safetensors file onto the CPU. Throws IoError when it cannot be read, FormatError (file, rule, values) when
+/// it breaks the format; allocates nothing before the sizes have been checked against the file's.
+TensorFile load_safetensors(const std::filesystem::path& path);
+/// Writes beside the target, syncs and renames: the target is either the old file or the whole new one. Throws IoError.
+void save_safetensors(const std::filesystem::path& path, const TensorFile& file);
+
+/// NumPy's .npy, versions 1 to 3, little-endian, C or Fortran order.
+Array load_npy(const std::filesystem::path& path);
+void save_npy(const std::filesystem::path& path, const Array& array);
+
+/// Writes the bytes beside the target, syncs file and folder, and renames. Throws IoError; the target is then untouched
+/// and nothing is left behind.
+void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
+
+}  // namespace weft

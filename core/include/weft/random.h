@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+
+#include "weft/tensor.h"
+
+namespace weft {
+
+/// A stream of random numbers: Philox 4x32-10 (Salmon et al. 2011) of (seed, stream, offset). The same numbers on every
+/// device and thread count.
+class Generator {
+ public:
+  explicit Generator(std::uint64_t seed = 0, std::uint64_t stream = 0) : seed_(seed), stream_(stream) {}
+
+  std::uint64_t seed() const { return seed_; }
+  std::uint64_t stream() const { return stream_; }
+  /// Blocks of four 32-bit numbers used so far; seed, stream and offset are all that resuming needs.
+  std::uint64_t offset() const { return offset_; }
+  void set_offset(std::uint64_t offset) { offset_ = offset; }
+  /// Reserves `blocks` blocks and returns the first one's offset.
+  std::uint64_t advance(std::uint64_t blocks);
+  /// One integer in [0, bound), on the host. bound > 0.
+  std::uint64_t below(std::uint64_t bound);
+  /// One number in [0, 1), on the host.
+  double uniform();
+
+ private:
+  std::uint64_t seed_;
+  std::uint64_t stream_;
+  std::uint64_t offset_ = 0;
+};
+
+/// The generator of this thread, used where none is given.
+Generator& default_generator();
+/// Restarts this thread's generator.
+void manual_seed(std::uint64_t seed);
+
+/// Uniform in [low, high). Floating dtypes only.
+Tensor rand(const Shape& shape, const TensorOptions& options = {}, double low = 0, double high = 1,
+            Generator& generator = default_generator());
+/// Normal with the given mean and standard deviation. Floating dtypes only.
+Tensor randn(const Shape& shape, const TensorOptions& options = {}, double mean = 0, double stddev = 1,
+             Generator& generator = default_generator());
+/// Integers in [low, high). Integer dtypes only.
+Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape,
+               const TensorOptions& options = {.dtype = DType::i64}, Generator& generator = default_generator());
+
+}  // namespace weft

@@ -1,0 +1,147 @@
+#pragma once
+
+#include <cstdint>
+#include <iosfwd>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "weft/array.h"
+
+namespace weft {
+
+class Node;
+struct TensorState;
+
+/// Options of functions that create tensors.
+struct TensorOptions {
+  DType dtype = DType::f32;
+  Device device = Device::cpu();
+  bool requires_grad = false;
+};
+
+struct BackwardOptions {
+  bool retain_graph = false;  ///< keep what backward needs, so that it can run again
+  bool create_graph =
+      false;  ///< record the gradients' own computation, for gradients of gradients; implies retain_graph
+};
+
+/// An Array that takes part in automatic differentiation. A shared handle: copies are the same tensor.
+class Tensor {
+ public:
+  /// Undefined: only defined() and assignment may be used.
+  Tensor() = default;
+  explicit Tensor(Array array, bool requires_grad = false);
+  /// Copies host values in row-major order. Throws ShapeError when their number is not that of the shape.
+  template <class T>
+  static Tensor from(std::initializer_list<T> values, const Shape& shape,
+                     const TensorOptions& options = {.dtype = dtype_of<T>}) {
+    return from(std::span<const T>(values.begin(), values.size()), shape, options);
+  }
+  template <class T>
+  static Tensor from(std::span<const T> values, const Shape& shape,
+                     const TensorOptions& options = {.dtype = dtype_of<T>}) {
+    return Tensor(Array::from(values, shape, options.device).to(options.dtype), options.requires_grad);
+  }
+
+  bool defined() const { return state_ != nullptr; }
+  const Array& array() const;
+  const Shape& shape() const { return array().shape(); }
+  /// Size of one axis; negative axes count from the end. Throws IndexError.
+  std::int64_t size(int axis) const;
+  /// Number of elements.
+  std::int64_t size() const { return array().size(); }
+  int rank() const { return array().rank(); }
+  DType dtype() const { return array().dtype(); }
+  const Device& device() const { return array().device(); }
+  template <class T>
+  T item() const {
+    return array().item<T>();
+  }
+  template <class T>
+  std::vector<T> to_vector() const {
+    return array().to_vector<T>();
+  }
+
+  bool requires_grad() const;
+  /// Only on leaves of a floating dtype. Throws AutogradError, DTypeError.
+  void set_requires_grad(bool requires_grad);
+  /// True for tensors that no recorded op made.
+  bool is_leaf() const;
+  /// The accumulated gradient; undefined before the first backward. Its strides are this tensor's.
+  Tensor grad() const;
+  void set_grad(const Tensor& grad);
+  void zero_grad() { set_grad(Tensor()); }
+  /// Adds the gradient of this one-element tensor to the grad of every leaf that requires one.
+  /// Throws AutogradError when it has more than one element, has no graph, or the graph was used up.
+  void backward(const BackwardOptions& options = {}) const;
+  /// The same for any shape, with the gradient of some later scalar with respect to this tensor.
+  void backward(const Tensor& gradient, const BackwardOptions& options = {}) const;
+  /// The same array without its history.
+  Tensor detach() const;
+  /// Replaces the elements' array in place, for example with a copy on another device; every handle sees it. Leaves
+  /// only.
+  void set_array(Array array);
+
+  // The views and functions of ops.h that read best as members.
+  Tensor reshape(const Shape& shape) const;
+  Tensor flatten(int first_axis = 0, int last_axis = -1) const;
+  Tensor permute(const Dims& axes) const;
+  Tensor transpose(int a, int b) const;
+  Tensor slice(int axis, std::optional<std::int64_t> start, std::optional<std::int64_t> stop,
+               std::int64_t step = 1) const;
+  Tensor select(int axis, std::int64_t index) const;
+  Tensor expand(const Shape& shape) const;
+  Tensor squeeze(const Axes& axes = Axes::all()) const;
+  Tensor unsqueeze(int axis) const;
+  Tensor flip(const Axes& axes) const;
+  Tensor contiguous() const;
+  Tensor clone() const;
+  Tensor to(const Device& device) const;
+  Tensor to(DType dtype) const;
+  Tensor sum(const Axes& axes = Axes::all(), bool keep_axes = false) const;
+  Tensor mean(const Axes& axes = Axes::all(), bool keep_axes = false) const;
+  Tensor max(const Axes& axes = Axes::all(), bool keep_axes = false) const;
+  Tensor min(const Axes& axes = Axes::all(), bool keep_axes = false) const;
+
+  /// Shared identity; equal for copies of one handle. For weft's own use.
+  const std::shared_ptr<TensorState>& state() const { return state_; }
+  explicit Tensor(std::shared_ptr<TensorState> state) : state_(std::move(state)) {}
+
+ private:
+  std::shared_ptr<TensorState> state_;
+};
+
+std::string to_string(const Tensor& tensor);
+std::ostream& operator<<(std::ostream& stream, const Tensor& tensor);
+
+/// Gradients of `outputs` (weighted by `output_gradients`; ones for one-element outputs where left out) with respect to
+/// `inputs`, without touching any grad. Throws AutogradError when an input takes no part, unless `allow_unused` (its
+/// gradient is then undefined).
+std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs,
+                         const std::vector<Tensor>& output_gradients = {}, const BackwardOptions& options = {},
+                         bool allow_unused = false);
+
+/// Whether ops of this thread record their gradients.
+bool grad_enabled();
+
+/// Turns recording on or off in this thread while it lives.
+class GradMode {
+ public:
+  explicit GradMode(bool enabled);
+  ~GradMode();
+  GradMode(const GradMode&) = delete;
+  GradMode& operator=(const GradMode&) = delete;
+
+ private:
+  bool previous_;
+};
+
+/// Turns recording off in this thread while it lives.
+class NoGrad : public GradMode {
+ public:
+  NoGrad() : GradMode(false) {}
+};
+
+}  // namespace weft

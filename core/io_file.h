@@ -1,0 +1,121 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "weft/array.h"
+
+namespace weft::io {
+
+/// Bytes read once from front to back, from a file or from memory; every error names them.
+class Source {
+ public:
+  Source(std::string name, std::uint64_t size) : name_(std::move(name)), size_(size) {}
+  virtual ~Source() = default;
+  Source(const Source&) = delete;
+  Source& operator=(const Source&) = delete;
+
+  std::uint64_t size() const { return size_; }
+  std::uint64_t remaining() const { return remaining_; }
+  /// Throws FormatError when fewer bytes remain, IoError when they cannot be read.
+  void read(void* out, std::size_t bytes);
+  std::string read_text(std::size_t bytes);
+  /// Throws FormatError "name: rule (values)".
+  [[noreturn]] void fail(std::string_view rule, std::string_view values) const;
+
+ protected:
+  [[noreturn]] void fail_io(std::string_view what, std::string_view why) const;
+
+ private:
+  virtual void read_next(void* out, std::size_t bytes) = 0;
+
+  std::string name_;
+  std::uint64_t size_;
+  std::uint64_t remaining_ = size_;
+};
+
+class MemorySource : public Source {
+ public:
+  MemorySource(std::string name, std::string_view bytes) : Source(std::move(name), bytes.size()), bytes_(bytes) {}
+
+ private:
+  void read_next(void* out, std::size_t bytes) override;
+
+  std::string_view bytes_;
+};
+
+/// An open file descriptor, or -1.
+class Descriptor {
+ public:
+  explicit Descriptor(int value) : value_(value) {}
+  ~Descriptor() { close(); }
+  Descriptor(Descriptor&& other) noexcept : value_(std::exchange(other.value_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(value_, other.value_);
+    return *this;
+  }
+
+  int get() const { return value_; }
+  /// False, with errno set, when the system reports that something was not written.
+  bool close();
+
+ private:
+  int value_;
+};
+
+class FileSource : public Source {
+ public:
+  /// Throws IoError when there is no regular file that can be read.
+  explicit FileSource(const std::filesystem::path& path) : FileSource(path.string(), open(path)) {}
+  /// Throws IoError when the file's size has changed since it was opened.
+  void check_size_unchanged() const;
+
+ private:
+  struct Opened {
+    Descriptor descriptor;
+    std::uint64_t size;
+  };
+  FileSource(std::string name, Opened file) : Source(std::move(name), file.size), file_(std::move(file.descriptor)) {}
+  static Opened open(const std::filesystem::path& path);
+  void read_next(void* out, std::size_t bytes) override;
+
+  Descriptor file_;
+};
+
+/// A temporary file beside `path` that takes its place on commit() and is removed without one. A symbolic link is
+/// followed, an existing file's permissions are kept (less the umask), anything but a regular file is refused.
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::filesystem::path& path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(const void* data, std::size_t bytes);
+  /// Syncs, renames, syncs the folder.
+  void commit();
+
+ private:
+  [[noreturn]] void fail(std::string_view what, int error) const;
+
+  std::filesystem::path path_;
+  Descriptor folder_;
+  std::string temporary_;
+  Descriptor file_;
+};
+
+/// The text in quotes, control characters as \x1f, cut after 128 bytes: for error messages.
+std::string quote(std::string_view text);
+
+/// Bytes of a dense array, or -1 where the product (axes of size 0 counted as 1) does not fit 63 bits.
+std::int64_t byte_count(const Shape& shape, DType dtype);
+/// The next elements, row-major, as a new array on the CPU. Booleans must be bytes 0 or 1. `what` names it in errors.
+Array read_elements(Source& source, const Shape& shape, DType dtype, std::string_view what);
+/// The elements in row-major order, from any device.
+void write_elements(AtomicFile& file, const Array& array);
+
+}  // namespace weft::io

@@ -1,0 +1,123 @@
+#include "core/op_support.h"
+
+namespace weft {
+
+const Device& common_device(std::string_view op, std::initializer_list<Tensor> inputs) {
+  const Device* device = nullptr;
+  for (const Tensor& input : inputs) {
+    if (!input.defined()) throw ValueError(std::string(op) + ": an operand is undefined");
+    if (device == nullptr) device = &input.device();
+    if (!(input.device() == *device)) {
+      throw DeviceError(std::string(op) + ": operands are on " + to_string(*device) + " and " +
+                        to_string(input.device()));
+    }
+  }
+  return *device;
+}
+
+void check_float(std::string_view op, const Tensor& x) {
+  if (x.dtype() != DType::f32 && x.dtype() != DType::f64) {
+    throw DTypeError(std::string(op) + ": takes f32 or f64, not " + std::string(name(x.dtype())));
+  }
+}
+
+void check_rank(std::string_view op, std::string_view what, const Tensor& x, int rank) {
+  if (x.rank() != rank) {
+    throw ShapeError(std::string(op) + ": " + std::string(what) + " needs " + std::to_string(rank) +
+                     " dimensions, got " + to_string(x.shape()));
+  }
+}
+
+void check_computes(std::string_view op, DType dtype) {
+  if (dtype == DType::f16 || dtype == DType::bf16) {
+    throw DTypeError(std::string(op) + ": " + std::string(name(dtype)) +
+                     " only stores; convert with to(DType::f32) first");
+  }
+}
+
+namespace {
+
+int kind(DType dtype) { return dtype == DType::boolean ? 0 : is_integer(dtype) ? 1 : 2; }
+
+}  // namespace
+
+DType result_dtype(const Tensor& a, const Tensor& b) {
+  if (a.rank() == 0 && b.rank() > 0 && kind(a.dtype()) <= kind(b.dtype())) return b.dtype();
+  if (b.rank() == 0 && a.rank() > 0 && kind(b.dtype()) <= kind(a.dtype())) return a.dtype();
+  return promote(a.dtype(), b.dtype());
+}
+
+Array unary_array(UnaryOp op, const Array& x) {
+  const DType dtype = op >= UnaryOp::is_nan ? DType::boolean : x.dtype();
+  Array out = Array::empty_like(x.layout(), dtype, x.device());
+  backend(x.device()).unary(op, const_view(x), mutable_view(out));
+  return out;
+}
+
+namespace {
+
+ConstView expanded(std::string_view name, const Array& x, const Shape& shape) {
+  const Layout layout = layout::expand(name, x.layout(), shape);
+  return {x.data(), layout.shape, layout.strides, x.dtype()};
+}
+
+}  // namespace
+
+Array binary_array(std::string_view name, BinaryOp op, const Array& a, const Array& b) {
+  const Shape shape = layout::broadcast(name, a.shape(), b.shape());
+  const DType dtype = op >= BinaryOp::equal ? DType::boolean : a.dtype();
+  const bool like_a = a.shape() == shape && (a.layout().is_dense() || !(b.shape() == shape));
+  Array out = Array::empty_like(layout::dense_like(like_a ? a.layout() : b.layout(), shape), dtype, a.device());
+  backend(a.device()).binary(op, expanded(name, a, shape), expanded(name, b, shape), mutable_view(out));
+  return out;
+}
+
+Array reduce_array(ReduceOp op, const Array& x, const std::array<bool, kMaxRank>& mask) {
+  Array out = Array::empty(layout::with_reduced(x.shape(), mask), x.dtype(), x.device());
+  backend(x.device()).reduce(op, const_view(x), mutable_view(out));
+  return out;
+}
+
+Array channels_last(const Array& x) {
+  if (x.layout().is_channels_last()) return x;
+  Array out = Array::empty_like(Layout::channels_last(x.shape()), x.dtype(), x.device());
+  backend(x.device()).copy(const_view(x), mutable_view(out));
+  return out;
+}
+
+Tensor view(std::string_view name, const Tensor& x, const LayoutMap& map, bool overlap) {
+  const Array& array = x.array();
+  Array out = array.view(map(array.layout()));
+  if (!is_recorded({x})) return Tensor(std::move(out));
+  Layout base = array.layout();
+  base.offset = 0;
+  if (!base.is_dense()) base = Layout::row_major(base.shape);
+  return record(name, std::move(out), {x}, {}, [name, base, map, overlap](const SavedValues&, const Tensor& g) {
+    return std::vector<Tensor>{embed(name, g, base, map, 0, overlap)};
+  });
+}
+
+Tensor embed(std::string_view name, const Tensor& x, const Layout& base, const LayoutMap& map, Scalar fill,
+             bool overlap) {
+  Array out = Array::empty_like(base, x.dtype(), x.device());
+  Backend& device = backend(x.device());
+  device.fill(mutable_view(out), fill);
+  const Array window = out.view(map(out.layout()));
+  if (overlap) {
+    device.accumulate(const_view(x.array()), mutable_view(window));
+  } else {
+    device.copy(const_view(x.array()), mutable_view(window));
+  }
+  return record(name, std::move(out), {x}, {}, [name, base, map, overlap](const SavedValues&, const Tensor& g) {
+    const bool same = g.array().layout().is_dense() && g.array().strides() == base.strides;
+    if (!overlap || same) return std::vector<Tensor>{view(name, g, map, overlap)};
+    // An overlapping map counts in the memory order of `base`.
+    Array copy = Array::empty_like(base, g.dtype(), g.device());
+    backend(g.device()).copy(const_view(g.array()), mutable_view(copy));
+    const Tensor dense = record("copy", std::move(copy), {g}, {},
+                                [](const SavedValues&, const Tensor& gg) { return std::vector<Tensor>{gg}; });
+    return std::vector<Tensor>{view(name, dense, map, overlap)};
+  });
+}
+
+}  // namespace weft

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <functional>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+#include "core/autograd.h"
+#include "core/backend.h"
+#include "core/layout.h"
+#include "weft/error.h"
+#include "weft/ops.h"
+
+/// What the op functions share: checks, and the backend's families on arrays with their output allocated.
+namespace weft {
+
+// Checks; each throws naming op and the offending values.
+/// All defined and on the device of the first, which is returned.
+const Device& common_device(std::string_view op, std::initializer_list<Tensor> inputs);
+/// f32 or f64: what the numeric kernels of neural networks take.
+void check_float(std::string_view op, const Tensor& x);
+void check_rank(std::string_view op, std::string_view what, const Tensor& x, int rank);
+/// Not f16 or bf16, which only store.
+void check_computes(std::string_view op, DType dtype);
+
+/// PyTorch's result dtype: a 0-dimensional operand counts only when its kind (bool, integer, floating) is higher.
+DType result_dtype(const Tensor& a, const Tensor& b);
+
+// Array-level kernels, output allocated here. Operands of binary broadcast and have one dtype already.
+Array unary_array(UnaryOp op, const Array& x);
+Array binary_array(std::string_view name, BinaryOp op, const Array& a, const Array& b);
+/// Reduces the masked axes, which keep size 1.
+Array reduce_array(ReduceOp op, const Array& x, const std::array<bool, kMaxRank>& mask);
+/// The array as a channels-last dense one (rank 3 to 5; row-major for rank 2): itself, or a copy.
+Array channels_last(const Array& x);
+
+/// The linear pair that all views are built of: `view` sees x through map(layout of x); `embed` is its adjoint, a dense
+/// array of layout `base` (which must be dense), filled with `fill`, in which map(base) has been overwritten by x
+/// (`overlap`: added to).
+using LayoutMap = std::function<Layout(const Layout&)>;
+Tensor view(std::string_view name, const Tensor& x, const LayoutMap& map, bool overlap = false);
+Tensor embed(std::string_view name, const Tensor& x, const Layout& base, const LayoutMap& map, Scalar fill = 0,
+             bool overlap = false);
+
+/// g where y > 0 and 0 elsewhere; y takes no gradient.
+Tensor relu_grad(const Tensor& g, const Tensor& y);
+
+}  // namespace weft

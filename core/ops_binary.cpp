@@ -1,0 +1,192 @@
+#include "core/op_support.h"
+
+namespace weft {
+
+namespace {
+
+using Values = std::vector<Tensor>;
+using BinaryGrad = Tensor (*)(const Tensor& g, const Tensor& a, const Tensor& b);
+
+struct Operands {
+  Tensor a;
+  Tensor b;
+};
+
+Operands promoted(std::string_view name, const Tensor& a, const Tensor& b, bool floating = false) {
+  common_device(name, {a, b});
+  DType dtype = result_dtype(a, b);
+  check_computes(name, dtype);
+  if (floating && !is_floating_point(dtype)) dtype = DType::f32;
+  return {a.to(dtype), b.to(dtype)};
+}
+
+Operands numbers(std::string_view name, const Tensor& a, const Tensor& b, bool floating = false) {
+  Operands operands = promoted(name, a, b, floating);
+  if (operands.a.dtype() == DType::boolean)
+    throw DTypeError(std::string(name) + ": takes numbers, not two bool operands");
+  return operands;
+}
+
+// Broadcasting is undone behind the product, so that `grad` sees the full shape.
+Tensor differentiable(BinaryOp op, std::string_view name, const Operands& operands, BinaryGrad grad_a,
+                      BinaryGrad grad_b) {
+  const Shape shape_a = operands.a.shape();
+  const Shape shape_b = operands.b.shape();
+  return record(name, binary_array(name, op, operands.a.array(), operands.b.array()), {operands.a, operands.b},
+                {Save::input(0), Save::input(1)}, [=](const SavedValues& saved, const Tensor& g) {
+                  const Tensor a = saved[0];
+                  const Tensor b = saved[1];
+                  return Values{saved.needs(0) ? sum_to(grad_a(g, a, b), shape_a) : Tensor(),
+                                saved.needs(1) ? sum_to(grad_b(g, a, b), shape_b) : Tensor()};
+                });
+}
+
+// add and subtract need neither operand again.
+Tensor linear_combination(BinaryOp op, std::string_view name, const Operands& operands) {
+  const Shape shape_a = operands.a.shape();
+  const Shape shape_b = operands.b.shape();
+  const bool minus = op == BinaryOp::subtract;
+  return record(name, binary_array(name, op, operands.a.array(), operands.b.array()), {operands.a, operands.b}, {},
+                [=](const SavedValues& saved, const Tensor& g) {
+                  return Values{saved.needs(0) ? sum_to(g, shape_a) : Tensor(),
+                                saved.needs(1) ? sum_to(minus ? negative(g) : g, shape_b) : Tensor()};
+                });
+}
+
+Tensor zero_grad(const Tensor& g, const Tensor&, const Tensor&) { return zeros_like(g); }
+
+// 1 where a wins, 1/2 where the operands are equal.
+Tensor share(const Tensor& wins, const Tensor& ties, const Tensor& g) {
+  return g * (wins.to(g.dtype()) + ties.to(g.dtype()) * 0.5);
+}
+
+Tensor predicate(BinaryOp op, std::string_view name, const Tensor& a, const Tensor& b) {
+  const Operands operands = promoted(name, a, b);
+  return Tensor(binary_array(name, op, operands.a.array(), operands.b.array()));
+}
+
+bool both_boolean(const Tensor& a, const Tensor& b) {
+  return a.dtype() == DType::boolean && b.dtype() == DType::boolean;
+}
+
+}  // namespace
+
+Tensor add(const Tensor& a, const Tensor& b) {
+  if (both_boolean(a, b)) return logical_or(a, b);
+  return linear_combination(BinaryOp::add, "add", promoted("add", a, b));
+}
+
+Tensor subtract(const Tensor& a, const Tensor& b) {
+  return linear_combination(BinaryOp::subtract, "subtract", numbers("subtract", a, b));
+}
+
+Tensor multiply(const Tensor& a, const Tensor& b) {
+  if (both_boolean(a, b)) return logical_and(a, b);
+  return differentiable(
+      BinaryOp::multiply, "multiply", promoted("multiply", a, b),
+      [](const Tensor& g, const Tensor&, const Tensor& y) { return g * y; },
+      [](const Tensor& g, const Tensor& x, const Tensor&) { return g * x; });
+}
+
+Tensor divide(const Tensor& a, const Tensor& b) {
+  return differentiable(
+      BinaryOp::divide, "divide", promoted("divide", a, b, true),
+      [](const Tensor& g, const Tensor&, const Tensor& y) { return g / y; },
+      [](const Tensor& g, const Tensor& x, const Tensor& y) { return negative(g * x / square(y)); });
+}
+
+Tensor floor_divide(const Tensor& a, const Tensor& b) {
+  return differentiable(BinaryOp::floor_divide, "floor_divide", numbers("floor_divide", a, b), zero_grad, zero_grad);
+}
+
+Tensor remainder(const Tensor& a, const Tensor& b) {
+  return differentiable(
+      BinaryOp::remainder, "remainder", numbers("remainder", a, b),
+      [](const Tensor& g, const Tensor&, const Tensor&) { return g; },
+      [](const Tensor& g, const Tensor& x, const Tensor& y) { return negative(g * floor_divide(x, y)); });
+}
+
+Tensor power(const Tensor& a, const Tensor& b) {
+  return differentiable(
+      BinaryOp::power, "power", numbers("power", a, b),
+      [](const Tensor& g, const Tensor& x, const Tensor& y) {  // 0 where the exponent is 0, also for x = 0
+        const Tensor zero = scalar_like(g, 0);
+        return where(equal(y, zero), zero, g * y * power(x, y - 1));
+      },
+      [](const Tensor& g, const Tensor& x, const Tensor& y) {  // 0 where x = 0 and the exponent is not negative
+        const Tensor zero = scalar_like(g, 0);
+        const Tensor flat = logical_and(equal(x, zero), greater_equal(y, zero));
+        return where(flat, zero, g * power(x, y) * log(where(flat, scalar_like(g, 1), x)));
+      });
+}
+
+Tensor maximum(const Tensor& a, const Tensor& b) {
+  if (both_boolean(a, b)) return logical_or(a, b);
+  return differentiable(
+      BinaryOp::maximum, "maximum", promoted("maximum", a, b),
+      [](const Tensor& g, const Tensor& x, const Tensor& y) { return share(greater(x, y), equal(x, y), g); },
+      [](const Tensor& g, const Tensor& x, const Tensor& y) { return share(less(x, y), equal(x, y), g); });
+}
+
+Tensor minimum(const Tensor& a, const Tensor& b) {
+  if (both_boolean(a, b)) return logical_and(a, b);
+  return differentiable(
+      BinaryOp::minimum, "minimum", promoted("minimum", a, b),
+      [](const Tensor& g, const Tensor& x, const Tensor& y) { return share(less(x, y), equal(x, y), g); },
+      [](const Tensor& g, const Tensor& x, const Tensor& y) { return share(greater(x, y), equal(x, y), g); });
+}
+
+Tensor atan2(const Tensor& y, const Tensor& x) {
+  return differentiable(
+      BinaryOp::atan2, "atan2", promoted("atan2", y, x, true),
+      [](const Tensor& g, const Tensor& v, const Tensor& u) { return g * u / (square(u) + square(v)); },
+      [](const Tensor& g, const Tensor& v, const Tensor& u) { return negative(g * v / (square(u) + square(v))); });
+}
+
+Tensor relu_grad(const Tensor& g, const Tensor& y) {
+  const Tensor mask = y.detach();
+  return record("relu_grad", binary_array("relu_grad", BinaryOp::relu_grad, g.array(), mask.array()), {g},
+                {Save::constant(mask.array())},
+                [](const SavedValues& saved, const Tensor& gg) { return Values{relu_grad(gg, saved[0])}; });
+}
+
+Tensor equal(const Tensor& a, const Tensor& b) { return predicate(BinaryOp::equal, "equal", a, b); }
+Tensor not_equal(const Tensor& a, const Tensor& b) { return predicate(BinaryOp::not_equal, "not_equal", a, b); }
+Tensor less(const Tensor& a, const Tensor& b) { return predicate(BinaryOp::less, "less", a, b); }
+Tensor less_equal(const Tensor& a, const Tensor& b) { return predicate(BinaryOp::less_equal, "less_equal", a, b); }
+Tensor greater(const Tensor& a, const Tensor& b) { return predicate(BinaryOp::greater, "greater", a, b); }
+Tensor greater_equal(const Tensor& a, const Tensor& b) {
+  return predicate(BinaryOp::greater_equal, "greater_equal", a, b);
+}
+Tensor logical_and(const Tensor& a, const Tensor& b) { return predicate(BinaryOp::logical_and, "logical_and", a, b); }
+Tensor logical_or(const Tensor& a, const Tensor& b) { return predicate(BinaryOp::logical_or, "logical_or", a, b); }
+Tensor logical_xor(const Tensor& a, const Tensor& b) { return predicate(BinaryOp::logical_xor, "logical_xor", a, b); }
+
+Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
+  const Device& device = common_device("where", {condition, a, b});
+  if (condition.dtype() != DType::boolean) {
+    throw DTypeError("where: the condition is " + std::string(name(condition.dtype())) + ", not bool");
+  }
+  const DType dtype = result_dtype(a, b);
+  const Tensor x = a.to(dtype);
+  const Tensor y = b.to(dtype);
+  const Shape shape = layout::broadcast("where", condition.shape(), layout::broadcast("where", x.shape(), y.shape()));
+  const auto spread = [&](const Tensor& t) {
+    return t.array().view(layout::expand("where", t.array().layout(), shape));
+  };
+  const Array wide_x = spread(x);
+  const Array wide_y = spread(y);
+  Array out = Array::empty_like(
+      layout::dense_like(wide_x.layout().is_dense() ? wide_x.layout() : wide_y.layout(), shape), dtype, device);
+  backend(device).where(const_view(spread(condition)), const_view(wide_x), const_view(wide_y), mutable_view(out));
+  const Shape shape_x = x.shape();
+  const Shape shape_y = y.shape();
+  return record("where", std::move(out), {x, y}, {Save::constant(condition.array())},
+                [shape_x, shape_y](const SavedValues& saved, const Tensor& g) {
+                  const Tensor zero = scalar_like(g, 0);
+                  return Values{saved.needs(0) ? sum_to(where(saved[0], g, zero), shape_x) : Tensor(),
+                                saved.needs(1) ? sum_to(where(saved[0], zero, g), shape_y) : Tensor()};
+                });
+}
+
+}  // namespace weft

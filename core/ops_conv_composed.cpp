@@ -1,0 +1,82 @@
+#include "core/op_support.h"
+
+/// Convolution written in the other public ops: pad, as_strided, matmul, dilate, flip. It is what convolution means;
+/// conv2d is what it is computed by.
+namespace weft::composed {
+
+namespace {
+
+std::int64_t reach(const Tensor& weight, const Conv2dOptions& o, int axis) {
+  return o.dilation[static_cast<std::size_t>(axis)] * (weight.shape()[axis + 2] - 1) + 1;
+}
+
+Tensor pad_spatial(const Tensor& x, std::pair<std::int64_t, std::int64_t> height,
+                   std::pair<std::int64_t, std::int64_t> width) {
+  return pad(x, {{0, 0}, {0, 0}, height, width});
+}
+
+}  // namespace
+
+Tensor im2col(const Tensor& x, std::array<std::int64_t, 2> kernel, std::array<std::int64_t, 2> stride,
+              std::array<std::int64_t, 2> dilation) {
+  check_rank("im2col", "input", x, 4);
+  const Tensor dense = x.contiguous();
+  const Strides& s = dense.array().strides();
+  const std::int64_t p = (x.shape()[2] - dilation[0] * (kernel[0] - 1) - 1) / stride[0] + 1;
+  const std::int64_t q = (x.shape()[3] - dilation[1] * (kernel[1] - 1) - 1) / stride[1] + 1;
+  const Shape window{x.shape()[0], p, q, x.shape()[1], kernel[0], kernel[1]};
+  const Strides steps{s[0], s[2] * stride[0], s[3] * stride[1], s[1], s[2] * dilation[0], s[3] * dilation[1]};
+  return reshape(as_strided(dense, window, steps), {window[0] * p * q, window[3] * kernel[0] * kernel[1]});
+}
+
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Conv2dOptions& options) {
+  const auto [n, c, h, w] = std::array{x.size(0), x.size(1), x.size(2), x.size(3)};
+  if (options.groups != 1)
+    throw ValueError("composed::conv2d: groups " + std::to_string(options.groups) + " must be 1");
+  const std::int64_t p = (h + 2 * options.padding[0] - reach(weight, options, 0)) / options.stride[0] + 1;
+  const std::int64_t q = (w + 2 * options.padding[1] - reach(weight, options, 1)) / options.stride[1] + 1;
+  const Tensor padded =
+      pad_spatial(x, {options.padding[0], options.padding[0]}, {options.padding[1], options.padding[1]});
+  const Tensor columns = im2col(padded, {weight.size(2), weight.size(3)}, options.stride, options.dilation);
+  const Tensor rows =
+      matmul(columns, transpose(reshape(weight, {weight.size(0), c * weight.size(2) * weight.size(3)}), 0, 1));
+  return permute(reshape(rows, {n, p, q, weight.size(0)}), {0, 3, 1, 2});
+}
+
+namespace {
+
+// The output's gradient with stride - 1 zeros between neighbours and the remainder's zeros behind them.
+Tensor undo_stride(const Tensor& output_grad, const Tensor& weight, const Shape& input_shape, const Conv2dOptions& o) {
+  Tensor g = dilate(dilate(output_grad, 2, o.stride[0] - 1), 3, o.stride[1] - 1);
+  std::array<std::int64_t, 2> remainder{};
+  for (int i = 0; i < 2; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    remainder[at] = (input_shape[i + 2] + 2 * o.padding[at] - reach(weight, o, i)) % o.stride[at];
+  }
+  return pad_spatial(g, {0, remainder[0]}, {0, remainder[1]});
+}
+
+Tensor undo_dilation(const Tensor& weight, const Conv2dOptions& o) {
+  return dilate(dilate(weight, 2, o.dilation[0] - 1), 3, o.dilation[1] - 1);
+}
+
+}  // namespace
+
+Tensor conv2d_input_grad(const Tensor& output_grad, const Tensor& weight, const Shape& input_shape,
+                         const Conv2dOptions& options) {
+  const Tensor g = undo_stride(output_grad, weight, input_shape, options);
+  const Tensor filter = transpose(flip(undo_dilation(weight, options), {2, 3}), 0, 1);
+  const std::int64_t top = filter.size(2) - 1 - options.padding[0];  // negative: crops
+  const std::int64_t left = filter.size(3) - 1 - options.padding[1];
+  return composed::conv2d(pad_spatial(g, {top, top}, {left, left}), filter, Conv2dOptions{});
+}
+
+Tensor conv2d_weight_grad(const Tensor& output_grad, const Tensor& x, const Shape& weight_shape,
+                          const Conv2dOptions& options) {
+  const Tensor shape_of_weight = zeros(weight_shape, {.dtype = x.dtype(), .device = x.device()});
+  const Tensor g = undo_stride(output_grad, shape_of_weight, x.shape(), options);
+  const Tensor wide = composed::conv2d(transpose(x, 0, 1), transpose(g, 0, 1), {.padding = options.padding});
+  return transpose(undilate(undilate(wide, 2, options.dilation[0] - 1), 3, options.dilation[1] - 1), 0, 1);
+}
+
+}  // namespace weft::composed

@@ -1,0 +1,184 @@
+#include <algorithm>
+
+#include "core/op_support.h"
+
+namespace weft {
+
+namespace {
+
+// The same elements in other memory.
+Tensor record_copy(std::string_view name, Array out, const Tensor& x) {
+  return record(name, std::move(out), {x}, {},
+                [](const SavedValues&, const Tensor& g) { return std::vector<Tensor>{g}; });
+}
+
+}  // namespace
+
+Tensor contiguous(const Tensor& x) {
+  return x.array().layout().is_row_major() ? x : record_copy("contiguous", x.array().contiguous(), x);
+}
+
+Tensor clone(const Tensor& x) { return record_copy("clone", x.array().clone(), x); }
+
+Tensor to(const Tensor& x, const Device& device) {
+  if (x.device() == device) return x;
+  const Device from = x.device();
+  return record("to", x.array().to(device), {x}, {},
+                [from](const SavedValues&, const Tensor& g) { return std::vector<Tensor>{to(g, from)}; });
+}
+
+Tensor to(const Tensor& x, DType dtype) {
+  if (x.dtype() == dtype) return x;
+  const DType from = x.dtype();
+  Array out = x.array().to(dtype);
+  if (!is_floating_point(dtype)) return Tensor(std::move(out));
+  return record("to", std::move(out), {x}, {},
+                [from](const SavedValues&, const Tensor& g) { return std::vector<Tensor>{to(g, from)}; });
+}
+
+Tensor concatenate(const std::vector<Tensor>& xs, int axis) {
+  if (xs.empty()) throw ValueError("concatenate: needs at least one tensor");
+  for (const Tensor& x : xs) common_device("concatenate", {xs[0], x});
+  const int at = layout::normalize_axis("concatenate", axis, xs[0].rank());
+  DType dtype = xs[0].dtype();
+  Shape shape = xs[0].shape();
+  std::vector<std::int64_t> starts{0};
+  for (std::size_t i = 0; i < xs.size(); ++i) {
+    dtype = promote(dtype, xs[i].dtype());
+    Shape expected = xs[i].shape();
+    if (expected.rank() == shape.rank()) expected[at] = shape[at];
+    if (!(expected == shape)) {
+      throw ShapeError("concatenate: shapes " + to_string(xs[0].shape()) + " and " + to_string(xs[i].shape()) +
+                       " differ beyond axis " + std::to_string(at));
+    }
+    std::int64_t end = 0;
+    if (__builtin_add_overflow(starts.back(), xs[i].shape()[at], &end)) {
+      throw ShapeError("concatenate: sizes along axis " + std::to_string(at) + " overflow");
+    }
+    starts.push_back(end);
+  }
+  shape[at] = starts.back();
+  Array out = Array::empty_like(layout::dense_like(xs[0].array().layout(), shape), dtype, xs[0].device());
+  for (std::size_t i = 0; i < xs.size(); ++i) {
+    const Array window = out.view(layout::slice("concatenate", out.layout(), at, starts[i], starts[i + 1], 1));
+    backend(out.device()).copy(const_view(xs[i].array()), mutable_view(window));
+  }
+  std::vector<DType> dtypes;
+  std::transform(xs.begin(), xs.end(), std::back_inserter(dtypes), [](const Tensor& x) { return x.dtype(); });
+  return record("concatenate", std::move(out), xs, {}, [at, starts, dtypes](const SavedValues& saved, const Tensor& g) {
+    std::vector<Tensor> gradients(dtypes.size());
+    for (std::size_t i = 0; i < dtypes.size(); ++i) {
+      if (saved.needs(i)) gradients[i] = slice(g, at, starts[i], starts[i + 1]).to(dtypes[i]);
+    }
+    return gradients;
+  });
+}
+
+Tensor stack(const std::vector<Tensor>& xs, int axis) {
+  if (xs.empty()) throw ValueError("stack: needs at least one tensor");
+  std::vector<Tensor> rows;
+  for (const Tensor& x : xs) {
+    common_device("stack", {xs[0], x});
+    if (!(x.shape() == xs[0].shape())) {
+      throw ShapeError("stack: shapes " + to_string(xs[0].shape()) + " and " + to_string(x.shape()) + " differ");
+    }
+    rows.push_back(unsqueeze(x, axis));
+  }
+  return concatenate(rows, layout::normalize_axis("stack", axis, rows[0].rank()));
+}
+
+namespace {
+
+Tensor pad_reflect(Tensor x, int axis, std::int64_t before, std::int64_t after) {
+  const std::int64_t size = x.shape()[axis];
+  if (before < 0 || after < 0 || before >= size || after >= size) {
+    throw ValueError("pad: reflection of (" + std::to_string(before) + ", " + std::to_string(after) +
+                     ") needs amounts in [0, " + std::to_string(size) + ") on axis " + std::to_string(axis) + " of " +
+                     to_string(x.shape()));
+  }
+  std::vector<Tensor> parts;
+  if (before > 0) parts.push_back(flip(slice(x, axis, 1, before + 1), axis));
+  parts.push_back(x);
+  if (after > 0) parts.push_back(flip(slice(x, axis, size - 1 - after, size - 1), axis));
+  return parts.size() == 1 ? x : concatenate(parts, axis);
+}
+
+}  // namespace
+
+Tensor pad(const Tensor& x, const std::vector<std::pair<std::int64_t, std::int64_t>>& padding, PadMode mode,
+           Scalar value) {
+  if (padding.size() != static_cast<std::size_t>(x.rank())) {
+    throw ShapeError("pad: " + std::to_string(padding.size()) + " pairs of amounts for " + to_string(x.shape()));
+  }
+  Tensor y = x;
+  Shape shape = x.shape();
+  Dims starts = Dims::filled(x.rank(), 0);
+  bool grows = false;
+  for (int i = 0; i < x.rank(); ++i) {
+    const auto [before, after] = padding[static_cast<std::size_t>(i)];
+    if (mode == PadMode::reflect) {
+      y = pad_reflect(y, i, before, after);
+      continue;
+    }
+    std::int64_t size = 0;
+    if (__builtin_add_overflow(shape[i], before, &size) || __builtin_add_overflow(size, after, &size) || size < 0) {
+      throw ValueError("pad: amounts (" + std::to_string(before) + ", " + std::to_string(after) + ") do not fit axis " +
+                       std::to_string(i) + " of " + to_string(x.shape()));
+    }
+    if (before < 0 || after < 0)
+      y = slice(y, i, std::max<std::int64_t>(-before, 0), shape[i] - std::max<std::int64_t>(-after, 0));
+    shape[i] = size;
+    starts[i] = std::max<std::int64_t>(before, 0);
+    grows |= before > 0 || after > 0;
+  }
+  if (mode == PadMode::reflect || !grows) return y;
+  const Shape inner = y.shape();
+  const auto window = [starts, inner](const Layout& base) {
+    Layout result = base;
+    for (int i = 0; i < base.rank(); ++i) result = layout::slice("pad", result, i, starts[i], starts[i] + inner[i], 1);
+    return result;
+  };
+  return embed("pad", y, layout::dense_like(y.array().layout(), shape), window, value);
+}
+
+namespace {
+
+LayoutMap every(const std::array<bool, kMaxRank>& mask, std::int64_t step) {
+  return [mask, step](const Layout& base) {
+    Layout result = base;
+    for (int i = 0; i < base.rank(); ++i) {
+      if (mask[static_cast<std::size_t>(i)])
+        result = layout::slice("dilate", result, i, std::nullopt, std::nullopt, step);
+    }
+    return result;
+  };
+}
+
+std::int64_t dilation_step(std::string_view op, std::int64_t amount) {
+  if (amount < 0 || amount == INT64_MAX)
+    throw ValueError(std::string(op) + ": amount must not be " + std::to_string(amount));
+  return amount + 1;
+}
+
+}  // namespace
+
+Tensor dilate(const Tensor& x, const Axes& axes, std::int64_t amount) {
+  const std::int64_t step = dilation_step("dilate", amount);
+  const auto mask = layout::axes_mask("dilate", axes, x.rank());
+  Shape shape = x.shape();
+  for (int i = 0; i < x.rank(); ++i) {
+    if (!mask[static_cast<std::size_t>(i)] || shape[i] == 0) continue;
+    std::int64_t zeros = 0;
+    if (__builtin_mul_overflow(shape[i] - 1, amount, &zeros) || __builtin_add_overflow(shape[i], zeros, &shape[i])) {
+      throw ShapeError("dilate: amount " + std::to_string(amount) + " overflows axis " + std::to_string(i) + " of " +
+                       to_string(x.shape()));
+    }
+  }
+  return embed("dilate", x, layout::dense_like(x.array().layout(), shape), every(mask, step));
+}
+
+Tensor undilate(const Tensor& x, const Axes& axes, std::int64_t amount) {
+  return view("undilate", x, every(layout::axes_mask("undilate", axes, x.rank()), dilation_step("undilate", amount)));
+}
+
+}  // namespace weft

@@ -1,0 +1,81 @@
+#include <cmath>
+
+#include "core/op_support.h"
+
+namespace weft {
+
+Tensor empty(const Shape& shape, const TensorOptions& options) {
+  return Tensor(Array::empty(shape, options.dtype, options.device), options.requires_grad);
+}
+
+Tensor full(const Shape& shape, Scalar value, const TensorOptions& options) {
+  return Tensor(Array::full(shape, value, options.dtype, options.device), options.requires_grad);
+}
+
+Tensor zeros(const Shape& shape, const TensorOptions& options) { return full(shape, 0, options); }
+Tensor ones(const Shape& shape, const TensorOptions& options) { return full(shape, 1, options); }
+
+namespace {
+
+Tensor full_like(const Tensor& x, Scalar value) {
+  Array out = Array::empty_like(x.array().layout(), x.dtype(), x.device());
+  backend(x.device()).fill(mutable_view(out), value);
+  return Tensor(std::move(out));
+}
+
+}  // namespace
+
+Tensor zeros_like(const Tensor& x) { return full_like(x, 0); }
+Tensor ones_like(const Tensor& x) { return full_like(x, 1); }
+
+Tensor arange(Scalar start, Scalar stop, Scalar step, const TensorOptions& options) {
+  if (step.as_double() == 0) throw ValueError("arange: step must not be 0");
+  std::int64_t count = 0;
+  if (start.is_floating_point() || stop.is_floating_point() || step.is_floating_point()) {
+    const double span = std::ceil((stop.as_double() - start.as_double()) / step.as_double());
+    if (!(std::abs(span) < 0x1p62))
+      throw ValueError("arange: the range from " + std::to_string(start.as_double()) + " to " +
+                       std::to_string(stop.as_double()) + " has no length");
+    count = static_cast<std::int64_t>(std::max(span, 0.0));
+  } else {
+    const __int128 span = static_cast<__int128>(stop.as_int()) - start.as_int();
+    const __int128 by = step.as_int();
+    const __int128 whole = span / by + (span % by != 0 ? 1 : 0);
+    if ((span > 0) == (by > 0) && span != 0) {
+      if (whole > INT64_MAX) throw ShapeError("arange: more than 2^63 - 1 elements");
+      count = static_cast<std::int64_t>(whole);
+    }
+  }
+  check_computes("arange", options.dtype);
+  Array out = Array::empty({count}, options.dtype, options.device);
+  backend(options.device).arange(mutable_view(out), start, step);
+  return Tensor(std::move(out), options.requires_grad);
+}
+
+Tensor eye(std::int64_t rows, std::optional<std::int64_t> columns, const TensorOptions& options) {
+  const std::int64_t width = columns.value_or(rows);
+  Array out = Array::full({rows, width}, 0, options.dtype, options.device);
+  const std::int64_t diagonal = std::min(rows, width);
+  if (diagonal > 0) {
+    const Array view = out.view(Layout({diagonal}, {width + 1}));
+    backend(options.device).fill(mutable_view(view), 1);
+  }
+  return Tensor(std::move(out), options.requires_grad);
+}
+
+Tensor one_hot(const Tensor& indices, std::int64_t classes, DType dtype) {
+  if (!is_integer(indices.dtype()))
+    throw DTypeError("one_hot: indices need an integer dtype, not " + std::string(name(indices.dtype())));
+  if (classes < 0) throw ValueError("one_hot: classes must not be " + std::to_string(classes));
+  const Tensor numbers = arange(0, classes, 1, {.dtype = DType::i64, .device = indices.device()});
+  return equal(unsqueeze(indices, -1), numbers).to(dtype);
+}
+
+Tensor scalar_like(const Tensor& x, Scalar value) {
+  DType dtype = x.dtype();
+  if (value.is_floating_point() && !is_floating_point(dtype)) dtype = DType::f32;
+  if (value.is_integer() && dtype == DType::boolean) dtype = DType::i64;
+  return full({}, value, {.dtype = dtype, .device = x.device()});
+}
+
+}  // namespace weft

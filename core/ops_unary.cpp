@@ -1,0 +1,138 @@
+#include <numbers>
+
+#include "core/op_support.h"
+
+namespace weft {
+
+namespace {
+
+using Values = std::vector<Tensor>;
+
+// The gradient of y = f(x), given the gradient of y and whichever of x and y was saved.
+using UnaryGrad = Tensor (*)(const Tensor& g, const Tensor& value);
+
+enum class Saves { nothing, input, output };
+
+Tensor differentiable(UnaryOp op, std::string_view name, const Tensor& x, Saves saves, UnaryGrad grad) {
+  const auto backward = [grad](const SavedValues& saved, const Tensor& g) { return Values{grad(g, saved[0])}; };
+  Array out = unary_array(op, x.array());
+  if (saves == Saves::nothing) {
+    return record(name, std::move(out), {x}, {},
+                  [grad](const SavedValues&, const Tensor& g) { return Values{grad(g, Tensor())}; });
+  }
+  return record(name, std::move(out), {x}, {saves == Saves::input ? Save::input(0) : Save::output()}, backward);
+}
+
+void check_numbers(std::string_view name, const Tensor& x) {
+  check_computes(name, x.dtype());
+  if (x.dtype() == DType::boolean) throw DTypeError(std::string(name) + ": takes numbers, not bool");
+}
+
+// For functions without integer values: integers and bool become f32.
+Tensor floating(std::string_view name, const Tensor& x) {
+  check_computes(name, x.dtype());
+  return is_floating_point(x.dtype()) ? x : x.to(DType::f32);
+}
+
+}  // namespace
+
+// NAME, what its gradient needs, and the gradient as an expression of g and v.
+#define WEFT_NUMERIC_UNARY(NAME, SAVES, EXPRESSION)                                                                \
+  Tensor NAME(const Tensor& x) {                                                                                   \
+    check_numbers(#NAME, x);                                                                                       \
+    return differentiable(UnaryOp::NAME, #NAME, x, Saves::SAVES,                                                   \
+                          [](const Tensor& g, [[maybe_unused]] const Tensor& v) -> Tensor { return EXPRESSION; }); \
+  }
+#define WEFT_FLOAT_UNARY(NAME, SAVES, EXPRESSION)                                                                  \
+  Tensor NAME(const Tensor& x) {                                                                                   \
+    return differentiable(UnaryOp::NAME, #NAME, floating(#NAME, x), Saves::SAVES,                                  \
+                          [](const Tensor& g, [[maybe_unused]] const Tensor& v) -> Tensor { return EXPRESSION; }); \
+  }
+
+WEFT_NUMERIC_UNARY(negative, nothing, negative(g))
+WEFT_NUMERIC_UNARY(abs, input, g* sign(v))
+WEFT_NUMERIC_UNARY(sign, nothing, zeros_like(g))
+WEFT_NUMERIC_UNARY(square, input, g* v * 2)
+WEFT_FLOAT_UNARY(reciprocal, output, negative(g* square(v)))
+WEFT_FLOAT_UNARY(sqrt, output, g / (v * 2))
+WEFT_FLOAT_UNARY(rsqrt, output, g* v* square(v) * -0.5)
+WEFT_FLOAT_UNARY(exp, output, g* v)
+WEFT_FLOAT_UNARY(expm1, output, g*(v + 1))
+WEFT_FLOAT_UNARY(log, input, g / v)
+WEFT_FLOAT_UNARY(log1p, input, g / (v + 1))
+WEFT_FLOAT_UNARY(log2, input, g / (v * std::numbers::ln2))
+WEFT_FLOAT_UNARY(log10, input, g / (v * std::numbers::ln10))
+WEFT_FLOAT_UNARY(sin, input, g* cos(v))
+WEFT_FLOAT_UNARY(cos, input, negative(g* sin(v)))
+WEFT_FLOAT_UNARY(tan, output, g*(square(v) + 1))
+WEFT_FLOAT_UNARY(asin, input, g* rsqrt(1 - square(v)))
+WEFT_FLOAT_UNARY(acos, input, negative(g* rsqrt(1 - square(v))))
+WEFT_FLOAT_UNARY(atan, input, g / (square(v) + 1))
+WEFT_FLOAT_UNARY(sinh, input, g* cosh(v))
+WEFT_FLOAT_UNARY(cosh, input, g* sinh(v))
+WEFT_FLOAT_UNARY(tanh, output, g*(1 - square(v)))
+WEFT_FLOAT_UNARY(erf, input, g* exp(negative(square(v))) * (2 * std::numbers::inv_sqrtpi))
+WEFT_FLOAT_UNARY(sigmoid, output, g* v*(1 - v))
+WEFT_FLOAT_UNARY(relu, output, relu_grad(g, v))
+WEFT_FLOAT_UNARY(floor, nothing, zeros_like(g))
+WEFT_FLOAT_UNARY(ceil, nothing, zeros_like(g))
+WEFT_FLOAT_UNARY(round, nothing, zeros_like(g))
+
+#undef WEFT_NUMERIC_UNARY
+#undef WEFT_FLOAT_UNARY
+
+Tensor gelu(const Tensor& x, bool tanh_approximation) {
+  const Tensor input = floating("gelu", x);
+  if (tanh_approximation) {
+    return differentiable(UnaryOp::gelu_tanh, "gelu", input, Saves::input, [](const Tensor& g, const Tensor& v) {
+      constexpr double scale = 0.79788456080286535588;  // √(2/π)
+      const Tensor t = tanh((v + v * square(v) * 0.044715) * scale);
+      const Tensor slope = (square(v) * (3 * 0.044715) + 1) * scale;
+      return g * ((t + 1) * 0.5 + v * (1 - square(t)) * slope * 0.5);
+    });
+  }
+  return differentiable(UnaryOp::gelu, "gelu", input, Saves::input, [](const Tensor& g, const Tensor& v) {
+    const Tensor cdf = (erf(v * (1 / std::numbers::sqrt2)) + 1) * 0.5;
+    const Tensor density = exp(square(v) * -0.5) * (std::numbers::inv_sqrtpi / std::numbers::sqrt2);
+    return g * (cdf + v * density);
+  });
+}
+
+Tensor clamp(const Tensor& x, std::optional<Scalar> low, std::optional<Scalar> high) {
+  check_numbers("clamp", x);
+  if (low && high && low->as_double() > high->as_double()) {
+    throw ValueError("clamp: low " + std::to_string(low->as_double()) + " exceeds high " +
+                     std::to_string(high->as_double()));
+  }
+  DType dtype = x.dtype();
+  if (low) dtype = promote(dtype, scalar_like(x, *low).dtype());
+  if (high) dtype = promote(dtype, scalar_like(x, *high).dtype());
+  const Tensor input = x.to(dtype);
+  Tensor y = input.detach();
+  if (low) y = maximum(y, *low);
+  if (high) y = minimum(y, *high);
+  return record("clamp", y.array(), {input}, {Save::input(0)}, [low, high](const SavedValues& saved, const Tensor& g) {
+    const Tensor value = saved[0].detach();
+    Tensor inside = full({}, true, {.dtype = DType::boolean, .device = g.device()});
+    if (low) inside = logical_and(inside, greater_equal(value, scalar_like(value, *low)));
+    if (high) inside = logical_and(inside, less_equal(value, scalar_like(value, *high)));
+    return Values{where(inside, g, scalar_like(g, 0))};
+  });
+}
+
+Tensor is_nan(const Tensor& x) {
+  check_computes("is_nan", x.dtype());
+  return Tensor(unary_array(UnaryOp::is_nan, x.array()));
+}
+
+Tensor is_finite(const Tensor& x) {
+  check_computes("is_finite", x.dtype());
+  return Tensor(unary_array(UnaryOp::is_finite, x.array()));
+}
+
+Tensor logical_not(const Tensor& x) {
+  check_computes("logical_not", x.dtype());
+  return Tensor(unary_array(UnaryOp::logical_not, x.array()));
+}
+
+}  // namespace weft

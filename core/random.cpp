@@ -1,0 +1,86 @@
+#include "weft/random.h"
+
+#include "core/op_support.h"
+#include "core/philox.h"
+
+namespace weft {
+
+std::uint64_t Generator::advance(std::uint64_t blocks) {
+  const std::uint64_t first = offset_;
+  offset_ += blocks;
+  return first;
+}
+
+namespace {
+
+std::uint64_t next_word(Generator& generator) {
+  const PhiloxBlock block = philox(generator.seed(), generator.stream(), generator.advance(1));
+  return scalar::join(block.number[0], block.number[1]);
+}
+
+}  // namespace
+
+std::uint64_t Generator::below(std::uint64_t bound) {
+  if (bound == 0) throw ValueError("random: below(0) has no value to give");
+  return static_cast<std::uint64_t>((static_cast<unsigned __int128>(next_word(*this)) * bound) >> 64);
+}
+
+double Generator::uniform() {
+  return scalar::unit_interval(next_word(*this));
+}
+
+namespace {
+
+thread_local Generator thread_generator;
+
+Tensor draw(RandomKind kind, const Shape& shape, const TensorOptions& options, Scalar low, Scalar high,
+            Generator& generator) {
+  Array out = Array::empty(shape, options.dtype, options.device);
+  const auto per_block = static_cast<std::int64_t>(size_of(options.dtype) == 8 ? 2 : 4);
+  const std::int64_t blocks = out.size() / per_block + (out.size() % per_block != 0 ? 1 : 0);
+  const PhiloxKey key{generator.seed(), generator.stream(), generator.advance(static_cast<std::uint64_t>(blocks))};
+  backend(options.device).random(kind, key, low, high, mutable_view(out));
+  return Tensor(std::move(out), options.requires_grad);
+}
+
+void check_floating(std::string_view op, DType dtype) {
+  if (dtype != DType::f32 && dtype != DType::f64)
+    throw DTypeError(std::string(op) + ": gives f32 or f64, not " + std::string(name(dtype)));
+}
+
+}  // namespace
+
+Generator& default_generator() { return thread_generator; }
+
+void manual_seed(std::uint64_t seed) { thread_generator = Generator(seed); }
+
+Tensor rand(const Shape& shape, const TensorOptions& options, double low, double high, Generator& generator) {
+  check_floating("rand", options.dtype);
+  if (!(low <= high)) throw ValueError("rand: low " + std::to_string(low) + " exceeds high " + std::to_string(high));
+  return draw(RandomKind::uniform, shape, options, low, high, generator);
+}
+
+Tensor randn(const Shape& shape, const TensorOptions& options, double mean, double stddev, Generator& generator) {
+  check_floating("randn", options.dtype);
+  if (!(stddev >= 0)) throw ValueError("randn: stddev must not be " + std::to_string(stddev));
+  return draw(RandomKind::normal, shape, options, mean, stddev, generator);
+}
+
+Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, const TensorOptions& options,
+               Generator& generator) {
+  if (!is_integer(options.dtype))
+    throw DTypeError("randint: gives an integer dtype, not " + std::string(name(options.dtype)));
+  if (low >= high)
+    throw ValueError("randint: low " + std::to_string(low) + " is not below high " + std::to_string(high));
+  return draw(RandomKind::integer, shape, options, low, high, generator);
+}
+
+Tensor dropout(const Tensor& x, double p, bool training) {
+  if (!(p >= 0 && p <= 1)) throw ValueError("dropout: p must be in [0, 1], not " + std::to_string(p));
+  check_float("dropout", x);
+  if (!training || p == 0) return x;
+  const Tensor kept = greater_equal(rand(x.shape(), {.device = x.device()}), scalar_like(x, p));
+  return x * (kept.to(x.dtype()) * (p < 1 ? 1 / (1 - p) : 0.0));
+}
+
+}  // namespace weft

@@ -1,0 +1,312 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <type_traits>
+
+/// The pointwise functions as functors, compiled by g++ for the CPU and by nvcc for the GPU. A new one is a functor
+/// here, its name in a list below, a declaration in ops.h, a gradient in ops_unary.cpp or ops_binary.cpp and a row in
+/// tests/op_cases.h; no backend is edited.
+
+#if defined(__CUDACC__)
+#define WEFT_SCALAR __host__ __device__ inline
+#else
+// Forced inline: these headers are compiled for several instruction sets, whose copies must not be merged by the
+// linker.
+#define WEFT_SCALAR [[gnu::always_inline]] inline
+#endif
+
+// T -> T for u8, i32, i64, f32, f64.
+#define WEFT_UNARY_NUMERIC(OP) OP(negative) OP(abs) OP(sign) OP(square)
+// T -> T for f32, f64.
+#define WEFT_UNARY_FLOAT(OP)                                                                                         \
+  OP(reciprocal)                                                                                                     \
+  OP(sqrt)                                                                                                           \
+  OP(rsqrt)                                                                                                          \
+  OP(exp)                                                                                                            \
+  OP(expm1)                                                                                                          \
+  OP(log) OP(log1p) OP(log2) OP(log10) OP(sin) OP(cos) OP(tan) OP(asin) OP(acos) OP(atan) OP(sinh) OP(cosh) OP(tanh) \
+      OP(erf) OP(sigmoid) OP(relu) OP(gelu) OP(gelu_tanh) OP(floor) OP(ceil) OP(round)
+// T -> bool for every dtype but f16 and bf16.
+#define WEFT_UNARY_PREDICATE(OP) OP(is_nan) OP(is_finite) OP(logical_not)
+// (T, T) -> T for u8, i32, i64, f32, f64.
+#define WEFT_BINARY_NUMERIC(OP) \
+  OP(add) OP(subtract) OP(multiply) OP(floor_divide) OP(remainder) OP(power) OP(maximum) OP(minimum)
+// (T, T) -> T for f32, f64. relu_grad(g, y) is g where y > 0 and 0 elsewhere.
+#define WEFT_BINARY_FLOAT(OP) OP(divide) OP(atan2) OP(relu_grad)
+// (T, T) -> bool for every dtype but f16 and bf16.
+#define WEFT_BINARY_PREDICATE(OP) \
+  OP(equal)                       \
+  OP(not_equal) OP(less) OP(less_equal) OP(greater) OP(greater_equal) OP(logical_and) OP(logical_or) OP(logical_xor)
+
+namespace weft {
+
+#define WEFT_ENUMERATOR(NAME) NAME,
+enum class UnaryOp : std::uint8_t {
+  WEFT_UNARY_NUMERIC(WEFT_ENUMERATOR) WEFT_UNARY_FLOAT(WEFT_ENUMERATOR) WEFT_UNARY_PREDICATE(WEFT_ENUMERATOR) count
+};
+enum class BinaryOp : std::uint8_t {
+  WEFT_BINARY_NUMERIC(WEFT_ENUMERATOR) WEFT_BINARY_FLOAT(WEFT_ENUMERATOR) WEFT_BINARY_PREDICATE(WEFT_ENUMERATOR) count
+};
+#undef WEFT_ENUMERATOR
+
+}  // namespace weft
+
+namespace weft::scalar {
+
+template <class T>
+inline constexpr bool kIsFloat = std::is_floating_point_v<T>;
+
+// Wrapping integer arithmetic: signed overflow is undefined in C++, so it goes through the unsigned type.
+template <class T>
+struct Wrap {
+  using type = T;
+};
+template <>
+struct Wrap<std::int32_t> {
+  using type = std::uint32_t;
+};
+template <>
+struct Wrap<std::int64_t> {
+  using type = std::uint64_t;
+};
+template <class T>
+using wrap_t = typename Wrap<T>::type;
+
+struct negative {
+  template <class T>
+  WEFT_SCALAR T operator()(T x) const {
+    if constexpr (kIsFloat<T>) return -x;
+    return static_cast<T>(wrap_t<T>(0) - static_cast<wrap_t<T>>(x));
+  }
+};
+struct abs {
+  template <class T>
+  WEFT_SCALAR T operator()(T x) const {
+    if constexpr (kIsFloat<T>) return std::fabs(x);
+    return x < T(0) ? negative()(x) : x;
+  }
+};
+struct sign {
+  template <class T>
+  WEFT_SCALAR T operator()(T x) const {
+    if constexpr (kIsFloat<T>) {
+      if (x != x) return x;
+    }
+    return static_cast<T>((x > T(0)) - (x < T(0)));
+  }
+};
+struct square {
+  template <class T>
+  WEFT_SCALAR T operator()(T x) const {
+    return static_cast<T>(static_cast<wrap_t<T>>(x) * static_cast<wrap_t<T>>(x));
+  }
+};
+struct reciprocal {
+  template <class T>
+  WEFT_SCALAR T operator()(T x) const {
+    return T(1) / x;
+  }
+};
+struct rsqrt {
+  template <class T>
+  WEFT_SCALAR T operator()(T x) const {
+    return T(1) / std::sqrt(x);
+  }
+};
+
+#define WEFT_SCALAR_CMATH(NAME, FUNCTION) \
+  struct NAME {                           \
+    template <class T>                    \
+    WEFT_SCALAR T operator()(T x) const { \
+      return std::FUNCTION(x);            \
+    }                                     \
+  };
+WEFT_SCALAR_CMATH(sqrt, sqrt)
+WEFT_SCALAR_CMATH(exp, exp)
+WEFT_SCALAR_CMATH(expm1, expm1)
+WEFT_SCALAR_CMATH(log, log)
+WEFT_SCALAR_CMATH(log1p, log1p)
+WEFT_SCALAR_CMATH(log2, log2)
+WEFT_SCALAR_CMATH(log10, log10)
+WEFT_SCALAR_CMATH(sin, sin)
+WEFT_SCALAR_CMATH(cos, cos)
+WEFT_SCALAR_CMATH(tan, tan)
+WEFT_SCALAR_CMATH(asin, asin)
+WEFT_SCALAR_CMATH(acos, acos)
+WEFT_SCALAR_CMATH(atan, atan)
+WEFT_SCALAR_CMATH(sinh, sinh)
+WEFT_SCALAR_CMATH(cosh, cosh)
+WEFT_SCALAR_CMATH(tanh, tanh)
+WEFT_SCALAR_CMATH(erf, erf)
+WEFT_SCALAR_CMATH(floor, floor)
+WEFT_SCALAR_CMATH(ceil, ceil)
+WEFT_SCALAR_CMATH(round, nearbyint)
+#undef WEFT_SCALAR_CMATH
+
+struct sigmoid {
+  template <class T>
+  WEFT_SCALAR T operator()(T x) const {
+    return T(1) / (T(1) + std::exp(-x));
+  }
+};
+struct relu {
+  template <class T>
+  WEFT_SCALAR T operator()(T x) const {
+    return x <= T(0) ? T(0) : x;  // NaN stays NaN
+  }
+};
+struct gelu {
+  template <class T>
+  WEFT_SCALAR T operator()(T x) const {
+    return T(0.5) * x * std::erfc(x * T(-0.70710678118654752440));
+  }
+};
+struct gelu_tanh {
+  template <class T>
+  WEFT_SCALAR T operator()(T x) const {
+    return T(0.5) * x * (T(1) + std::tanh(T(0.79788456080286535588) * (x + T(0.044715) * x * x * x)));
+  }
+};
+
+struct is_nan {
+  template <class T>
+  WEFT_SCALAR bool operator()(T x) const {
+    return x != x;
+  }
+};
+struct is_finite {
+  template <class T>
+  WEFT_SCALAR bool operator()(T x) const {
+    if constexpr (kIsFloat<T>) return x - x == T(0);
+    return true;
+  }
+};
+struct logical_not {
+  template <class T>
+  WEFT_SCALAR bool operator()(T x) const {
+    return x == T(0);
+  }
+};
+
+#define WEFT_SCALAR_WRAPPED(NAME, OPERATOR)                                                \
+  struct NAME {                                                                            \
+    template <class T>                                                                     \
+    WEFT_SCALAR T operator()(T a, T b) const {                                             \
+      return static_cast<T>(static_cast<wrap_t<T>>(a) OPERATOR static_cast<wrap_t<T>>(b)); \
+    }                                                                                      \
+  };
+WEFT_SCALAR_WRAPPED(add, +)
+WEFT_SCALAR_WRAPPED(subtract, -)
+WEFT_SCALAR_WRAPPED(multiply, *)
+#undef WEFT_SCALAR_WRAPPED
+
+struct divide {
+  template <class T>
+  WEFT_SCALAR T operator()(T a, T b) const {
+    return a / b;
+  }
+};
+// Floored division and its remainder, Python's and NumPy's // and %. Integers: anything by 0 is 0, and the smallest by
+// -1 wraps.
+struct remainder {
+  template <class T>
+  WEFT_SCALAR T operator()(T a, T b) const {
+    if constexpr (kIsFloat<T>) {
+      const T r = std::fmod(a, b);
+      return r != T(0) && (r < T(0)) != (b < T(0)) ? r + b : r;
+    } else {
+      if (b == T(0)) return T(0);
+      if constexpr (std::is_signed_v<T>) {
+        if (b == T(-1)) return T(0);
+      }
+      const T r = static_cast<T>(a % b);
+      return r != T(0) && (r < T(0)) != (b < T(0)) ? static_cast<T>(r + b) : r;
+    }
+  }
+};
+struct floor_divide {
+  template <class T>
+  WEFT_SCALAR T operator()(T a, T b) const {
+    if constexpr (kIsFloat<T>) {
+      if (b == T(0)) return a / b;
+      const T quotient = (a - remainder()(a, b)) / b;
+      const T down = std::floor(quotient);
+      return quotient - down > T(0.5) ? down + T(1) : down;  // (a - a mod b) / b is whole but for rounding
+    } else {
+      if (b == T(0)) return T(0);
+      if constexpr (std::is_signed_v<T>) {
+        if (b == T(-1)) return negative()(a);
+      }
+      const T q = static_cast<T>(a / b);
+      return a % b != T(0) && (a < T(0)) != (b < T(0)) ? static_cast<T>(q - 1) : q;
+    }
+  }
+};
+// Integers: by squaring, wrapping; a negative exponent gives the value rounded towards zero (0 unless the base is 1 or
+// -1).
+struct power {
+  template <class T>
+  WEFT_SCALAR T operator()(T a, T b) const {
+    if constexpr (kIsFloat<T>) {
+      return std::pow(a, b);
+    } else {
+      if (b < T(0)) {
+        if (a == T(1)) return T(1);
+        if (a == static_cast<T>(-1)) return b % 2 == 0 ? T(1) : static_cast<T>(-1);
+        return T(0);
+      }
+      wrap_t<T> result = 1;
+      wrap_t<T> base = static_cast<wrap_t<T>>(a);
+      for (wrap_t<T> e = static_cast<wrap_t<T>>(b); e != 0; e = static_cast<wrap_t<T>>(e >> 1)) {
+        if (e & 1) result = static_cast<wrap_t<T>>(result * base);
+        base = static_cast<wrap_t<T>>(base * base);
+      }
+      return static_cast<T>(result);
+    }
+  }
+};
+struct maximum {
+  template <class T>
+  WEFT_SCALAR T operator()(T a, T b) const {
+    return a > b || a != a ? a : b;  // NaN wins
+  }
+};
+struct minimum {
+  template <class T>
+  WEFT_SCALAR T operator()(T a, T b) const {
+    return a < b || a != a ? a : b;
+  }
+};
+struct atan2 {
+  template <class T>
+  WEFT_SCALAR T operator()(T a, T b) const {
+    return std::atan2(a, b);
+  }
+};
+struct relu_grad {
+  template <class T>
+  WEFT_SCALAR T operator()(T g, T y) const {
+    return y > T(0) ? g : T(0);
+  }
+};
+
+#define WEFT_SCALAR_PREDICATE(NAME, EXPRESSION)   \
+  struct NAME {                                   \
+    template <class T>                            \
+    WEFT_SCALAR bool operator()(T a, T b) const { \
+      return EXPRESSION;                          \
+    }                                             \
+  };
+WEFT_SCALAR_PREDICATE(equal, a == b)
+WEFT_SCALAR_PREDICATE(not_equal, a != b)
+WEFT_SCALAR_PREDICATE(less, a < b)
+WEFT_SCALAR_PREDICATE(less_equal, a <= b)
+WEFT_SCALAR_PREDICATE(greater, a > b)
+WEFT_SCALAR_PREDICATE(greater_equal, a >= b)
+WEFT_SCALAR_PREDICATE(logical_and, (a != T(0)) && (b != T(0)))
+WEFT_SCALAR_PREDICATE(logical_or, (a != T(0)) || (b != T(0)))
+WEFT_SCALAR_PREDICATE(logical_xor, (a != T(0)) != (b != T(0)))
+#undef WEFT_SCALAR_PREDICATE
+
+}  // namespace weft::scalar

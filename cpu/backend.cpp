@@ -1,0 +1,107 @@
+#include "cpu/backend.h"
+
+#include <cstring>
+
+#include "core/backend.h"
+#include "cpu/conv.h"
+#include "cpu/elementwise.h"
+#include "cpu/gather.h"
+#include "cpu/loss.h"
+#include "cpu/matmul.h"
+#include "cpu/memory.h"
+#include "cpu/norm.h"
+#include "cpu/optim.h"
+#include "cpu/pool.h"
+#include "cpu/random.h"
+#include "cpu/reduce.h"
+
+namespace weft::cpu {
+
+namespace {
+
+class CpuBackend final : public Backend {
+ public:
+  void* allocate(std::size_t bytes) override { return cpu::allocate(bytes); }
+  void deallocate(void* address, std::size_t bytes) noexcept override { cpu::deallocate(address, bytes); }
+  MemoryStatistics memory_statistics() const override { return cpu::memory_statistics(); }
+  void release_cached_memory() override { cpu::release_cached_memory(); }
+  void copy_from_host(void* out, const void* host, std::size_t bytes) override { std::memcpy(out, host, bytes); }
+  void copy_to_host(void* host, const void* in, std::size_t bytes) override { std::memcpy(host, in, bytes); }
+  void synchronize() override {}
+
+  void fill(const View& out, Scalar value) override { cpu::fill(out, value); }
+  void arange(const View& out, Scalar start, Scalar step) override { cpu::arange(out, start, step); }
+  void copy(const ConstView& in, const View& out) override { cpu::copy(in, out); }
+  void unary(UnaryOp op, const ConstView& x, const View& out) override { cpu::unary(op, x, out); }
+  void binary(BinaryOp op, const ConstView& a, const ConstView& b, const View& out) override {
+    cpu::binary(op, a, b, out);
+  }
+  void where(const ConstView& condition, const ConstView& a, const ConstView& b, const View& out) override {
+    cpu::where(condition, a, b, out);
+  }
+  void accumulate(const ConstView& in, const View& out) override { cpu::accumulate(in, out); }
+
+  void reduce(ReduceOp op, const ConstView& x, const View& out) override { cpu::reduce(op, x, out); }
+  void arg_reduce(ArgReduceOp op, const ConstView& x, int axis, const View& out) override {
+    cpu::arg_reduce(op, x, axis, out);
+  }
+  void matmul(const ConstView& a, const ConstView& b, const View& out) override { cpu::matmul(a, b, out); }
+
+  void conv(ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b, const ConstView* bias,
+            const View& out) override {
+    cpu::conv(pass, shape, a, b, bias, out);
+  }
+  void pool(PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices, const View& out) override {
+    cpu::pool(pass, shape, in, indices, out);
+  }
+
+  void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bias,
+                  const BatchNormArguments& arguments, const View& y, const View& mean, const View& inverse_std,
+                  const View& running_mean, const View& running_var) override {
+    cpu::batch_norm(x, weight, bias, arguments, y, mean, inverse_std, running_mean, running_var);
+  }
+  void batch_norm_inference(const ConstView& x, const ConstView& weight, const ConstView& bias,
+                            const ConstView& running_mean, const ConstView& running_var,
+                            const BatchNormArguments& arguments, const View& y) override {
+    cpu::batch_norm_inference(x, weight, bias, running_mean, running_var, arguments, y);
+  }
+  void batch_norm_grad(const ConstView& y_grad, const ConstView& x, const ConstView& y, const ConstView& weight,
+                       const ConstView& mean, const ConstView& inverse_std, const BatchNormArguments& arguments,
+                       const View& x_grad, const View& weight_grad, const View& bias_grad) override {
+    cpu::batch_norm_grad(y_grad, x, y, weight, mean, inverse_std, arguments, x_grad, weight_grad, bias_grad);
+  }
+
+  void softmax(bool log, const ConstView& x, const View& y) override { cpu::softmax(log, x, y); }
+  void softmax_grad(bool log, const ConstView& y, const ConstView& y_grad, const View& x_grad) override {
+    cpu::softmax_grad(log, y, y_grad, x_grad);
+  }
+  void cross_entropy(const ConstView& logits, const ConstView& labels, double smoothing, const View& losses) override {
+    cpu::cross_entropy(logits, labels, smoothing, losses);
+  }
+  void cross_entropy_grad(const ConstView& logits, const ConstView& labels, double smoothing,
+                          const ConstView& losses_grad, const View& logits_grad) override {
+    cpu::cross_entropy_grad(logits, labels, smoothing, losses_grad, logits_grad);
+  }
+
+  void random(RandomKind kind, const PhiloxKey& key, Scalar low, Scalar high, const View& out) override {
+    cpu::random(kind, key, low, high, out);
+  }
+
+  void sgd(std::span<const OptimizerTensor> tensors, const SgdArguments& arguments,
+           const ConstView& learning_rate) override {
+    cpu::sgd(tensors, arguments, learning_rate);
+  }
+  void adam(std::span<const OptimizerTensor> tensors, const AdamArguments& arguments, const ConstView& learning_rate,
+            const View& step) override {
+    cpu::adam(tensors, arguments, learning_rate, step);
+  }
+};
+
+}  // namespace
+
+Backend& backend() {
+  static Backend& instance = *new CpuBackend;
+  return instance;
+}
+
+}  // namespace weft::cpu

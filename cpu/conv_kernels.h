@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/simd.h"
+
+// The inner part of a convolution's products, as cpu/gemm.h's kernel but with rows that are copied from a channels-last
+// source tap by tap: columns never exist but as one panel in the first-level cache.
+namespace weft::cpu {
+
+/// Columns [depth, depth + length) of a panel: for rows [first_row, end_row) the values at source + row·source_stride,
+/// for the others zeros.
+struct ConvRun {
+  std::int64_t source = 0, depth = 0, length = 0;
+  std::int64_t first_row = 0, end_row = 0;
+};
+
+/// out (rows, cols) = start + columns·weight, over the columns in `runs`, at most kConvDepth of them.
+template <class T>
+struct ConvPanel {
+  const ConvRun* runs = nullptr;
+  std::int64_t run_count = 0;
+  const T* source = nullptr;
+  std::int64_t rows = 0, source_stride = 0;
+  const T* weight = nullptr;  ///< blocks of two vectors of columns, the last one or two, each (weight_depth, width)
+  std::int64_t weight_depth = 0;
+  const T* start = nullptr;  ///< stride 0: a row padded to whole blocks; else the stride is out's and start is out
+  std::int64_t start_stride = 0;
+  T* out = nullptr;
+  std::int64_t out_stride = 0, cols = 0;
+  T* workspace = nullptr;  ///< kConvWorkspace bytes
+};
+
+inline constexpr int kConvDepth = 384, kConvRows = 14;
+inline constexpr std::int64_t kConvWorkspace = std::int64_t{kConvRows} * (kConvDepth + 16) * 8;
+
+struct ConvKernels {
+  void (*f32)(const ConvPanel<float>& panel);
+  void (*f64)(const ConvPanel<double>& panel);
+  int rows;          ///< most rows of a panel
+  int vector_bytes;  ///< of a vector of columns
+};
+
+WEFT_SIMD_DECLARE(ConvKernels, conv_kernels)
+
+}  // namespace weft::cpu

@@ -1,0 +1,227 @@
+#include "cpu/conv_product.h"
+
+#include <algorithm>
+
+#include "cpu/conv_kernels.h"
+
+namespace weft::cpu {
+
+WEFT_SIMD_DEFINE(ConvKernels, conv_kernels)
+
+namespace {
+
+constexpr std::int64_t kBlockColumns = 512;
+constexpr std::int64_t kBlockBytes = 512 << 10;  // of weights, that stay in the second-level cache
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return a > 0 ? (a - 1) / b + 1 : -(-a / b); }  // b > 0
+
+/// The equal parts that `total` is cut into, each at most `most`.
+std::int64_t even_part(std::int64_t total, std::int64_t most) {
+  return total == 0 ? 1 : ceil_div(total, ceil_div(total, most));
+}
+
+template <class T>
+std::int64_t lanes() {
+  return conv_kernels().vector_bytes / static_cast<std::int64_t>(sizeof(T));
+}
+
+struct Range {
+  std::int64_t begin, end;
+};
+
+/// The i in [0, count) with 0 <= first + i·step < size.
+Range inside(std::int64_t first, std::int64_t step, std::int64_t count, std::int64_t size) {
+  const std::int64_t begin = std::clamp<std::int64_t>(ceil_div(-first, step), 0, count);
+  return {begin, std::clamp(ceil_div(size - first, step), begin, count)};
+}
+
+/// How the rows of a product are cut into panels: the same position of several images where there are many images, as
+/// then all rows of a panel skip the same taps on padding; else neighbours on the last axis.
+struct Panels {
+  bool images = false;
+  std::int64_t part = 1, parts = 1, count = 0;  // rows of a panel, panels of an image block or a line
+
+  explicit Panels(const ConvColumns& columns) {
+    const std::int64_t most = conv_kernels().rows, width = columns.axes[2].out;
+    images = columns.n >= std::min(width, most / 2 + 1);
+    part = even_part(images ? columns.n : width, most);
+    parts = ceil_div(images ? columns.n : width, part);
+    count = columns.rows() == 0 ? 0 : columns.rows() / (images ? columns.n : width) * parts;
+  }
+};
+
+/// One panel: its first row's image and position, and its rows.
+struct Place {
+  std::int64_t n;
+  std::array<std::int64_t, 3> o;
+  std::int64_t rows;
+};
+
+Place place(const ConvColumns& columns, const Panels& panels, std::int64_t i) {
+  const auto& [depth, height, width] = columns.axes;
+  if (panels.images) {
+    const std::int64_t positions = depth.out * height.out * width.out, n = i / positions * panels.part;
+    i %= positions;
+    return {n,
+            {i / width.out / height.out, i / width.out % height.out, i % width.out},
+            std::min(panels.part, columns.n - n)};
+  }
+  const std::int64_t w = i % panels.parts * panels.part;
+  i /= panels.parts;
+  return {i / height.out / depth.out,
+          {i / height.out % depth.out, i % height.out, w},
+          std::min(panels.part, width.out - w)};
+}
+
+/// The runs of a panel that lie in columns [begin, end) of a group, relative to its first row's image.
+void list_runs(const ConvColumns& columns, const Panels& panels, const Place& at, std::int64_t group_channels,
+               std::int64_t begin, std::int64_t end, std::vector<ConvRun>& runs) {
+  runs.clear();
+  const auto& [depth, height, width] = columns.axes;
+  const std::int64_t z0 = at.o[0] * depth.step + depth.offset, y0 = at.o[1] * height.step + height.offset;
+  const std::int64_t x0 = at.o[2] * width.step + width.offset;
+  const auto add = [&](std::int64_t line, std::int64_t tap, std::int64_t taps, std::int64_t column, Range rows) {
+    const std::int64_t first = std::max(begin, column + tap * group_channels);
+    const std::int64_t last = std::min(end, column + (tap + taps) * group_channels);
+    if (first >= last || rows.begin >= rows.end) return;
+    const std::int64_t position = line * width.in + x0 + tap * width.tap_step;
+    runs.push_back({position * columns.channels + first - column - tap * group_channels, first, last - first,
+                    rows.begin, rows.end});
+  };
+  const Range planes = inside(z0, depth.tap_step, depth.taps, depth.in);
+  const Range lines = inside(y0, height.tap_step, height.taps, height.in);
+  const Range taps = inside(x0, width.tap_step, width.taps, width.in);
+  const Range all{0, at.rows};
+  const std::int64_t last = x0 + (at.rows - 1) * width.step + (width.taps - 1) * width.tap_step;
+  const bool whole = panels.images || (taps.begin == 0 && last < width.in);  // every row reads the same taps
+  const bool joined = whole && width.tap_step == 1 && group_channels == columns.channels;
+  for (std::int64_t i = planes.begin; i < planes.end; ++i) {
+    for (std::int64_t j = lines.begin; j < lines.end; ++j) {
+      const std::int64_t line = (z0 + i * depth.tap_step) * height.in + y0 + j * height.tap_step;
+      const std::int64_t column = (i * height.taps + j) * width.taps * group_channels;
+      if (column >= end || column + width.taps * group_channels <= begin) continue;
+      if (joined) {
+        add(line, taps.begin, taps.end - taps.begin, column, all);
+      } else if (panels.images) {
+        for (std::int64_t tap = taps.begin; tap < taps.end; ++tap) add(line, tap, 1, column, all);
+      } else {
+        for (std::int64_t tap = 0; tap < width.taps; ++tap) {
+          add(line, tap, 1, column, inside(x0 + tap * width.tap_step, width.step, at.rows, width.in));
+        }
+      }
+    }
+  }
+}
+
+void call(const ConvPanel<float>& panel) { conv_kernels().f32(panel); }
+void call(const ConvPanel<double>& panel) { conv_kernels().f64(panel); }
+
+/// Panels [begin, end): one block of weights meets them all before the next.
+template <class T>
+void run_panels(const ConvProduct<T>& product, const Panels& panels, std::int64_t begin, std::int64_t end) {
+  const ConvColumns& columns = product.columns;
+  const std::array<TapAxis, 3>& axes = columns.axes;
+  const std::int64_t channels = columns.channels / product.groups, group_columns = product.channels / product.groups;
+  const std::int64_t depth = columns.taps() * channels, padded = padded_columns<T>(group_columns);
+  const std::int64_t block = even_part(group_columns, kBlockColumns) + 2 * lanes<T>() - 1;
+  const std::int64_t block_columns = block / (2 * lanes<T>()) * (2 * lanes<T>());
+  const std::int64_t most_depth = kBlockBytes / static_cast<std::int64_t>(sizeof(T)) / block_columns;
+  const std::int64_t block_depth = even_part(depth, std::clamp<std::int64_t>(most_depth, 64, kConvDepth));
+  const std::int64_t image = axes[0].in * axes[1].in * axes[2].in * columns.channels;
+  const std::int64_t out_image = product.extent[0] * product.extent[1] * product.extent[2] * product.channels;
+
+  std::vector<ConvRun> runs;
+  runs.reserve(static_cast<std::size_t>(columns.taps()));
+  ConvPanel<T> panel;
+  panel.workspace = static_cast<T*>(scratch(kColumnsSlot, kConvWorkspace));
+  panel.weight_depth = depth;
+  panel.source_stride = panels.images ? image : axes[2].step * columns.channels;
+  panel.out_stride = panels.images ? out_image : product.step[2] * product.channels;
+  for (std::int64_t group = 0; group < product.groups; ++group) {
+    for (std::int64_t col = 0; col < group_columns; col += block_columns) {
+      for (std::int64_t p = 0; p == 0 || p < depth; p += block_depth) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          const Place at = place(columns, panels, i);
+          list_runs(columns, panels, at, channels, p, std::min(depth, p + block_depth), runs);
+          if (runs.empty() && p > 0) continue;
+          std::int64_t position = 0;
+          for (std::size_t d = 0; d < 3; ++d) {
+            position = position * product.extent[d] + product.first[d] + at.o[d] * product.step[d];
+          }
+          panel.runs = runs.data();
+          panel.run_count = static_cast<std::int64_t>(runs.size());
+          panel.rows = at.rows;
+          panel.source = product.source + at.n * image + group * channels;
+          panel.weight = product.weight + (group * padded + col) * depth;
+          panel.out = product.out + at.n * out_image + position * product.channels + group * group_columns + col;
+          panel.cols = std::min(block_columns, group_columns - col);
+          panel.start = p > 0 ? panel.out : product.bias + group * padded + col;
+          panel.start_stride = p > 0 ? panel.out_stride : 0;
+          call(panel);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+template <class T>
+std::int64_t padded_columns(std::int64_t columns) {
+  return ceil_div(columns, lanes<T>()) * lanes<T>();
+}
+
+template <class T>
+void pack_weight(const ConvColumns& columns, const std::array<std::int64_t, 3>& filter, std::int64_t groups,
+                 std::int64_t group_columns, const WeightLayout<T>& layout, T* packed) {
+  const std::int64_t channels = columns.channels / groups, depth = columns.taps() * channels;
+  const std::int64_t padded = padded_columns<T>(group_columns), width = 2 * lanes<T>();
+  const std::int64_t blocks = ceil_div(group_columns, width);
+  parallel_for(groups * blocks, [&](std::int64_t task) {
+    const std::int64_t group = task / blocks, col = task % blocks * width;
+    const std::int64_t block_width = std::min(width, padded - col), cols = std::min(width, group_columns - col);
+    T* to = packed + (group * padded + col) * depth;
+    for_each_tap(columns, filter, [&](std::int64_t, std::int64_t tap) {
+      const T* from = layout.data + group * layout.group + tap * layout.tap + col * layout.column;
+      for (std::int64_t c = 0; c < channels; ++c, to += block_width, from += layout.channel) {
+        for (std::int64_t j = 0; j < cols; ++j) to[j] = from[j * layout.column];
+        std::fill(to + cols, to + block_width, T(0));
+      }
+    });
+  });
+}
+
+template <class T>
+void run(const std::vector<ConvProduct<T>>& products) {
+  struct Part {
+    const ConvProduct<T>* product;
+    Panels panels;
+    std::int64_t grain, first_task;
+  };
+  std::vector<Part> parts;
+  std::int64_t tasks = 0;
+  for (const ConvProduct<T>& product : products) {
+    const Panels panels(product.columns);
+    const std::int64_t grain = std::clamp<std::int64_t>(panels.count / 32, 1, 32);
+    parts.push_back({&product, panels, grain, tasks});
+    tasks += ceil_div(panels.count, grain);
+  }
+  parallel_for(tasks, [&](std::int64_t task) {
+    const auto after = std::upper_bound(parts.begin(), parts.end(), task,
+                                        [](std::int64_t i, const Part& part) { return i < part.first_task; });
+    const Part& part = *(after - 1);
+    const std::int64_t begin = (task - part.first_task) * part.grain;
+    run_panels(*part.product, part.panels, begin, std::min(begin + part.grain, part.panels.count));
+  });
+}
+
+template std::int64_t padded_columns<float>(std::int64_t);
+template std::int64_t padded_columns<double>(std::int64_t);
+template void pack_weight<float>(const ConvColumns&, const std::array<std::int64_t, 3>&, std::int64_t, std::int64_t,
+                                 const WeightLayout<float>&, float*);
+template void pack_weight<double>(const ConvColumns&, const std::array<std::int64_t, 3>&, std::int64_t, std::int64_t,
+                                  const WeightLayout<double>&, double*);
+template void run<float>(const std::vector<ConvProduct<float>>&);
+template void run<double>(const std::vector<ConvProduct<double>>&);
+
+}  // namespace weft::cpu

@@ -1,0 +1,134 @@
+#include "cpu/conv_kernels.h"
+#include "cpu/vec.h"
+
+#if defined(__clang__)
+#define WEFT_UNROLL _Pragma("unroll")
+#else
+#define WEFT_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+namespace weft::cpu::WEFT_ISA {
+namespace {
+
+using std::int64_t;
+
+// Register tile: kRows x 2 vectors of sums, 2 of weights and a broadcast column fill 16 or 32 registers.
+constexpr int kRows = kVectorBytes == 64 ? kConvRows : 6;
+
+// Between the rows of the packed panel; a cache line more than kConvDepth, lest they share cache sets.
+template <class T>
+constexpr int64_t kStride = kConvDepth + 64 / static_cast<int>(sizeof(T));
+
+template <int count, class T>
+inline void copy_fixed(T* to, const T* from) {
+  std::memcpy(to, from, count * sizeof(T));
+}
+
+template <class T>
+inline void copy(T* to, const T* from, int64_t n) {
+  constexpr int kL = kLanes<T>;
+  if (n >= kL) {
+    for (int64_t i = 0; i + kL <= n; i += kL) copy_fixed<kL>(to + i, from + i);
+    copy_fixed<kL>(to + n - kL, from + n - kL);
+    return;
+  }
+  if (kL > 8 && n >= 8) {
+    copy_fixed<8>(to, from);
+    copy_fixed<8>(to + n - 8, from + n - 8);
+  } else if (kL > 4 && n >= 4) {
+    copy_fixed<4>(to, from);
+    copy_fixed<4>(to + n - 4, from + n - 4);
+  } else {
+    for (int64_t i = 0; i < n; ++i) to[i] = from[i];
+  }
+}
+
+template <class T>
+void pack(const ConvPanel<T>& g) {
+  T* to = g.workspace;
+  for (int64_t i = 0; i < g.run_count; ++i) {
+    const ConvRun& run = g.runs[i];
+    const T* from = g.source + run.source;
+    for (int64_t r = 0; r < g.rows; ++r) {
+      if (r >= run.first_row && r < run.end_row) {
+        copy(to + r * kStride<T>, from + r * g.source_stride, run.length);
+      } else {
+        for (int64_t p = 0; p < run.length; ++p) to[r * kStride<T> + p] = T{0};
+      }
+    }
+    to += run.length;
+  }
+}
+
+/// out (R, V vectors) = start + panel · weight block.
+template <class T, int R, int V>
+void multiply(const ConvPanel<T>& g, const T* weight, const T* start, int64_t start_stride, T* out,
+              int64_t out_stride) {
+  constexpr int kL = kLanes<T>;
+  Vec<T> sum[R][V];
+  WEFT_UNROLL for (int r = 0; r < R; ++r) {
+    WEFT_UNROLL for (int v = 0; v < V; ++v) sum[r][v] = load(start + r * start_stride + v * kL);
+  }
+  const T* a = g.workspace;
+  for (int64_t i = 0; i < g.run_count; ++i) {
+    const T* b = weight + g.runs[i].depth * (V * kL);
+    for (const T* end = a + g.runs[i].length; a < end; ++a, b += V * kL) {
+      Vec<T> row[V];
+      WEFT_UNROLL for (int v = 0; v < V; ++v) row[v] = load(b + v * kL);
+      WEFT_UNROLL for (int r = 0; r < R; ++r) {
+        const Vec<T> x = splat(a[r * kStride<T>]);
+        WEFT_UNROLL for (int v = 0; v < V; ++v) sum[r][v] = fma<T>(x, row[v], sum[r][v]);
+      }
+    }
+  }
+  WEFT_UNROLL for (int r = 0; r < R; ++r) {
+    WEFT_UNROLL for (int v = 0; v < V; ++v) store(out + r * out_stride + v * kL, sum[r][v]);
+  }
+}
+
+template <class T, int V, int R = kRows>
+inline void multiply_rows(const ConvPanel<T>& g, const T* weight, const T* start, int64_t start_stride, T* out,
+                          int64_t out_stride) {
+  if constexpr (R > 1) {
+    if (g.rows < R) return multiply_rows<T, V, R - 1>(g, weight, start, start_stride, out, out_stride);
+  }
+  multiply<T, R, V>(g, weight, start, start_stride, out, out_stride);
+}
+
+/// Columns [col, col + cols) of out, cols <= V vectors: a part of a block goes by way of a whole one.
+template <class T, int V>
+void multiply_block(const ConvPanel<T>& g, const T* weight, int64_t col, int64_t cols) {
+  constexpr int64_t kWidth = V * kLanes<T>;
+  if (cols == kWidth) {
+    multiply_rows<T, V>(g, weight, g.start + col, g.start_stride, g.out + col, g.out_stride);
+    return;
+  }
+  T whole[kRows * kWidth];
+  for (int64_t r = 0; r < g.rows; ++r) {
+    for (int64_t j = 0; j < kWidth; ++j) {
+      whole[r * kWidth + j] = j < cols ? g.start[r * g.start_stride + col + j] : T{0};
+    }
+  }
+  multiply_rows<T, V>(g, weight, whole, kWidth, whole, kWidth);
+  for (int64_t r = 0; r < g.rows; ++r) {
+    for (int64_t j = 0; j < cols; ++j) g.out[r * g.out_stride + col + j] = whole[r * kWidth + j];
+  }
+}
+
+template <class T>
+void panel(const ConvPanel<T>& g) {
+  constexpr int64_t kL = kLanes<T>;
+  pack(g);
+  const T* weight = g.weight;
+  int64_t col = 0;
+  for (; g.cols - col > kL; col += 2 * kL, weight += g.weight_depth * 2 * kL) {
+    multiply_block<T, 2>(g, weight, col, g.cols - col < 2 * kL ? g.cols - col : 2 * kL);
+  }
+  if (col < g.cols) multiply_block<T, 1>(g, weight, col, g.cols - col);
+}
+
+}  // namespace
+
+const ConvKernels conv_kernels = {panel<float>, panel<double>, kRows, kVectorBytes};
+
+}  // namespace weft::cpu::WEFT_ISA

@@ -1,0 +1,216 @@
+#include "cpu/gemm.h"
+
+#include <algorithm>
+#include <atomic>
+#include <type_traits>
+
+#include "cpu/threads.h"
+
+#ifdef WEFT_ONEDNN
+#include <dnnl.h>
+#include <omp.h>
+#endif
+
+namespace weft::cpu {
+
+WEFT_SIMD_DEFINE(GemmKernels, gemm_kernels)
+
+namespace {
+
+using std::int64_t;
+
+// How a product is cut. Rows under 256 cost oneDNN dearly at small k; slices of depth add traffic over C.
+constexpr int64_t kSmallProduct = int64_t{1} << 20;  // multiplications; below, waking threads costs more
+constexpr int64_t kTiles = 16;                       // as many, where sizes allow
+constexpr int64_t kMinSide = 256, kMaxRows = 1024, kMaxColumns = 4096;
+constexpr int64_t kMinSlice = 1024, kMaxSliced = int64_t{1} << 20;  // depth of a slice; largest m·n cut in depth
+
+std::atomic<bool> own_gemm{false};
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// The length of `parts` equal parts of `total`, within [least, most] and a multiple of 32.
+int64_t part_of(int64_t total, int64_t parts, int64_t least, int64_t most) {
+  return std::min(total, ceil_div(std::clamp(ceil_div(total, parts), least, most), 32) * 32);
+}
+
+struct Cut {
+  int64_t rows, columns, depth;  // of one tile
+};
+
+Cut cut_of(int64_t m, int64_t n, int64_t k) {
+  const double work = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+  if (work <= static_cast<double>(kSmallProduct)) return {m, n, k};
+  Cut cut{};
+  cut.rows = part_of(m, kTiles, kMinSide, kMaxRows);
+  const int64_t down = ceil_div(m, cut.rows);
+  cut.columns = part_of(n, ceil_div(kTiles, down), kMinSide, kMaxColumns);
+  const int64_t tiles = down * ceil_div(n, cut.columns);
+  cut.depth = k;
+  if (tiles < kTiles && k >= 2 * kMinSlice && m * n <= kMaxSliced) {
+    cut.depth = part_of(k, ceil_div(kTiles, tiles), kMinSlice, k);
+  }
+  return cut;
+}
+
+template <class T>
+void own_tile(const GemmArgs<T>& g) {
+  const GemmKernels& kernels = gemm_kernels();
+  void* workspace = scratch(kGemmPackSlot, kernels.workspace_bytes);
+  if constexpr (std::is_same_v<T, float>) {
+    kernels.f32(g, workspace);
+  } else if constexpr (std::is_same_v<T, double>) {
+    kernels.f64(g, workspace);
+  } else if constexpr (std::is_same_v<T, std::uint8_t>) {
+    kernels.u8(g, workspace);
+  } else {  // the unsigned twin may alias, and wraps
+    using U = std::make_unsigned_t<T>;
+    const GemmArgs<U> unsigned_args{g.trans_a,
+                                    g.trans_b,
+                                    g.m,
+                                    g.n,
+                                    g.k,
+                                    reinterpret_cast<const U*>(g.a),
+                                    g.lda,
+                                    reinterpret_cast<const U*>(g.b),
+                                    g.ldb,
+                                    g.accumulate,
+                                    reinterpret_cast<U*>(g.c),
+                                    g.ldc};
+    if constexpr (sizeof(T) == 4) {
+      kernels.u32(unsigned_args, workspace);
+    } else {
+      kernels.u64(unsigned_args, workspace);
+    }
+  }
+}
+
+#ifdef WEFT_ONEDNN
+/// One thread for oneDNN's OpenMP regions begun by this thread; the setting is the thread's own.
+class OneOmpThread {
+ public:
+  OneOmpThread() : threads_(omp_get_max_threads()) {
+    if (threads_ != 1) omp_set_num_threads(1);
+  }
+  ~OneOmpThread() {
+    if (threads_ != 1) omp_set_num_threads(threads_);
+  }
+  OneOmpThread(const OneOmpThread&) = delete;
+  OneOmpThread& operator=(const OneOmpThread&) = delete;
+
+ private:
+  int threads_;
+};
+
+/// False if oneDNN declines. It wants leading dimensions of a full row even where there is only one.
+bool onednn_tile(const GemmArgs<float>& g) {
+  const OneOmpThread one;
+  const int64_t lda = std::max(g.lda, g.trans_a ? g.m : g.k);
+  const int64_t ldb = std::max(g.ldb, g.trans_b ? g.k : g.n);
+  return dnnl_sgemm(g.trans_a ? 'T' : 'N', g.trans_b ? 'T' : 'N', g.m, g.n, g.k, 1.0f, g.a, lda, g.b, ldb,
+                    g.accumulate ? 1.0f : 0.0f, g.c, std::max(g.ldc, g.n)) == dnnl_success;
+}
+#endif
+
+template <class T>
+void run_tile(const GemmArgs<T>& g) {
+  if (g.m <= 0 || g.n <= 0) return;
+  if (g.k <= 0) {
+    for (int64_t i = 0; i < g.m && !g.accumulate; ++i) std::fill_n(g.c + i * g.ldc, g.n, T{0});
+    return;
+  }
+#ifdef WEFT_ONEDNN
+  if constexpr (std::is_same_v<T, float>) {
+    if (gemm_uses_onednn() && onednn_tile(g)) return;
+  }
+#endif
+  own_tile(g);
+}
+
+/// C += sum, element-wise; integers wrap.
+template <class T>
+void add_rows(int64_t rows, int64_t columns, const T* sum, T* c, int64_t ldc) {
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; ++j) {
+      T& out = c[i * ldc + j];
+      if constexpr (std::is_floating_point_v<T>) {
+        out += sum[i * columns + j];
+      } else {
+        using U = std::make_unsigned_t<T>;
+        out = static_cast<T>(static_cast<U>(static_cast<U>(out) + static_cast<U>(sum[i * columns + j])));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+bool gemm_uses_onednn() noexcept {
+#ifdef WEFT_ONEDNN
+  return !own_gemm.load(std::memory_order_relaxed);
+#else
+  return false;
+#endif
+}
+
+void use_own_gemm(bool own) noexcept { own_gemm.store(own, std::memory_order_relaxed); }
+
+template <class T>
+void gemm_tile(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,
+               int64_t ldb, bool accumulate, T* c, int64_t ldc) {
+  run_tile(GemmArgs<T>{trans_a, trans_b, m, n, k, a, lda, b, ldb, accumulate, c, ldc});
+}
+
+template <class T>
+void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb,
+          bool accumulate, T* c, int64_t ldc) {
+  if (m <= 0 || n <= 0) return;
+  const Cut cut = cut_of(m, n, std::max<int64_t>(k, 0));
+  const int64_t down = ceil_div(m, cut.rows), across = ceil_div(n, cut.columns);
+  const int64_t slices = k > 0 ? ceil_div(k, cut.depth) : 1;
+  // The first slice goes to C, the others to sums that are then added in order.
+  T* const sums = slices > 1 ? static_cast<T*>(scratch(kGemmSumSlot, (slices - 1) * m * n * sizeof(T))) : nullptr;
+  parallel_for(down * across * slices, [&](int64_t task) {
+    const int64_t slice = task % slices, tile = task / slices;
+    const int64_t i = tile % down * cut.rows, j = tile / down * cut.columns, p = slice * cut.depth;
+    GemmArgs<T> g{trans_a,
+                  trans_b,
+                  std::min(cut.rows, m - i),
+                  std::min(cut.columns, n - j),
+                  std::min(cut.depth, k - p),
+                  a + (trans_a ? p * lda + i : i * lda + p),
+                  lda,
+                  b + (trans_b ? j * ldb + p : p * ldb + j),
+                  ldb,
+                  accumulate,
+                  c + i * ldc + j,
+                  ldc};
+    if (slice > 0) {
+      g.accumulate = false;
+      g.c = sums + (slice - 1) * m * n + i * n + j;
+      g.ldc = n;
+    }
+    run_tile(g);
+  });
+  if (slices == 1) return;
+  const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 14) / n);
+  parallel_blocks(m, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t s = 0; s + 1 < slices; ++s) {
+      add_rows(end - begin, n, sums + s * m * n + begin * n, c + begin * ldc, ldc);
+    }
+  });
+}
+
+#define WEFT_INSTANTIATE(T)                                                                                         \
+  template void gemm<T>(bool, bool, int64_t, int64_t, int64_t, const T*, int64_t, const T*, int64_t, bool, T*,      \
+                        int64_t);                                                                                   \
+  template void gemm_tile<T>(bool, bool, int64_t, int64_t, int64_t, const T*, int64_t, const T*, int64_t, bool, T*, \
+                             int64_t);
+WEFT_INSTANTIATE(float)
+WEFT_INSTANTIATE(double)
+WEFT_INSTANTIATE(std::int32_t)
+WEFT_INSTANTIATE(std::int64_t)
+WEFT_INSTANTIATE(std::uint8_t)
+#undef WEFT_INSTANTIATE
+
+}  // namespace weft::cpu

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/simd.h"
+
+namespace weft::cpu {
+
+/// C = op(A)·op(B), or C += with `accumulate`; else C is never read. op(A) is (m, k), op(B) (k, n), C (m, n), all
+/// row-major with the leading dimensions (elements per stored row) lda, ldb, ldc; op transposes the stored matrix.
+/// k = 0 is a product of zeros. C overlaps neither A nor B. T: float, double, int32_t, int64_t, uint8_t; integers wrap.
+/// Runs on all threads; small products stay in the caller. The bits depend on shape, instruction set and transposes,
+/// never on the number of threads.
+template <class T>
+void gemm(bool trans_a, bool trans_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a, std::int64_t lda,
+          const T* b, std::int64_t ldb, bool accumulate, T* c, std::int64_t ldc);
+
+/// The same in the calling thread alone, uncut: the tile that gemm and the convolutions are made of.
+template <class T>
+void gemm_tile(bool trans_a, bool trans_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a, std::int64_t lda,
+               const T* b, std::int64_t ldb, bool accumulate, T* c, std::int64_t ldc);
+
+/// True if float products go to oneDNN.
+bool gemm_uses_onednn() noexcept;
+
+/// For tests and benchmarks: float products use weft's own kernel even where oneDNN is built in. Process-wide.
+void use_own_gemm(bool own) noexcept;
+
+template <class T>
+struct GemmArgs {
+  bool trans_a, trans_b;
+  std::int64_t m, n, k;
+  const T* a;
+  std::int64_t lda;
+  const T* b;
+  std::int64_t ldb;
+  bool accumulate;
+  T* c;
+  std::int64_t ldc;
+};
+
+/// The own kernel, single-threaded, for one instruction set. Signed integers use the unsigned functions, which wrap.
+/// `workspace` is 64-byte aligned and has workspace_bytes.
+struct GemmKernels {
+  void (*f32)(const GemmArgs<float>& args, void* workspace);
+  void (*f64)(const GemmArgs<double>& args, void* workspace);
+  void (*u32)(const GemmArgs<std::uint32_t>& args, void* workspace);
+  void (*u64)(const GemmArgs<std::uint64_t>& args, void* workspace);
+  void (*u8)(const GemmArgs<std::uint8_t>& args, void* workspace);
+  std::size_t workspace_bytes;
+};
+
+WEFT_SIMD_DECLARE(GemmKernels, gemm_kernels)
+
+}  // namespace weft::cpu

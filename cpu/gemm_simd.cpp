@@ -1,0 +1,323 @@
+#include "cpu/gemm.h"
+#include "cpu/vec.h"
+
+// A blocked product. B is packed in blocks of kDepth x kWidth that stay in the second-level cache, as panels one
+// register tile wide; then each panel of kRows rows of A is packed into the first-level cache and meets every panel of
+// the block. An element of C is summed in order of k within a block of depth, whatever the tile it lies in.
+
+#if defined(__clang__)
+#define WEFT_UNROLL _Pragma("unroll")
+#else
+#define WEFT_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+namespace weft::cpu::WEFT_ISA {
+namespace {
+
+using std::int64_t;
+
+template <class T>
+inline constexpr bool kIsReal = static_cast<T>(0.5) != T{0};
+
+// Register tile: kRows x 2 vectors of accumulators, 2 of B and a broadcast element of A fill 16 or 32 registers.
+template <class T>
+inline constexpr int kRows = !kIsReal<T>          ? 4
+                             : kVectorBytes == 64 ? 14
+                                                  : 6;
+
+constexpr int kDepthBytes = 1536;
+constexpr int kWidthBytes = 1536;
+
+template <class T>
+inline constexpr int kDepth = kDepthBytes / static_cast<int>(sizeof(T));
+template <class T>
+inline constexpr int kWidth = kWidthBytes / static_cast<int>(sizeof(T));
+
+// Rows of a packed panel of A that is not transposed; one cache line more than kDepth, lest all rows share cache sets.
+template <class T>
+inline constexpr int kRowStride = (kDepthBytes + 64) / static_cast<int>(sizeof(T));
+
+constexpr std::size_t kPanelBytes = static_cast<std::size_t>(14) * (kDepthBytes + 64);
+
+template <class T>
+constexpr std::size_t block_bytes() {
+  return static_cast<std::size_t>(kDepth<T>) * kWidth<T> * sizeof(T);
+}
+
+inline int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/// `total` in equal parts of at most `most`, rounded up to `multiple`.
+inline int64_t even_part(int64_t total, int64_t most, int64_t multiple) {
+  const int64_t parts = (total + most - 1) / most;
+  const int64_t part = (total + parts - 1) / parts;
+  return (part + multiple - 1) / multiple * multiple;
+}
+
+/// C[rows][cols] (+)= sums, for tiles narrower than their vectors.
+template <class T>
+__attribute__((noinline)) void put(const T* sums, int64_t width, int64_t rows, int64_t cols, bool add, T* c,
+                                   int64_t ldc) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t j = 0; j < cols; ++j) {
+      const T sum = sums[r * width + j];
+      c[r * ldc + j] = add ? static_cast<T>(c[r * ldc + j] + sum) : sum;
+    }
+  }
+}
+
+/// C[R][cols] (+)= A panel · B panel. A's element (r, p) is at a[r·kRowStride + p], or, from a transposed A, at
+/// a[p·kRows + r]; B's row p is at b + p·step, whole vectors of it readable.
+template <class T, int R, int V, bool kTransA>
+void micro(int64_t k, const T* a, const T* b, int64_t step, bool add, T* c, int64_t ldc, int64_t cols) {
+  constexpr int kR = kTransA ? 1 : kRowStride<T>;
+  constexpr int kP = kTransA ? kRows<T> : 1;
+  Vec<T> acc[R][V] = {};
+  for (int64_t p = 0; p < k; ++p) {
+    Vec<T> row[V];
+    WEFT_UNROLL for (int v = 0; v < V; ++v) row[v] = load(b + v * kLanes<T>);
+    WEFT_UNROLL for (int r = 0; r < R; ++r) {
+      const Vec<T> x = splat(a[r * kR]);
+      WEFT_UNROLL for (int v = 0; v < V; ++v) acc[r][v] = fma<T>(x, row[v], acc[r][v]);
+    }
+    a += kP;
+    b += step;
+  }
+  if (cols < V * kLanes<T>) {
+    T sums[R * V * kLanes<T>];
+    WEFT_UNROLL for (int r = 0; r < R; ++r) {
+      WEFT_UNROLL for (int v = 0; v < V; ++v) store(sums + (r * V + v) * kLanes<T>, acc[r][v]);
+    }
+    return put(sums, V * kLanes<T>, R, cols, add, c, ldc);
+  }
+  if (add) {
+    WEFT_UNROLL for (int r = 0; r < R; ++r) {
+      WEFT_UNROLL for (int v = 0; v < V; ++v) acc[r][v] = load(c + r * ldc + v * kLanes<T>) + acc[r][v];
+    }
+  }
+  WEFT_UNROLL for (int r = 0; r < R; ++r) {
+    WEFT_UNROLL for (int v = 0; v < V; ++v) store(c + r * ldc + v * kLanes<T>, acc[r][v]);
+  }
+}
+
+/// micro on any number of rows in [1, kRows]: whole panels at once, others in powers of two.
+template <class T, int V, bool kTransA, int R = kRows<T>>
+inline void micro_rows(int64_t rows, int64_t k, const T* a, const T* b, int64_t step, bool add, T* c, int64_t ldc,
+                       int64_t cols) {
+  if (rows >= R) {
+    micro<T, R, V, kTransA>(k, a, b, step, add, c, ldc, cols);
+    rows -= R;
+    a += kTransA ? R : R * kRowStride<T>;
+    c += R * ldc;
+  }
+  if constexpr (R > 1) {
+    constexpr int kFewer = R > 8 ? 8 : R > 4 ? 4 : R / 2;
+    if (rows > 0) micro_rows<T, V, kTransA, kFewer>(rows, k, a, b, step, add, c, ldc, cols);
+  }
+}
+
+/// Columns in the panel of B that begins with `cols` columns left.
+template <class T>
+inline int64_t panel_width(int64_t cols) {
+  return cols > kLanes<T> ? 2 * kLanes<T> : kLanes<T>;
+}
+
+/// Columns in panels whose vectors are full; a narrower one may follow.
+template <class T>
+inline int64_t whole_panels(int64_t cols) {
+  const int64_t rest = cols % (2 * kLanes<T>);
+  return rest == kLanes<T> ? cols : cols - rest;
+}
+
+template <class T>
+void pack_a(const T* a, int64_t lda, bool trans, int64_t rows, int64_t k, T* out) {
+  if (!trans) {
+    for (int64_t r = 0; r < rows; ++r) {
+      std::memcpy(out + r * kRowStride<T>, a + r * lda, static_cast<std::size_t>(k) * sizeof(T));
+    }
+  } else if (rows == kRows<T>) {
+    for (int64_t p = 0; p < k; ++p) std::memcpy(out + p * kRows<T>, a + p * lda, kRows<T> * sizeof(T));
+  } else {
+    for (int64_t p = 0; p < k; ++p) {
+      for (int64_t r = 0; r < rows; ++r) out[p * kRows<T> + r] = a[p * lda + r];
+    }
+  }
+}
+
+template <class T>
+void pack_b(const T* b, int64_t ldb, bool trans, int64_t k, int64_t cols, T* out) {
+  for (int64_t j = 0; j < cols;) {
+    const int64_t width = panel_width<T>(cols - j);
+    const int64_t real = min(width, cols - j);
+    if (!trans) {
+      for (int64_t p = 0; p < k; ++p) {
+        const T* row = b + p * ldb + j;
+        T* to = out + p * width;
+        if (real == width) {
+          for (int64_t x = 0; x < width; x += kLanes<T>) store(to + x, load(row + x));
+        } else {
+          for (int64_t x = 0; x < width; ++x) to[x] = x < real ? row[x] : T{0};
+        }
+      }
+    } else {
+      for (int64_t x = 0; x < width; ++x) {
+        const T* column = b + (j + x) * ldb;
+        for (int64_t p = 0; p < k; ++p) out[p * width + x] = x < real ? column[p] : T{0};
+      }
+    }
+    out += k * width;
+    j += width;
+  }
+}
+
+/// A panel of A times a block of B: packed in `packed`, or, where `direct` is given, as stored with rows ldb apart, all
+/// but a last panel of fewer columns than its vectors have, which is in `packed`.
+template <class T, bool kTransA>
+void multiply_block(const T* panel, int64_t rows, int64_t k, const T* packed, const T* direct, int64_t ldb,
+                    int64_t cols, bool add, T* c, int64_t ldc) {
+  for (int64_t j = 0; j < cols;) {
+    const int64_t width = panel_width<T>(cols - j);
+    const int64_t real = min(width, cols - j);
+    const bool in_place = direct != nullptr && real == width;
+    const T* const b = in_place ? direct + j : packed;
+    const int64_t step = in_place ? ldb : width;
+    if (width > kLanes<T>) {
+      micro_rows<T, 2, kTransA>(rows, k, panel, b, step, add, c + j, ldc, real);
+    } else {
+      micro_rows<T, 1, kTransA>(rows, k, panel, b, step, add, c + j, ldc, real);
+    }
+    if (!in_place) packed += k * width;
+    j += width;
+  }
+}
+
+template <class T>
+void multiply_matrix(const GemmArgs<T>& g, void* workspace) {
+  T* const a_panel = static_cast<T*>(workspace);
+  T* const b_block = a_panel + kPanelBytes / sizeof(T);
+  const int64_t width = even_part(g.n, kWidth<T>, 2 * kLanes<T>);
+  const int64_t depth = even_part(g.k, kDepth<T>, 1);
+  const bool direct = !g.trans_b && g.m <= 4 * kRows<T>;  // too few rows to pay for packing B
+  for (int64_t j = 0; j < g.n; j += width) {
+    const int64_t cols = min(width, g.n - j);
+    const int64_t packed_from = direct ? whole_panels<T>(cols) : 0;
+    for (int64_t p = 0; p < g.k; p += depth) {
+      const int64_t k = min(depth, g.k - p);
+      const bool add = g.accumulate || p > 0;
+      const T* const b = g.b + (g.trans_b ? j * g.ldb + p : p * g.ldb + j);
+      pack_b(b + packed_from, g.ldb, g.trans_b, k, cols - packed_from, b_block);
+      for (int64_t i = 0; i < g.m; i += kRows<T>) {
+        const int64_t rows = min(kRows<T>, g.m - i);
+        const T* const b_direct = direct ? b : nullptr;
+        T* const c = g.c + i * g.ldc + j;
+        pack_a(g.a + (g.trans_a ? p * g.lda + i : i * g.lda + p), g.lda, g.trans_a, rows, k, a_panel);
+        if (g.trans_a) {
+          multiply_block<T, true>(a_panel, rows, k, b_block, b_direct, g.ldb, cols, add, c, g.ldc);
+        } else {
+          multiply_block<T, false>(a_panel, rows, k, b_block, b_direct, g.ldb, cols, add, c, g.ldc);
+        }
+      }
+    }
+  }
+}
+
+/// A stored matrix times a vector, the elements of x and y incx and incy apart.
+template <class T>
+struct VectorArgs {
+  int64_t n, k;  // elements of y, of x
+  const T* matrix;
+  int64_t ld;
+  const T* x;
+  int64_t incx;
+  T* y;
+  int64_t incy;
+  bool accumulate;
+};
+
+template <class T>
+T dot(int64_t k, const T* a, const T* b) {
+  Vec<T> acc[4] = {};
+  int64_t p = 0;
+  for (; p + 4 * kLanes<T> <= k; p += 4 * kLanes<T>) {
+    WEFT_UNROLL for (int v = 0; v < 4; ++v) {
+      acc[v] = fma<T>(load(a + p + v * kLanes<T>), load(b + p + v * kLanes<T>), acc[v]);
+    }
+  }
+  const Vec<T> total = (acc[0] + acc[1]) + (acc[2] + acc[3]);
+  T sum = 0;
+  for (int lane = 0; lane < kLanes<T>; ++lane) sum = static_cast<T>(sum + total[lane]);
+  for (; p < k; ++p) sum = static_cast<T>(sum + a[p] * b[p]);
+  return sum;
+}
+
+/// y = M·x, M stored (n, k), in parts of k for which x fits the workspace.
+template <class T>
+void multiply_by_dots(const VectorArgs<T>& g, T* workspace) {
+  constexpr int64_t kPart = 8192 / sizeof(T);
+  for (int64_t p = 0; p < g.k; p += kPart) {
+    const int64_t k = min(kPart, g.k - p);
+    for (int64_t i = 0; i < k; ++i) workspace[i] = g.x[(p + i) * g.incx];
+    for (int64_t i = 0; i < g.n; ++i) {
+      const T sum = dot(k, g.matrix + i * g.ld + p, workspace);
+      T& y = g.y[i * g.incy];
+      y = g.accumulate || p > 0 ? static_cast<T>(y + sum) : sum;
+    }
+  }
+}
+
+/// y = Mᵀ·x, M stored (k, n): y in parts that stay in the first-level cache, four rows of M at a time.
+template <class T>
+void multiply_by_rows(const VectorArgs<T>& g, T* workspace) {
+  constexpr int64_t kPart = 8192 / sizeof(T);
+  for (int64_t j = 0; j < g.n; j += kPart) {
+    const int64_t n = min(kPart, g.n - j);
+    const int64_t whole = n - n % kLanes<T>;
+    for (int64_t i = 0; i < n; ++i) workspace[i] = T{0};
+    for (int64_t p = 0; p < g.k; p += 4) {
+      const int64_t rows = min(4, g.k - p);
+      const T* m[4];
+      T x[4];
+      for (int64_t r = 0; r < 4; ++r) {
+        m[r] = g.matrix + (p + min(r, rows - 1)) * g.ld + j;
+        x[r] = g.x[(p + min(r, rows - 1)) * g.incx];
+      }
+      if (rows == 4) {
+        for (int64_t i = 0; i < whole; i += kLanes<T>) {
+          Vec<T> y = load(workspace + i);
+          WEFT_UNROLL for (int r = 0; r < 4; ++r) y = fma<T>(splat(x[r]), load(m[r] + i), y);
+          store(workspace + i, y);
+        }
+      }
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t i = rows == 4 ? whole : 0; i < n; ++i) {
+          workspace[i] = static_cast<T>(workspace[i] + x[r] * m[r][i]);
+        }
+      }
+    }
+    for (int64_t i = 0; i < n; ++i) {
+      T& y = g.y[(j + i) * g.incy];
+      y = g.accumulate ? static_cast<T>(y + workspace[i]) : workspace[i];
+    }
+  }
+}
+
+template <class T>
+void product(const GemmArgs<T>& g, void* workspace) {
+  T* const vector = static_cast<T*>(workspace);
+  if (g.n == 1) {
+    const VectorArgs<T> v{g.m, g.k, g.a, g.lda, g.b, g.trans_b ? 1 : g.ldb, g.c, g.ldc, g.accumulate};
+    return g.trans_a ? multiply_by_rows(v, vector) : multiply_by_dots(v, vector);
+  }
+  if (g.m == 1) {
+    const VectorArgs<T> v{g.n, g.k, g.b, g.ldb, g.a, g.trans_a ? g.lda : 1, g.c, 1, g.accumulate};
+    return g.trans_b ? multiply_by_dots(v, vector) : multiply_by_rows(v, vector);
+  }
+  multiply_matrix(g, workspace);
+}
+
+}  // namespace
+
+const GemmKernels gemm_kernels = {product<float>,         product<double>,
+                                  product<std::uint32_t>, product<std::uint64_t>,
+                                  product<std::uint8_t>,  kPanelBytes + block_bytes<std::uint8_t>()};
+
+}  // namespace weft::cpu::WEFT_ISA

@@ -1,0 +1,153 @@
+#include "cpu/loss.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "cpu/threads.h"
+
+namespace weft::cpu {
+namespace {
+
+constexpr std::int64_t kTaskElements = 4096;
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+/// body(row) for every row of (rows, columns), in parallel.
+template <class Body>
+void for_rows(const Shape& shape, const Body& body) {
+  const std::int64_t grain = std::max<std::int64_t>(kTaskElements / std::max<std::int64_t>(shape[1], 1), 1);
+  parallel_blocks(shape[0], grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) body(row);
+  });
+}
+
+/// Σ exp(x_i) = sum·exp(max), for x of at least one element.
+struct ExpSum {
+  double max, sum;
+};
+
+/// Writes exp(x_i - max) to `exponentials` unless it is null. A row of -inf, or one with NaN or +inf, gives NaN.
+template <class T>
+ExpSum exp_sum(const T* x, std::int64_t n, T* exponentials) {
+  const T max = *std::max_element(x, x + n);
+  double sum = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const T value = std::exp(x[i] - max);
+    sum += static_cast<double>(value);
+    if (exponentials != nullptr) exponentials[i] = value;
+  }
+  return {static_cast<double>(max), sum};
+}
+
+template <class T>
+void softmax_row(bool log, const T* x, std::int64_t n, T* y) {
+  const ExpSum total = exp_sum(x, n, log ? nullptr : y);
+  if (log) {
+    const double log_sum = std::log(total.sum);
+    for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(static_cast<double>(x[i]) - total.max - log_sum);
+  } else {
+    for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(static_cast<double>(y[i]) / total.sum);
+  }
+}
+
+template <class T>
+void softmax_grad_row(bool log, const T* y, const T* y_grad, std::int64_t n, T* x_grad) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(y_grad[i]) * (log ? 1 : static_cast<double>(y[i]));
+  for (std::int64_t i = 0; i < n; ++i) {
+    const double gradient = static_cast<double>(y_grad[i]);
+    x_grad[i] = static_cast<T>(log ? gradient - static_cast<double>(std::exp(y[i])) * sum
+                                   : static_cast<double>(y[i]) * (gradient - sum));
+  }
+}
+
+/// (1 - s)·(lse - z_label) + s·(lse - mean(z)), PyTorch's smoothing.
+template <class T>
+double cross_entropy_row(const T* z, std::int64_t n, std::int64_t label, double smoothing) {
+  if (label < 0 || label >= n) return kNaN;
+  const ExpSum total = exp_sum<T>(z, n, nullptr);
+  const double log_sum = std::log(total.sum);
+  const auto surprise = [&](std::int64_t i) { return log_sum + (total.max - static_cast<double>(z[i])); };
+  const double loss = surprise(label);
+  if (smoothing == 0) return loss;
+  double sum = 0;
+  for (std::int64_t i = 0; i < n; ++i) sum += surprise(i);
+  return (1 - smoothing) * loss + smoothing * (sum / static_cast<double>(n));
+}
+
+template <class T>
+void cross_entropy_grad_row(const T* z, std::int64_t n, std::int64_t label, double smoothing, double loss_grad,
+                            T* z_grad) {
+  if (label < 0 || label >= n) {
+    std::fill_n(z_grad, n, static_cast<T>(kNaN));
+    return;
+  }
+  const double sum = exp_sum(z, n, z_grad).sum, uniform = smoothing / static_cast<double>(n);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const double target = (i == label ? 1 - smoothing : 0) + uniform;
+    z_grad[i] = static_cast<T>(loss_grad * (static_cast<double>(z_grad[i]) / sum - target));
+  }
+}
+
+/// The element of a vector of any stride.
+template <class T>
+T element(const ConstView& vector, std::int64_t i) {
+  return vector.as<T>()[i * vector.strides[0]];
+}
+
+template <class T>
+void softmax_of(bool log, const ConstView& x, const View& y) {
+  const std::int64_t n = x.shape[1];
+  if (n == 0) return;
+  for_rows(x.shape, [&](std::int64_t row) { softmax_row(log, x.as<T>() + row * n, n, y.as<T>() + row * n); });
+}
+
+template <class T>
+void softmax_grad_of(bool log, const ConstView& y, const ConstView& y_grad, const View& x_grad) {
+  const std::int64_t n = y.shape[1];
+  for_rows(y.shape, [&](std::int64_t row) {
+    softmax_grad_row(log, y.as<T>() + row * n, y_grad.as<T>() + row * n, n, x_grad.as<T>() + row * n);
+  });
+}
+
+template <class T>
+void cross_entropy_of(const ConstView& logits, const ConstView& labels, double smoothing, const View& losses) {
+  const std::int64_t n = logits.shape[1];
+  for_rows(logits.shape, [&](std::int64_t row) {
+    const std::int64_t label = element<std::int64_t>(labels, row);
+    losses.as<T>()[row * losses.strides[0]] =
+        static_cast<T>(cross_entropy_row(logits.as<T>() + row * n, n, label, smoothing));
+  });
+}
+
+template <class T>
+void cross_entropy_grad_of(const ConstView& logits, const ConstView& labels, double smoothing,
+                           const ConstView& losses_grad, const View& logits_grad) {
+  const std::int64_t n = logits.shape[1];
+  for_rows(logits.shape, [&](std::int64_t row) {
+    cross_entropy_grad_row(logits.as<T>() + row * n, n, element<std::int64_t>(labels, row), smoothing,
+                           static_cast<double>(element<T>(losses_grad, row)), logits_grad.as<T>() + row * n);
+  });
+}
+
+}  // namespace
+
+void softmax(bool log, const ConstView& x, const View& y) {
+  (x.dtype == DType::f32 ? softmax_of<float> : softmax_of<double>)(log, x, y);
+}
+
+void softmax_grad(bool log, const ConstView& y, const ConstView& y_grad, const View& x_grad) {
+  (y.dtype == DType::f32 ? softmax_grad_of<float> : softmax_grad_of<double>)(log, y, y_grad, x_grad);
+}
+
+void cross_entropy(const ConstView& logits, const ConstView& labels, double smoothing, const View& losses) {
+  (logits.dtype == DType::f32 ? cross_entropy_of<float> : cross_entropy_of<double>)(logits, labels, smoothing, losses);
+}
+
+void cross_entropy_grad(const ConstView& logits, const ConstView& labels, double smoothing,
+                        const ConstView& losses_grad, const View& logits_grad) {
+  (logits.dtype == DType::f32 ? cross_entropy_grad_of<float> : cross_entropy_grad_of<double>)(logits, labels, smoothing,
+                                                                                              losses_grad, logits_grad);
+}
+
+}  // namespace weft::cpu

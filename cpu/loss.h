@@ -1,0 +1,14 @@
+#pragma once
+
+#include "core/backend.h"
+
+namespace weft::cpu {
+
+void softmax(bool log, const ConstView& x, const View& y);
+void softmax_grad(bool log, const ConstView& y, const ConstView& y_grad, const View& x_grad);
+
+void cross_entropy(const ConstView& logits, const ConstView& labels, double smoothing, const View& losses);
+void cross_entropy_grad(const ConstView& logits, const ConstView& labels, double smoothing,
+                        const ConstView& losses_grad, const View& logits_grad);
+
+}  // namespace weft::cpu

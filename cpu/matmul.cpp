@@ -1,0 +1,79 @@
+#include "cpu/matmul.h"
+
+#include <string>
+
+#include "cpu/gather.h"
+#include "cpu/gemm.h"
+#include "cpu/threads.h"
+#include "weft/error.h"
+
+namespace weft::cpu {
+
+namespace {
+
+// One operand of gemm: a dense matrix, or the transpose of one.
+template <class T>
+struct Matrix {
+  const T* data;
+  bool transposed;
+  std::int64_t leading;
+};
+
+// Matrix `index` of a batch, copied into `slot` unless gemm can read it in place.
+template <class T>
+Matrix<T> matrix(const ConstView& batch, std::int64_t index, int slot) {
+  const T* data = batch.as<T>() + index * batch.strides[0];
+  const std::int64_t rows = batch.shape[1];
+  const std::int64_t columns = batch.shape[2];
+  const std::int64_t down = batch.strides[1];
+  const std::int64_t across = batch.strides[2];
+  const auto dense = [](std::int64_t outer, std::int64_t outer_size, std::int64_t inner, std::int64_t inner_size) {
+    return (inner == 1 || inner_size == 1) && (outer >= inner_size || outer_size == 1);
+  };
+  if (dense(down, rows, across, columns)) return {data, false, rows == 1 ? columns : down};
+  if (dense(across, columns, down, rows)) return {data, true, columns == 1 ? rows : across};
+  T* copied = static_cast<T*>(scratch(slot, static_cast<std::size_t>(rows * columns) * sizeof(T)));
+  copy({data, {rows, columns}, {down, across}, batch.dtype}, {copied, {rows, columns}, {columns, 1}, batch.dtype});
+  return {copied, false, columns};
+}
+
+template <class T>
+void run(const ConstView& a, const ConstView& b, const View& out) {
+  const std::int64_t m = a.shape[1];
+  const std::int64_t k = a.shape[2];
+  const std::int64_t n = b.shape[2];
+  if (m == 0 || n == 0) return;
+  const auto multiply = [&](std::int64_t i, auto product) {
+    const Matrix<T> left = matrix<T>(a, i, 0);
+    const Matrix<T> right = matrix<T>(b, i, 1);
+    product(left.transposed, right.transposed, m, n, k, left.data, left.leading, right.data, right.leading, false,
+            out.as<T>() + i * m * n, n);
+  };
+  const std::int64_t batch = out.shape[0];
+  if (batch < thread_count()) {
+    for (std::int64_t i = 0; i < batch; ++i) multiply(i, gemm<T>);
+  } else {
+    parallel_for(batch, [&](std::int64_t i) { multiply(i, gemm_tile<T>); });
+  }
+}
+
+}  // namespace
+
+void matmul(const ConstView& a, const ConstView& b, const View& out) {
+  switch (out.dtype) {
+    case DType::f32:
+      return run<float>(a, b, out);
+    case DType::f64:
+      return run<double>(a, b, out);
+    case DType::i32:
+      return run<std::int32_t>(a, b, out);
+    case DType::i64:
+      return run<std::int64_t>(a, b, out);
+    case DType::u8:
+      return run<std::uint8_t>(a, b, out);
+    default:
+      throw DTypeError("matmul: " + std::string(name(out.dtype)) + " is not supported");
+  }
+}
+
+}  // namespace weft::cpu

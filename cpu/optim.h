@@ -1,0 +1,11 @@
+#pragma once
+
+#include "core/backend.h"
+
+namespace weft::cpu {
+
+void sgd(std::span<const OptimizerTensor> tensors, const SgdArguments& arguments, const ConstView& learning_rate);
+void adam(std::span<const OptimizerTensor> tensors, const AdamArguments& arguments, const ConstView& learning_rate,
+          const View& step);
+
+}  // namespace weft::cpu

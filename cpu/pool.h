@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/simd.h"
+
+namespace weft {
+struct ConstView;
+struct View;
+struct PoolShape;
+enum class PoolPass : std::uint8_t;
+}  // namespace weft
+
+namespace weft::cpu {
+
+/// Padding is at most half the kernel, so every window holds an element. Averages divide by the kernel's volume.
+void pool(PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices, const View& out);
+
+struct PoolRange {
+  std::int64_t begin, end;
+};
+
+/// One row of destination pixels, and the boxes of source pixels each depends on: depth x height x columns[i]. Forward,
+/// the destination is y and the box its window in x; backward, it is x and the box holds the y whose windows have it.
+struct PoolRow {
+  std::int64_t channels;
+  std::int64_t pixels;
+  std::int64_t position;  // of the row's first pixel, flat, in the destination's image
+  std::int64_t source_height, source_width;
+  PoolRange depth, height;
+  const PoolRange* columns;
+};
+
+/// Kernels on one row; `source` is the image (depth, height, width, channels), `out` the row (pixels, channels).
+template <class T>
+struct PoolKernelsOf {
+  /// The largest of each box and its flat position; the first of equals, and NaN, win.
+  void (*largest)(const PoolRow& row, const T* source, T* out, std::int32_t* indices);
+  /// out = factor·(sum of the box).
+  void (*sum)(const PoolRow& row, const T* source, T factor, T* out);
+  /// The sum of those elements of the box whose index is the destination pixel's position.
+  void (*matching)(const PoolRow& row, const T* source, const std::int32_t* indices, T* out);
+};
+
+struct PoolKernels {
+  PoolKernelsOf<float> f32;
+  PoolKernelsOf<double> f64;
+};
+WEFT_SIMD_DECLARE(PoolKernels, pool_kernels)
+
+}  // namespace weft::cpu

@@ -1,0 +1,129 @@
+#include "cpu/pool.h"
+
+#include "cpu/pack.h"
+
+namespace weft::cpu::WEFT_ISA {
+namespace {
+
+/// Indices beside a pack: integers as wide as its elements, as comparisons give and selections take them.
+template <class P>
+struct Indices {
+  using Type = std::int32_t;
+  static Type load(const std::int32_t* p) { return *p; }
+  static void store(std::int32_t* p, Type indices) { *p = indices; }
+  static Type all(std::int64_t index) { return static_cast<std::int32_t>(index); }
+};
+
+template <>
+struct Indices<Vec<float>> {
+  using Type = Vec<std::int32_t>;
+  static Type load(const std::int32_t* p) { return get<Type>(p); }
+  static void store(std::int32_t* p, Type indices) { put(p, indices); }
+  static Type all(std::int64_t index) { return splat(static_cast<std::int32_t>(index)); }
+};
+
+template <>
+struct Indices<Vec<double>> {
+  using Type = Vec<std::int64_t>;
+  typedef std::int32_t Narrow __attribute__((vector_size(kVectorBytes / 2)));
+  static Type load(const std::int32_t* p) { return __builtin_convertvector(get<Narrow>(p), Type); }
+  static void store(std::int32_t* p, Type indices) { put(p, __builtin_convertvector(indices, Narrow)); }
+  static Type all(std::int64_t index) { return splat(index); }
+};
+
+bool has_size(PoolRange range, std::int64_t size) { return range.end - range.begin == size; }
+
+/// visit(position) for every pixel of a box, in order.
+template <class Visit>
+inline void for_box(const PoolRow& row, PoolRange columns, const Visit& visit) {
+  if (has_size(row.depth, 1) && has_size(row.height, 2) && has_size(columns, 2)) {
+    const std::int64_t first =
+        (row.depth.begin * row.source_height + row.height.begin) * row.source_width + columns.begin;
+    visit(first);
+    visit(first + 1);
+    visit(first + row.source_width);
+    visit(first + row.source_width + 1);
+    return;
+  }
+  for (std::int64_t d = row.depth.begin; d < row.depth.end; ++d) {
+    for (std::int64_t h = row.height.begin; h < row.height.end; ++h) {
+      const std::int64_t line = (d * row.source_height + h) * row.source_width;
+      for (std::int64_t w = columns.begin; w < columns.end; ++w) visit(line + w);
+    }
+  }
+}
+
+template <class T>
+void largest(const PoolRow& row, const T* source, T* out, std::int32_t* indices) {
+  const std::int64_t line = (row.depth.begin * row.source_height + row.height.begin) * row.source_width;
+  for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels, indices += row.channels) {
+    const PoolRange columns = row.columns[pixel];
+    for_packs<T>(row.channels, [&](auto packs, std::int64_t channel) {
+      using P = typename decltype(packs)::Pack;
+      constexpr int kPacks = packs.kCount, kWidth = sizeof(P) / sizeof(T);
+      P best[kPacks];
+      typename Indices<P>::Type index[kPacks];
+      for (int i = 0; i < kPacks; ++i) {
+        best[i] = get<P>(source + (line + columns.begin) * row.channels + channel + i * kWidth);
+        index[i] = Indices<P>::all(line + columns.begin);
+      }
+      for_box(row, columns, [&](std::int64_t position) {
+        const T* p = source + position * row.channels + channel;
+        const auto here = Indices<P>::all(position);
+        for (int i = 0; i < kPacks; ++i) {
+          const P value = get<P>(p + i * kWidth);
+          const auto better = (value > best[i]) | ((value != value) & (best[i] == best[i]));
+          best[i] = better ? value : best[i];
+          index[i] = better ? here : index[i];
+        }
+      });
+      for (int i = 0; i < kPacks; ++i) {
+        put(out + channel + i * kWidth, best[i]);
+        Indices<P>::store(indices + channel + i * kWidth, index[i]);
+      }
+    });
+  }
+}
+
+template <class T>
+void sum(const PoolRow& row, const T* source, T factor, T* out) {
+  for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels) {
+    for_packs<T>(row.channels, [&](auto packs, std::int64_t channel) {
+      using P = typename decltype(packs)::Pack;
+      constexpr int kPacks = packs.kCount, kWidth = sizeof(P) / sizeof(T);
+      P total[kPacks] = {};
+      for_box(row, row.columns[pixel], [&](std::int64_t position) {
+        const T* p = source + position * row.channels + channel;
+        for (int i = 0; i < kPacks; ++i) total[i] += get<P>(p + i * kWidth);
+      });
+      for (int i = 0; i < kPacks; ++i) put(out + channel + i * kWidth, total[i] * factor);
+    });
+  }
+}
+
+template <class T>
+void matching(const PoolRow& row, const T* source, const std::int32_t* indices, T* out) {
+  for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels) {
+    for_packs<T>(row.channels, [&](auto packs, std::int64_t channel) {
+      using P = typename decltype(packs)::Pack;
+      constexpr int kPacks = packs.kCount, kWidth = sizeof(P) / sizeof(T);
+      const auto wanted = Indices<P>::all(row.position + pixel);
+      P total[kPacks] = {};
+      for_box(row, row.columns[pixel], [&](std::int64_t position) {
+        const std::int64_t at = position * row.channels + channel;
+        for (int i = 0; i < kPacks; ++i) {
+          const auto chosen = Indices<P>::load(indices + at + i * kWidth) == wanted;
+          total[i] += chosen ? get<P>(source + at + i * kWidth) : P{};
+        }
+      });
+      for (int i = 0; i < kPacks; ++i) put(out + channel + i * kWidth, total[i]);
+    });
+  }
+}
+
+}  // namespace
+
+const PoolKernels pool_kernels = {{largest<float>, sum<float>, matching<float>},
+                                  {largest<double>, sum<double>, matching<double>}};
+
+}  // namespace weft::cpu::WEFT_ISA

@@ -1,0 +1,191 @@
+#include "cpu/reduce.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "cpu/gather.h"
+#include "cpu/nest.h"
+#include "cpu/reduce_kernels.h"
+#include "weft/error.h"
+
+namespace weft::cpu {
+
+WEFT_SIMD_DEFINE(ReduceKernels, reduce_kernels)
+
+namespace {
+
+struct Axis {
+  std::int64_t size = 1;
+  std::int64_t x = 0;    // strides in elements
+  std::int64_t out = 0;  // not used on a reduced axis
+};
+
+class AxisList {
+ public:
+  void push(const Axis& axis) { axes_[count_++] = axis; }
+  void drop_first() { std::copy(axes_ + 1, axes_ + count_--, axes_); }
+  Axis* begin() { return axes_; }
+  Axis* end() { return axes_ + count_; }
+  const Axis* begin() const { return axes_; }
+  const Axis* end() const { return axes_ + count_; }
+  int count() const { return count_; }
+  void sort() {
+    std::stable_sort(begin(), end(), [](const Axis& a, const Axis& b) { return std::abs(a.x) < std::abs(b.x); });
+  }
+
+ private:
+  Axis axes_[kMaxRank];
+  int count_ = 0;
+};
+
+/// The smallest step between x's elements along any of the axes.
+std::int64_t smallest_stride(const AxisList& axes) {
+  std::int64_t smallest = INT64_MAX;
+  for (const Axis& axis : axes) {
+    if (axis.x != 0) smallest = std::min(smallest, std::abs(axis.x));
+  }
+  return smallest;
+}
+
+struct Loops {
+  TileLoop rows, columns;
+};
+
+/// out = op of x along one reduced axis, whose size and x-stride are given, for each index of the kept axes. Rows or
+/// columns: the densest axis of x becomes the inner loop.
+void reduce_axis(const Loops& loops, bool columns, const void* x, DType x_dtype, void* out, DType out_dtype,
+                 const AxisList& kept, std::int64_t size, std::int64_t stride) {
+  ConstView from{x, {}, {}, x_dtype}, to{out, {}, {}, out_dtype};
+  for (const Axis& axis : kept) {
+    from.shape.push_back(axis.size);
+    from.strides.push_back(axis.x);
+    to.strides.push_back(axis.out);
+  }
+  const Nest nest(from.shape, {from, to});
+  const std::int64_t block = Nest::kGrain / size;
+  const std::int64_t grain = columns ? std::max<std::int64_t>(64, block / 64 * 64) : std::max<std::int64_t>(1, block);
+  const auto x_bytes = static_cast<std::int64_t>(size_of(x_dtype));
+  const auto out_bytes = static_cast<std::int64_t>(size_of(out_dtype));
+  nest.run_parallel(
+      [&](const Tile& outputs) {
+        Tile tile;
+        tile.rows = columns ? size : outputs.n;
+        tile.n = columns ? outputs.n : size;
+        (columns ? tile.stride : tile.row_stride)[0] = outputs.stride[1];
+        (columns ? tile.stride : tile.row_stride)[1] = outputs.stride[0];
+        (columns ? tile.row_stride : tile.stride)[1] = stride;
+        for (std::int64_t row = 0; row < outputs.rows; ++row) {
+          tile.data[0] = static_cast<char*>(outputs.data[1]) + row * outputs.row_stride[1] * out_bytes;
+          tile.data[1] = static_cast<char*>(outputs.data[0]) + row * outputs.row_stride[0] * x_bytes;
+          (columns ? loops.columns : loops.rows)(tile);
+        }
+      },
+      grain);
+}
+
+TileLoop pick(const TileLoop (&row)[kDTypes], DType dtype) {
+  const TileLoop loop = row[static_cast<int>(dtype)];
+  if (loop == nullptr) throw DTypeError("reduce: no kernel for dtype " + std::string(name(dtype)));
+  return loop;
+}
+
+/// Merges what lies densely inside one another; sorted by stride.
+AxisList merged(AxisList axes) {
+  axes.sort();
+  AxisList result;
+  for (const Axis& axis : axes) {
+    if (result.count() > 0) {
+      Axis& last = result.end()[-1];
+      if (axis.x == last.x * last.size) {
+        last.size *= axis.size;
+        continue;
+      }
+    }
+    result.push(axis);
+  }
+  return result;
+}
+
+}  // namespace
+
+void reduce(ReduceOp op, const ConstView& x, const View& out) {
+  const ReduceKernels& kernels = reduce_kernels();
+  const auto o = static_cast<int>(op);
+  const Loops loops{pick(kernels.rows[o], x.dtype), pick(kernels.columns[o], x.dtype)};
+  if (out.size() == 0) return;
+  if (x.size() == 0) return fill(out, 0);
+
+  const std::size_t bytes = size_of(x.dtype);
+  const char* data = x.as<char>();
+  AxisList kept, reduced;
+  for (int a = 0; a < x.rank(); ++a) {
+    if (x.shape[a] == 1) continue;
+    if (out.shape[a] != 1) {
+      kept.push({x.shape[a], x.strides[a], out.strides[a]});
+      continue;
+    }
+    if (x.strides[a] < 0) data += (x.shape[a] - 1) * x.strides[a] * static_cast<std::int64_t>(bytes);
+    reduced.push({x.shape[a], std::abs(x.strides[a]), 0});
+  }
+  if (reduced.count() == 0) return copy(x, out);
+
+  std::unique_ptr<char[]> partial;
+  for (;;) {
+    reduced = merged(reduced);
+    const Axis axis = *reduced.begin();
+    const bool columns = smallest_stride(kept) < axis.x;
+    const std::int64_t chunk = columns ? 256 : 16384;
+    const std::int64_t chunks = (axis.size - 1) / chunk + 1;
+    if (chunks == 1 && reduced.count() == 1) {
+      return reduce_axis(loops, columns, data, x.dtype, out.data, out.dtype, kept, axis.size, axis.x);
+    }
+
+    // Partial results of each chunk, dense in x's order of axes with the chunks outermost.
+    reduced.drop_first();
+    AxisList rest = reduced;
+    const int rest_reduced = rest.count();
+    for (const Axis& k : kept) rest.push(k);
+    Axis* order[kMaxRank];
+    int count = 0;
+    for (Axis& a : rest) order[count++] = &a;
+    std::stable_sort(order, order + count, [](const Axis* a, const Axis* b) { return std::abs(a->x) < std::abs(b->x); });
+    std::int64_t dense = 1;
+    for (int i = 0; i < count; ++i) order[i]->out = std::exchange(dense, dense * order[i]->size);
+    auto next = std::make_unique_for_overwrite<char[]>(static_cast<std::size_t>(dense * chunks) * bytes);
+
+    const std::int64_t whole = axis.size / chunk, left = axis.size % chunk;
+    AxisList all = rest;
+    if (whole > 1) all.push({whole, chunk * axis.x, dense});
+    if (whole > 0) reduce_axis(loops, columns, data, x.dtype, next.get(), x.dtype, all, chunk, axis.x);
+    if (left > 0) {
+      reduce_axis(loops, columns, data + whole * chunk * axis.x * static_cast<std::int64_t>(bytes), x.dtype,
+                  next.get() + static_cast<std::size_t>(whole * dense) * bytes, x.dtype, rest, left, axis.x);
+    }
+
+    AxisList next_reduced;
+    for (int i = 0; i < rest_reduced; ++i) next_reduced.push({rest.begin()[i].size, rest.begin()[i].out, 0});
+    if (chunks > 1) next_reduced.push({chunks, dense, 0});
+    for (int i = 0; i < kept.count(); ++i) kept.begin()[i].x = rest.begin()[rest_reduced + i].out;
+    reduced = next_reduced;
+    partial = std::move(next);
+    data = partial.get();
+  }
+}
+
+void arg_reduce(ArgReduceOp op, const ConstView& x, int axis, const View& out) {
+  const ReduceKernels& kernels = reduce_kernels();
+  const auto o = static_cast<int>(op);
+  const Loops loops{pick(kernels.arg_rows[o], x.dtype), pick(kernels.arg_columns[o], x.dtype)};
+  if (out.size() == 0) return;
+  AxisList kept;
+  for (int a = 0; a < x.rank(); ++a) {
+    if (a != axis && x.shape[a] != 1) kept.push({x.shape[a], x.strides[a], out.strides[a]});
+  }
+  const bool columns = smallest_stride(kept) < std::abs(x.strides[axis]);
+  reduce_axis(loops, columns, x.data, x.dtype, out.data, out.dtype, kept, x.shape[axis], x.strides[axis]);
+}
+
+}  // namespace weft::cpu

@@ -1,0 +1,249 @@
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "core/scalar_ops.h"
+#include "cpu/reduce_kernels.h"
+
+namespace weft::cpu::WEFT_ISA {
+namespace {
+
+// 64-byte vectors on every instruction set, so that sums have the same bits on all of them.
+template <class T>
+struct WideOf {
+  typedef T type __attribute__((vector_size(64)));
+};
+template <class T>
+using Wide = typename WideOf<T>::type;
+template <class T>
+inline constexpr int kWide = 64 / static_cast<int>(sizeof(T));
+
+template <class T>
+constexpr T lowest() {
+  if constexpr (scalar::kIsFloat<T>) {
+    return -static_cast<T>(__builtin_inf());
+  } else {
+    return std::is_signed_v<T> ? static_cast<T>(std::uint64_t{1} << (8 * sizeof(T) - 1)) : T(0);
+  }
+}
+
+struct Sum {
+  template <class T>
+  static constexpr T identity() {
+    return T(0);
+  }
+  template <class T>
+  [[gnu::always_inline]] static void combine(T& a, T b) {
+    a = scalar::add()(a, b);
+  }
+  template <class T>
+  [[gnu::always_inline]] static void combine_wide(Wide<T>& a, const Wide<T>& b) {
+    using W = Wide<scalar::wrap_t<T>>;
+    a = (Wide<T>)((W)a + (W)b);
+  }
+};
+
+struct Max {
+  template <class T>
+  static constexpr T identity() {
+    return lowest<T>();
+  }
+  template <class T>
+  [[gnu::always_inline]] static void combine(T& a, T b) {
+    a = scalar::maximum()(a, b);
+  }
+  template <class T>
+  [[gnu::always_inline]] static void combine_wide(Wide<T>& a, const Wide<T>& b) {
+    a = ((a > b) | (a != a)) ? a : b;
+  }
+  template <class T>
+  [[gnu::always_inline]] static bool better(T a, T b) {
+    return a > b;
+  }
+};
+
+struct Min {
+  template <class T>
+  static constexpr T identity() {
+    if constexpr (scalar::kIsFloat<T>) return -lowest<T>();
+    return static_cast<T>(~static_cast<std::int64_t>(lowest<T>()));
+  }
+  template <class T>
+  [[gnu::always_inline]] static void combine(T& a, T b) {
+    a = scalar::minimum()(a, b);
+  }
+  template <class T>
+  [[gnu::always_inline]] static void combine_wide(Wide<T>& a, const Wide<T>& b) {
+    a = ((a < b) | (a != a)) ? a : b;
+  }
+  template <class T>
+  [[gnu::always_inline]] static bool better(T a, T b) {
+    return a < b;
+  }
+};
+
+template <class T>
+T* row_of(const Tile& tile, int operand, std::int64_t row) {
+  return static_cast<T*>(tile.data[operand]) + row * tile.row_stride[operand];
+}
+
+/// kLanes partial results, combined as a binary tree.
+template <class Op, class T, int kLanes>
+[[gnu::always_inline]] inline T combine_lanes(T (&lanes)[kLanes]) {
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    for (int l = 0; l < half; ++l) Op::combine(lanes[l], lanes[l + half]);
+  }
+  return lanes[0];
+}
+
+template <class Op, class T>
+[[gnu::always_inline]] inline T reduce_row(const T* x, std::int64_t n, std::int64_t stride) {
+  constexpr int width = kWide<T>;
+  if (stride == 1 && n >= width) {
+    Wide<T> sums[4];
+    for (Wide<T>& sum : sums) sum = Wide<T>{} + Op::template identity<T>();
+    std::int64_t i = 0;
+    for (; i + 4 * width <= n; i += 4 * width) {
+      for (int k = 0; k < 4; ++k) {
+        Wide<T> v;
+        std::memcpy(&v, x + i + k * width, sizeof v);
+        Op::template combine_wide<T>(sums[k], v);
+      }
+    }
+    for (; i + width <= n; i += width) {
+      Wide<T> v;
+      std::memcpy(&v, x + i, sizeof v);
+      Op::template combine_wide<T>(sums[0], v);
+    }
+    Op::template combine_wide<T>(sums[0], sums[1]);
+    Op::template combine_wide<T>(sums[2], sums[3]);
+    Op::template combine_wide<T>(sums[0], sums[2]);
+    T lanes[width];
+    std::memcpy(lanes, &sums[0], sizeof lanes);
+    for (int l = 0; i < n; ++i, ++l) Op::combine(lanes[l], x[i]);
+    return combine_lanes<Op>(lanes);
+  }
+  T lanes[8];
+  for (T& lane : lanes) lane = Op::template identity<T>();
+  std::int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    for (int l = 0; l < 8; ++l) Op::combine(lanes[l], x[(i + l) * stride]);
+  }
+  for (int l = 0; i < n; ++i, ++l) Op::combine(lanes[l], x[i * stride]);
+  return combine_lanes<Op>(lanes);
+}
+
+template <class Op, class T>
+void rows_loop(const Tile& tile) {
+  for (std::int64_t row = 0; row < tile.rows; ++row) {
+    *row_of<T>(tile, 0, row) = reduce_row<Op>(row_of<const T>(tile, 1, row), tile.n, tile.stride[1]);
+  }
+}
+
+/// kVectors vectors of adjacent columns, each column from its first row to its last.
+template <class Op, class T, int kVectors>
+[[gnu::always_inline]] inline void wide_columns(const Tile& tile, std::int64_t column) {
+  constexpr int width = kWide<T>;
+  Wide<T> sums[kVectors];
+  for (Wide<T>& sum : sums) sum = Wide<T>{} + Op::template identity<T>();
+  for (std::int64_t row = 0; row < tile.rows; ++row) {
+    const T* x = row_of<const T>(tile, 1, row) + column;
+    for (int k = 0; k < kVectors; ++k) {
+      Wide<T> v;
+      std::memcpy(&v, x + k * width, sizeof v);
+      Op::template combine_wide<T>(sums[k], v);
+    }
+  }
+  T values[kVectors * width];
+  std::memcpy(values, sums, sizeof values);
+  T* out = static_cast<T*>(tile.data[0]) + column * tile.stride[0];
+  for (int l = 0; l < kVectors * width; ++l) out[l * tile.stride[0]] = values[l];
+}
+
+template <class Op, class T>
+void columns_loop(const Tile& tile) {
+  constexpr int width = kWide<T>;
+  const std::int64_t n = tile.n, stride = tile.stride[1];
+  std::int64_t column = 0;
+  if (stride == 1) {
+    for (; column + 4 * width <= n; column += 4 * width) wide_columns<Op, T, 4>(tile, column);
+    for (; column + width <= n; column += width) wide_columns<Op, T, 1>(tile, column);
+  }
+  for (; column < n; column += width) {
+    const int count = static_cast<int>(n - column < width ? n - column : width);
+    T lanes[width];
+    for (T& lane : lanes) lane = Op::template identity<T>();
+    for (std::int64_t row = 0; row < tile.rows; ++row) {
+      const T* x = row_of<const T>(tile, 1, row) + column * stride;
+      for (int l = 0; l < count; ++l) Op::combine(lanes[l], x[l * stride]);
+    }
+    T* out = static_cast<T*>(tile.data[0]) + column * tile.stride[0];
+    for (int l = 0; l < count; ++l) out[l * tile.stride[0]] = lanes[l];
+  }
+}
+
+template <class T>
+[[gnu::always_inline]] inline bool matches(T x, T best) {
+  return (x == best) | ((x != x) & (best != best));
+}
+
+template <class Op, class T>
+void arg_rows_loop(const Tile& tile) {
+  constexpr int kBlock = 64;  // searched as a whole first: a loop without exits is vectorised
+  const std::int64_t n = tile.n, stride = tile.stride[1];
+  for (std::int64_t row = 0; row < tile.rows; ++row) {
+    const T* x = row_of<const T>(tile, 1, row);
+    const T best = reduce_row<Op>(x, n, stride);
+    std::int64_t i = 0;
+    if (stride == 1) {
+      for (bool found = false; i + kBlock <= n; i += kBlock) {
+        for (int l = 0; l < kBlock; ++l) found |= matches(x[i + l], best);
+        if (found) break;
+      }
+    }
+    while (!matches(x[i * stride], best)) ++i;
+    *row_of<std::int64_t>(tile, 0, row) = i;
+  }
+}
+
+template <class Op, class T>
+void arg_columns_loop(const Tile& tile) {
+  constexpr int kBlock = 64;
+  const std::int64_t stride = tile.stride[1];
+  for (std::int64_t column = 0; column < tile.n; column += kBlock) {
+    const int count = static_cast<int>(tile.n - column < kBlock ? tile.n - column : kBlock);
+    const T* x = static_cast<const T*>(tile.data[1]) + column * stride;
+    T best[kBlock];
+    std::int64_t at[kBlock] = {};
+    for (int l = 0; l < count; ++l) best[l] = x[l * stride];
+    for (std::int64_t row = 1; row < tile.rows; ++row) {
+      x += tile.row_stride[1];
+      for (int l = 0; l < count; ++l) {
+        const T value = x[l * stride];
+        const bool wins = (Op::better(value, best[l]) | (value != value)) & (best[l] == best[l]);
+        best[l] = wins ? value : best[l];
+        at[l] = wins ? row : at[l];
+      }
+    }
+    std::int64_t* out = static_cast<std::int64_t*>(tile.data[0]) + column * tile.stride[0];
+    for (int l = 0; l < count; ++l) out[l * tile.stride[0]] = at[l];
+  }
+}
+
+}  // namespace
+
+// Booleans, stored as 0 and 1, are reduced as u8.
+#define WEFT_REDUCE_ROW(LOOP, OP, BOOL_LOOP)                                                                       \
+  {BOOL_LOOP, LOOP<OP, std::uint8_t>, LOOP<OP, std::int32_t>, LOOP<OP, std::int64_t>, nullptr, nullptr,            \
+   LOOP<OP, float>, LOOP<OP, double>}
+#define WEFT_EXTREME_ROW(LOOP, OP) WEFT_REDUCE_ROW(LOOP, OP, (LOOP<OP, std::uint8_t>))
+
+const ReduceKernels reduce_kernels = {
+    {WEFT_REDUCE_ROW(rows_loop, Sum, nullptr), WEFT_EXTREME_ROW(rows_loop, Max), WEFT_EXTREME_ROW(rows_loop, Min)},
+    {WEFT_REDUCE_ROW(columns_loop, Sum, nullptr), WEFT_EXTREME_ROW(columns_loop, Max),
+     WEFT_EXTREME_ROW(columns_loop, Min)},
+    {WEFT_EXTREME_ROW(arg_rows_loop, Max), WEFT_EXTREME_ROW(arg_rows_loop, Min)},
+    {WEFT_EXTREME_ROW(arg_columns_loop, Max), WEFT_EXTREME_ROW(arg_columns_loop, Min)},
+};
+
+}  // namespace weft::cpu::WEFT_ISA

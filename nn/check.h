@@ -1,0 +1,37 @@
+#pragma once
+
+#include <charconv>
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "weft/error.h"
+
+/// Checks of options, shared by the sources of nn.
+namespace weft::nn {
+
+/// The shortest text that reads back as `value`.
+inline std::string number(double value) {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, value).ptr};
+}
+
+/// Throws ValueError "<owner>: <what> must be <rule>, got <value>" unless `holds`.
+inline void require(bool holds, std::string_view owner, std::string_view what, std::string_view rule, double value) {
+  if (holds) return;
+  throw ValueError(std::string(owner) + ": " + std::string(what) + " must be " + std::string(rule) + ", got " +
+                   number(value));
+}
+
+inline void require_at_least(std::int64_t least, std::string_view owner, std::string_view what, std::int64_t value) {
+  if (value >= least) return;
+  throw ValueError(std::string(owner) + ": " + std::string(what) + " must be at least " + std::to_string(least) +
+                   ", got " + std::to_string(value));
+}
+
+inline void require_not_negative(std::string_view owner, std::string_view what, double value) {
+  require(value >= 0 && std::isfinite(value), owner, what, "finite and not negative", value);
+}
+
+}  // namespace weft::nn

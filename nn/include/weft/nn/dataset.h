@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace weft::nn {
+
+enum class Split { train, test };
+
+/// Labelled 8-bit images in host memory, planar (N, C, H, W) bytes as in the CIFAR-10 files.
+struct ImageDataset {
+  std::string name;  ///< what results are reported as: "CIFAR-10" or "built-in shapes"
+  std::vector<std::string> classes;
+  int channels = 3, height = 32, width = 32;
+  std::vector<std::uint8_t> images;  ///< N * C * H * W
+  std::vector<std::uint8_t> labels;  ///< N
+
+  std::int64_t size() const { return static_cast<std::int64_t>(labels.size()); }
+};
+
+/// CIFAR-10 from its official binary files (https://www.cs.toronto.edu/~kriz/cifar.html) in `folder` or in
+/// `folder`/cifar-10-batches-bin; reads only the files of `split`. Throws IoError where a file is missing or cannot
+/// be read, FormatError where its size or a label is wrong.
+ImageDataset cifar10(const std::filesystem::path& folder, Split split);
+
+/// Procedurally drawn 32x32 pictures of ten shapes; the class is that of the large figure. Image i depends on
+/// (split, seed, i) alone and is the same on every machine. `count` 0 means 50,000 for train, 10,000 for test.
+ImageDataset builtin_images(Split split, std::int64_t count = 0, std::uint64_t seed = 0);
+
+}  // namespace weft::nn

@@ -1,0 +1,243 @@
+#pragma once
+
+#include <array>
+#include <concepts>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "weft/nn/init.h"
+#include "weft/nn/module.h"
+#include "weft/ops.h"
+
+/// The layers. Shapes, memory order and errors are those of the functions in weft/ops.h; constructors throw ValueError
+/// on sizes and options out of range. Parameters start on the CPU in f32.
+namespace weft::nn {
+
+/// A height and a width; one number stands for both.
+struct Pair {
+  std::int64_t height, width;
+  Pair(std::int64_t both) : height(both), width(both) {}  // NOLINT(google-explicit-constructor): .stride = 2
+  Pair(std::int64_t h, std::int64_t w) : height(h), width(w) {}
+  operator std::array<std::int64_t, 2>() const { return {height, width}; }  // NOLINT(google-explicit-constructor)
+};
+
+/// Applies its children "0", "1", ... in order. A batch norm followed by a ReLU runs as one fused function.
+class Sequential final : public Module {
+ public:
+  Sequential() = default;
+  template <std::derived_from<Module>... Ms>
+  explicit Sequential(const Ms&... modules) {
+    (append(modules), ...);
+  }
+  template <std::derived_from<Module> M>
+  Sequential& append(const M& module) {
+    return append(std::static_pointer_cast<Module>(std::make_shared<M>(module)));
+  }
+  Sequential& append(std::shared_ptr<Module> module);
+
+  std::int64_t size() const { return static_cast<std::int64_t>(named_children().size()); }
+  /// Throws IndexError.
+  Module& operator[](std::int64_t index) const;
+  Tensor forward(const Tensor& x) override;
+};
+
+/// body(x) + x, its layers being "body.0", "body.1", ...
+class Residual final : public Module {
+ public:
+  template <std::derived_from<Module>... Ms>
+  explicit Residual(const Ms&... layers) {
+    (body_.append(layers), ...);
+  }
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  Sequential body_ = register_module("body", Sequential());
+};
+
+struct LinearOptions {
+  bool bias = true;
+  Init init = Init::pytorch;
+};
+
+/// (..., in) -> (..., out); weight (out, in), bias (out,).
+class Linear final : public Module {
+ public:
+  Linear(std::int64_t in_features, std::int64_t out_features, const LinearOptions& options = {});
+  Tensor forward(const Tensor& x) override;
+  const Tensor& weight() const { return weight_; }
+  const Tensor& bias() const { return bias_; }  ///< undefined without a bias
+
+ private:
+  Tensor weight_, bias_;
+};
+
+struct ConvOptions {
+  Pair stride = 1, padding = 0, dilation = 1;
+  std::int64_t groups = 1;
+  bool bias = true;
+  Init init = Init::pytorch;
+};
+
+/// (N, C, H, W) -> (N, K, P, Q) as weft::conv2d; weight (K, C/groups, R, S) in channels-last memory, bias (K,).
+class Conv2d final : public Module {
+ public:
+  Conv2d(std::int64_t in_channels, std::int64_t out_channels, Pair kernel, const ConvOptions& options = {});
+  Tensor forward(const Tensor& x) override;
+  const Tensor& weight() const { return weight_; }
+  const Tensor& bias() const { return bias_; }  ///< undefined without a bias
+
+ private:
+  weft::Conv2dOptions options_;
+  Tensor weight_, bias_;
+};
+
+struct SameConvOptions {
+  Pair stride = 1;
+  bool bias = true;
+  Init init = Init::pytorch;
+};
+
+/// A convolution of an odd kernel k padded by (k - 1)/2 at any stride: (N, C, H, W) -> (N, K, ⌈H/stride⌉, ⌈W/stride⌉).
+/// Throws ValueError on an even kernel.
+class Conv final : public Module {
+ public:
+  Conv(std::int64_t in_channels, std::int64_t out_channels, Pair kernel, const SameConvOptions& options = {});
+  Tensor forward(const Tensor& x) override;
+  const Tensor& weight() const { return weight_; }
+  const Tensor& bias() const { return bias_; }  ///< undefined without a bias
+
+ private:
+  weft::Conv2dOptions options_;
+  Tensor weight_, bias_;
+};
+
+struct NormOptions {
+  double eps = 1e-5;
+  double momentum = 0.1;         ///< weight of the new value in the running statistics
+  bool unbiased_running = true;  ///< PyTorch's running variance; false keeps the biased one
+};
+
+/// What BatchNorm1d and BatchNorm2d share: weight and bias (C,), buffers running_mean, running_var (C,) and
+/// num_batches_tracked (), an i64 counted on the device.
+class BatchNorm : public Module {
+ public:
+  Tensor forward(const Tensor& x) override { return normalise(x, false); }
+  /// relu(forward(x)), fused.
+  Tensor forward_relu(const Tensor& x) { return normalise(x, true); }
+
+ protected:
+  BatchNorm(std::int64_t features, const NormOptions& options);
+  virtual void check(const Tensor& x) const = 0;
+
+ private:
+  Tensor normalise(const Tensor& x, bool relu);
+
+  NormOptions options_;
+  Tensor weight_, bias_, running_mean_, running_var_, batches_;
+  Array one_;
+};
+
+/// x (N, C) or (N, C, L). Throws ShapeError on other ranks.
+class BatchNorm1d final : public BatchNorm {
+ public:
+  explicit BatchNorm1d(std::int64_t features, const NormOptions& options = {}) : BatchNorm(features, options) {}
+
+ private:
+  void check(const Tensor& x) const override;
+};
+
+/// x (N, C, H, W). Throws ShapeError on other ranks.
+class BatchNorm2d final : public BatchNorm {
+ public:
+  explicit BatchNorm2d(std::int64_t channels, const NormOptions& options = {}) : BatchNorm(channels, options) {}
+
+ private:
+  void check(const Tensor& x) const override;
+};
+
+class ReLU final : public Module {
+ public:
+  Tensor forward(const Tensor& x) override;
+};
+
+class GELU final : public Module {
+ public:
+  explicit GELU(bool tanh_approximation = false) : tanh_approximation_(tanh_approximation) {}
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  bool tanh_approximation_;
+};
+
+class Tanh final : public Module {
+ public:
+  Tensor forward(const Tensor& x) override;
+};
+
+class Sigmoid final : public Module {
+ public:
+  Tensor forward(const Tensor& x) override;
+};
+
+class Identity final : public Module {
+ public:
+  Tensor forward(const Tensor& x) override;
+};
+
+/// x times a constant.
+class Scale final : public Module {
+ public:
+  explicit Scale(double factor) : factor_(factor) {}
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  double factor_;
+};
+
+/// Joins the axes from first to last, all but the batch by default.
+class Flatten final : public Module {
+ public:
+  explicit Flatten(int first_axis = 1, int last_axis = -1) : first_axis_(first_axis), last_axis_(last_axis) {}
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  int first_axis_, last_axis_;
+};
+
+/// In training zeroes each element with probability p in [0, 1] and scales the rest by 1/(1 - p).
+class Dropout final : public Module {
+ public:
+  explicit Dropout(double p = 0.5);
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  double p_;
+};
+
+/// A stride of 0 is the kernel's size; padding is at most half the kernel.
+class MaxPool2d final : public Module {
+ public:
+  explicit MaxPool2d(Pair kernel, Pair stride = 0, Pair padding = 0);
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  Pool2dOptions options_;
+};
+
+class AvgPool2d final : public Module {
+ public:
+  explicit AvgPool2d(Pair kernel, Pair stride = 0, Pair padding = 0);
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  Pool2dOptions options_;
+};
+
+/// (N, C, H, W) -> (N, C, 1, 1).
+class GlobalAvgPool2d final : public Module {
+ public:
+  Tensor forward(const Tensor& x) override;
+};
+
+}  // namespace weft::nn

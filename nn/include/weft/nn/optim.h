@@ -1,0 +1,122 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "weft/nn/module.h"
+#include "weft/tensor.h"
+
+namespace weft {
+struct OptimizerTensor;
+}
+
+namespace weft::nn {
+
+/// Changes parameters by their gradients. Learning rate and step count live on the parameters' devices, so a captured
+/// step follows set_lr(). State is made at a parameter's first step and follows it to another device or dtype.
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  Optimizer(const Optimizer&) = delete;
+  Optimizer& operator=(const Optimizer&) = delete;
+
+  const std::vector<Tensor>& parameters() const { return parameters_; }
+  /// Forgets all gradients.
+  void zero_grad();
+  /// One step of every parameter that has a gradient; nothing when none has. Parameters must be dense and f32 or f64:
+  /// throws ShapeError or DTypeError before anything changes.
+  void step();
+
+  double lr() const { return lr_; }
+  /// Throws ValueError on a negative or infinite rate.
+  void set_lr(double lr);
+
+  /// All that resuming needs: "lr" (), "step" () for Adam, and "<index>.<name>" shaped like parameter number <index>.
+  /// The state arrays are the optimizer's own, not copies.
+  StateDict state_dict() const;
+  /// Throws one FormatError that lists every missing, unexpected and misshapen name, having changed nothing.
+  void load_state_dict(const StateDict& state);
+
+ protected:
+  /// `state_names` are those of the arrays that each parameter needs, at most two.
+  Optimizer(std::string name, std::vector<Tensor> parameters, double lr, std::vector<std::string> state_names,
+            bool counts_steps);
+  virtual void update(const Device& device, const std::vector<OptimizerTensor>& tensors, const Array& lr,
+                      const Array& step) = 0;
+
+ private:
+  struct Clock {
+    Device device;
+    Array lr, step;
+  };
+  Clock& clock(const Device& device);
+  Array& state(std::size_t parameter, std::size_t which);
+
+  std::string name_;
+  std::vector<Tensor> parameters_;
+  std::vector<std::string> state_names_;
+  std::vector<std::array<Array, 2>> states_;
+  std::vector<Clock> clocks_;
+  double lr_;
+  std::int64_t first_step_ = 0;
+  bool counts_steps_;
+};
+
+struct SGDOptions {
+  double lr = 1e-3;
+  double momentum = 0;
+  double weight_decay = 0;
+  bool nesterov = false;
+  bool lr_inside_buffer = false;  ///< David Page's form, where the buffer holds steps instead of gradients
+};
+
+/// d = gradient + weight_decay·w, v = momentum·v + d, w -= lr·v, or lr·(d + momentum·v) with Nesterov's momentum, as in
+/// PyTorch; with `lr_inside_buffer` d = -lr·(gradient + weight_decay·w), v = momentum·v + d, w += v or d + momentum·v.
+class SGD final : public Optimizer {
+ public:
+  explicit SGD(std::vector<Tensor> parameters, const SGDOptions& options = {});
+
+ private:
+  void update(const Device& device, const std::vector<OptimizerTensor>& tensors, const Array& lr,
+              const Array& step) override;
+  SGDOptions options_;
+};
+
+struct AdamOptions {
+  double lr = 1e-3;
+  double beta1 = 0.9, beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 0;
+};
+
+/// Kingma and Ba 2015; weight_decay·w is added to the gradient. One step count serves all parameters.
+class Adam : public Optimizer {
+ public:
+  explicit Adam(std::vector<Tensor> parameters, const AdamOptions& options = {});
+
+ protected:
+  Adam(const std::string& name, std::vector<Tensor> parameters, const AdamOptions& options, bool decoupled);
+
+ private:
+  void update(const Device& device, const std::vector<OptimizerTensor>& tensors, const Array& lr,
+              const Array& step) override;
+  AdamOptions options_;
+  bool decoupled_ = false;
+};
+
+struct AdamWOptions {
+  double lr = 1e-3;
+  double beta1 = 0.9, beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 1e-2;
+};
+
+/// Loshchilov and Hutter 2019: Adam with w -= lr·weight_decay·w instead.
+class AdamW final : public Adam {
+ public:
+  explicit AdamW(std::vector<Tensor> parameters, const AdamWOptions& options = {});
+};
+
+}  // namespace weft::nn

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "weft/nn/layers.h"
+
+namespace weft::nn {
+
+enum class ResNet9 {
+  needle,  ///< quarter width, strided convolutions: 431,946 parameters (the CMU deep learning systems course)
+  page,    ///< full width, max pooling: 6,573,120 parameters (David Page, DAWNBench 2018)
+};
+
+struct ResNet9Options {
+  ResNet9 variant = ResNet9::needle;
+  std::int64_t classes = 10;
+  std::int64_t channels = 3;
+  std::optional<Init> init = {};  ///< Init::needle for needle, Init::pytorch for page where left out
+};
+
+/// A residual network of nine layers: images (N, channels, 32, 32) -> logits (N, classes). Throws ValueError on sizes
+/// below 1.
+Sequential resnet9(const ResNet9Options& options = {});
+
+}  // namespace weft::nn

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <functional>
+#include <utility>
+#include <vector>
+
+namespace weft::nn {
+
+struct CosineOptions {
+  double start = 0.1;
+  double end = 0;
+  double steps = 1;  ///< when `end` is reached
+};
+
+struct OneCycleOptions {
+  double peak = 0.1;
+  double steps = 2;               ///< in all; the last one is number steps - 1
+  double rising = 0.3;            ///< share of the steps before the peak (PyTorch's pct_start)
+  double div_factor = 25;         ///< the first rate is peak / div_factor
+  double final_div_factor = 1e4;  ///< the last rate is the first / final_div_factor
+  bool linear = false;            ///< straight lines instead of half cosines
+};
+
+/// A learning rate as a function of time, in whatever unit it was made with (steps, fractional epochs). Before its
+/// first and after its last time it is constant. The makers throw ValueError on options out of range.
+class Schedule {
+ public:
+  static Schedule constant(double rate);
+  /// Straight lines between {time, rate} points, whose times must increase.
+  static Schedule piecewise_linear(std::vector<std::pair<double, double>> points);
+  /// Loshchilov and Hutter 2017, without restarts: end + (start - end)·(1 + cos(π·t/steps))/2.
+  static Schedule cosine(const CosineOptions& options);
+  /// Smith and Topin 2018 in two phases, PyTorch's OneCycleLR: from the first rate to the peak at step
+  /// rising·steps - 1, then to the last rate at step steps - 1.
+  static Schedule one_cycle(const OneCycleOptions& options);
+  /// Any function.
+  explicit Schedule(std::function<double(double)> rate) : rate_(std::move(rate)) {}
+
+  double operator()(double time) const { return rate_(time); }
+
+ private:
+  std::function<double(double)> rate_;
+};
+
+}  // namespace weft::nn

@@ -1,0 +1,74 @@
+#include "weft/nn/layers.h"
+
+#include "nn/check.h"
+
+namespace weft::nn {
+namespace {
+
+Pool2dOptions pool_options(const char* owner, Pair kernel, Pair stride, Pair padding) {
+  require_at_least(1, owner, "kernel height", kernel.height);
+  require_at_least(1, owner, "kernel width", kernel.width);
+  require_at_least(0, owner, "stride height", stride.height);
+  require_at_least(0, owner, "stride width", stride.width);
+  for (const auto& [size, amount] :
+       {std::pair(kernel.height, padding.height), std::pair(kernel.width, padding.width)}) {
+    if (amount >= 0 && amount <= size / 2) continue;
+    throw ValueError(std::string(owner) + ": padding must be at most half the kernel of " + std::to_string(size) +
+                     ", got " + std::to_string(amount));
+  }
+  return {kernel, stride, padding};
+}
+
+}  // namespace
+
+Sequential& Sequential::append(std::shared_ptr<Module> module) {
+  register_module(std::to_string(size()), std::move(module));
+  return *this;
+}
+
+Module& Sequential::operator[](std::int64_t index) const {
+  if (index < 0 || index >= size()) {
+    throw IndexError("Sequential: index " + std::to_string(index) + " of " + std::to_string(size()) + " modules");
+  }
+  return *named_children()[static_cast<std::size_t>(index)].second;
+}
+
+Tensor Sequential::forward(const Tensor& x) {
+  const auto& children = named_children();
+  Tensor y = x;
+  for (std::size_t i = 0; i < children.size(); ++i) {
+    auto* norm = dynamic_cast<BatchNorm*>(children[i].second.get());
+    if (norm && i + 1 < children.size() && dynamic_cast<ReLU*>(children[i + 1].second.get())) {
+      y = norm->forward_relu(y);
+      ++i;
+    } else {
+      y = children[i].second->forward(y);
+    }
+  }
+  return y;
+}
+
+Tensor Residual::forward(const Tensor& x) { return body_(x) + x; }
+
+Tensor ReLU::forward(const Tensor& x) { return relu(x); }
+Tensor GELU::forward(const Tensor& x) { return gelu(x, tanh_approximation_); }
+Tensor Tanh::forward(const Tensor& x) { return tanh(x); }
+Tensor Sigmoid::forward(const Tensor& x) { return sigmoid(x); }
+Tensor Identity::forward(const Tensor& x) { return x; }
+Tensor Scale::forward(const Tensor& x) { return x * factor_; }
+Tensor Flatten::forward(const Tensor& x) { return flatten(x, first_axis_, last_axis_); }
+
+Dropout::Dropout(double p) : p_(p) { require(p >= 0 && p <= 1, "Dropout", "p", "in [0, 1]", p); }
+Tensor Dropout::forward(const Tensor& x) { return dropout(x, p_, is_training()); }
+
+MaxPool2d::MaxPool2d(Pair kernel, Pair stride, Pair padding)
+    : options_(pool_options("MaxPool2d", kernel, stride, padding)) {}
+Tensor MaxPool2d::forward(const Tensor& x) { return max_pool2d(x, options_); }
+
+AvgPool2d::AvgPool2d(Pair kernel, Pair stride, Pair padding)
+    : options_(pool_options("AvgPool2d", kernel, stride, padding)) {}
+Tensor AvgPool2d::forward(const Tensor& x) { return avg_pool2d(x, options_); }
+
+Tensor GlobalAvgPool2d::forward(const Tensor& x) { return global_avg_pool2d(x); }
+
+}  // namespace weft::nn

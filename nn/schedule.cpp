@@ -1,0 +1,71 @@
+#include "weft/nn/schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "nn/check.h"
+
+namespace weft::nn {
+namespace {
+
+double straight(double from, double to, double share) { return std::lerp(from, to, share); }
+
+double half_cosine(double from, double to, double share) {
+  return std::lerp(from, to, (1 - std::cos(std::numbers::pi * share)) / 2);
+}
+
+}  // namespace
+
+Schedule Schedule::constant(double rate) {
+  require_not_negative("Schedule::constant", "the rate", rate);
+  return Schedule([rate](double) { return rate; });
+}
+
+Schedule Schedule::piecewise_linear(std::vector<std::pair<double, double>> points) {
+  constexpr const char* kName = "Schedule::piecewise_linear";
+  if (points.empty()) throw ValueError(std::string(kName) + ": no points");
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    require(std::isfinite(points[i].first) && (i == 0 || points[i].first > points[i - 1].first), kName, "each time",
+            "above the one before", points[i].first);
+    require_not_negative(kName, "the rate", points[i].second);
+  }
+  return Schedule([points = std::move(points)](double time) {
+    const auto next = std::upper_bound(points.begin(), points.end(), time,
+                                       [](double t, const auto& point) { return t < point.first; });
+    if (next == points.begin()) return points.front().second;
+    if (next == points.end()) return points.back().second;
+    const auto& last = *(next - 1);
+    return straight(last.second, next->second, (time - last.first) / (next->first - last.first));
+  });
+}
+
+Schedule Schedule::cosine(const CosineOptions& options) {
+  require_not_negative("Schedule::cosine", "start", options.start);
+  require_not_negative("Schedule::cosine", "end", options.end);
+  require(options.steps > 0 && std::isfinite(options.steps), "Schedule::cosine", "steps", "positive", options.steps);
+  return Schedule([options](double time) {
+    return half_cosine(options.start, options.end, std::clamp(time / options.steps, 0.0, 1.0));
+  });
+}
+
+Schedule Schedule::one_cycle(const OneCycleOptions& options) {
+  constexpr const char* kName = "Schedule::one_cycle";
+  require_not_negative(kName, "peak", options.peak);
+  require(options.steps > 1 && std::isfinite(options.steps), kName, "steps", "more than 1", options.steps);
+  require(options.rising >= 0 && options.rising <= 1, kName, "rising", "in [0, 1]", options.rising);
+  require(options.div_factor > 0 && std::isfinite(options.div_factor), kName, "div_factor", "positive",
+          options.div_factor);
+  require(options.final_div_factor > 0 && std::isfinite(options.final_div_factor), kName, "final_div_factor",
+          "positive", options.final_div_factor);
+  return Schedule([options](double time) {
+    const double first = options.peak / options.div_factor;
+    const double top = std::max(options.rising * options.steps - 1, 0.0), end = options.steps - 1;
+    const auto anneal = options.linear ? straight : half_cosine;
+    if (time < top) return anneal(first, options.peak, std::max(time, 0.0) / top);
+    if (time >= end) return top < end ? first / options.final_div_factor : options.peak;
+    return anneal(options.peak, first / options.final_div_factor, (time - top) / (end - top));
+  });
+}
+
+}  // namespace weft::nn

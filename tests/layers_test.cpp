@@ -1,0 +1,269 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "weft/weft.h"
+
+namespace {
+
+using namespace weft;      // NOLINT(google-build-using-namespace)
+using namespace weft::nn;  // NOLINT(google-build-using-namespace)
+
+std::vector<std::string> names_of(const NamedTensors& tensors) {
+  std::vector<std::string> names;
+  for (const auto& entry : tensors) names.push_back(entry.first);
+  return names;
+}
+
+Tensor named(const NamedTensors& tensors, const std::string& name) {
+  const auto found = std::find_if(tensors.begin(), tensors.end(), [&](const auto& it) { return it.first == name; });
+  return found == tensors.end() ? Tensor() : found->second;
+}
+
+double largest_difference(const Tensor& a, const Tensor& b) {
+  EXPECT_EQ(a.shape(), b.shape());
+  const auto x = a.array().to(DType::f64).to_vector<double>(), y = b.array().to(DType::f64).to_vector<double>();
+  double largest = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) largest = std::max(largest, std::abs(x[i] - y[i]));
+  return largest;
+}
+
+StateDict cloned(const StateDict& state) {
+  StateDict copy;
+  for (const auto& [name, array] : state) copy.emplace(name, array.clone());
+  return copy;
+}
+
+TEST(Init, FansCountTheReceptiveField) {
+  const init::Fans fans = init::calculate_fans({16, 3, 7, 5});
+  EXPECT_EQ(fans.in, 3 * 35);
+  EXPECT_EQ(fans.out, 16 * 35);
+  EXPECT_EQ(init::calculate_fans({4, 9}).in, 9);
+  EXPECT_EQ(init::calculate_fans({4, 9}).out, 4);
+  EXPECT_THROW(init::calculate_fans({4}), ShapeError);
+}
+
+/// Expects the values to fill [-bound, bound] and nothing beyond.
+void expect_fills(const Tensor& x, double bound) {
+  double largest = 0;
+  for (const float value : x.to_vector<float>()) largest = std::max(largest, std::abs(static_cast<double>(value)));
+  EXPECT_LE(largest, bound * (1 + 1e-6));
+  EXPECT_GT(largest, bound * (1 - 40.0 / static_cast<double>(x.size())));
+}
+
+double deviation(const Tensor& x) { return std::sqrt(mean(square(x)).item<double>()); }
+
+TEST(Init, DistributionsHaveTheirScale) {
+  manual_seed(1);
+  expect_fills(init::kaiming_uniform(50, 60), std::sqrt(6.0 / 50));
+  expect_fills(init::kaiming_uniform(50, 60, {.gain = 1.0}), std::sqrt(3.0 / 50));
+  expect_fills(init::xavier_uniform(50, 60), std::sqrt(6.0 / 110));
+  EXPECT_EQ(init::kaiming_uniform(50, 60).shape(), (Shape{50, 60}));
+  EXPECT_EQ(init::kaiming_uniform(9, 9, {.shape = Shape{8, 1, 3, 3}}).shape(), (Shape{8, 1, 3, 3}));
+  EXPECT_NEAR(deviation(init::kaiming_normal(100, 200)), std::sqrt(2.0 / 100), 0.005);
+  EXPECT_NEAR(deviation(init::xavier_normal(100, 200, {.gain = 2.0})), 2 * std::sqrt(2.0 / 300), 0.005);
+  EXPECT_NEAR(deviation(init::normal({100, 100}, 0, 3)), 3, 0.1);
+  EXPECT_EQ(init::ones({2}).to_vector<float>(), (std::vector<float>{1, 1}));
+  EXPECT_EQ(init::zeros({2}, {.dtype = DType::f64}).to_vector<double>(), (std::vector<double>{0, 0}));
+  EXPECT_THROW(init::kaiming_uniform(0, 5), ValueError);
+  Generator a(7), b(7);
+  EXPECT_EQ(init::uniform({9}, -1, 1, {.generator = &a}).to_vector<float>(),
+            init::uniform({9}, -1, 1, {.generator = &b}).to_vector<float>());
+}
+
+TEST(Init, LayersStartInTheirRange) {
+  manual_seed(2);
+  const Conv2d pytorch(8, 64, 3), grouped(8, 64, 3, {.groups = 4});
+  expect_fills(pytorch.weight(), 1 / std::sqrt(72.0));
+  expect_fills(pytorch.bias(), 1 / std::sqrt(72.0));
+  expect_fills(grouped.weight(), 1 / std::sqrt(18.0));
+  const Conv2d needle(8, 64, 3, {.init = Init::needle});
+  expect_fills(needle.weight(), std::sqrt(6 / 72.0));
+  expect_fills(needle.bias(), 1 / std::sqrt(72.0));
+  const Linear linear(50, 80, {.init = Init::needle});
+  expect_fills(linear.weight(), std::sqrt(6 / 50.0));
+  expect_fills(linear.bias(), 1 / std::sqrt(50.0));
+  expect_fills(Linear(50, 80).weight(), 1 / std::sqrt(50.0));
+}
+
+TEST(Init, SeedMakesModelsEqual) {
+  manual_seed(11);
+  const StateDict first = resnet9().state_dict(), second = resnet9().state_dict();
+  manual_seed(11);
+  const StateDict again = resnet9().state_dict();
+  for (const auto& [name, array] : first) {
+    if (array.dtype() != DType::f32) continue;
+    EXPECT_EQ(array.to_vector<float>(), again.at(name).to_vector<float>()) << name;
+  }
+  EXPECT_NE(first.at("0.0.weight").to_vector<float>(), second.at("0.0.weight").to_vector<float>());
+}
+
+TEST(Layers, LinearIsItsFormula) {
+  Linear layer(3, 2);
+  EXPECT_EQ(layer.weight().shape(), (Shape{2, 3}));
+  layer.load_state_dict({{"weight", Tensor::from<float>({1, 2, 3, 4, 5, 6}, {2, 3}).array()},
+                         {"bias", Tensor::from<float>({10, 20}, {2}).array()}});
+  EXPECT_EQ(layer(Tensor::from<float>({1, 0, -1, 2, 1, 0}, {2, 3})).to_vector<float>(),
+            (std::vector<float>{8, 18, 14, 33}));
+  EXPECT_FALSE(Linear(3, 2, {.bias = false}).bias().defined());
+  EXPECT_THROW(Linear(0, 2), ValueError);
+}
+
+TEST(Layers, Conv2dHonoursPairs) {
+  Conv2d layer(4, 6, {3, 5}, {.stride = {2, 1}, .padding = {0, 2}, .dilation = {2, 1}, .groups = 2});
+  EXPECT_EQ(layer.weight().shape(), (Shape{6, 2, 3, 5}));
+  EXPECT_TRUE(layer.weight().array().layout().is_channels_last());
+  EXPECT_EQ(layer(randn({2, 4, 11, 9})).shape(), (Shape{2, 6, 4, 9}));
+  EXPECT_EQ(Conv2d(3, 4, 3)(randn({1, 3, 8, 8})).shape(), (Shape{1, 4, 6, 6}));  // no padding by default
+  EXPECT_THROW(Conv2d(3, 4, 0), ValueError);
+  EXPECT_THROW(Conv2d(3, 4, 3, {.stride = 0}), ValueError);
+  EXPECT_THROW(Conv2d(3, 4, 3, {.padding = {0, -1}}), ValueError);
+  EXPECT_THROW(Conv2d(3, 4, 3, {.dilation = 0}), ValueError);
+  EXPECT_THROW(Conv2d(3, 4, 3, {.groups = 2}), ValueError);
+  EXPECT_THROW(Conv2d(3, 4, 3)(randn({1, 2, 8, 8})), ShapeError);
+}
+
+TEST(Layers, ConvIsConv2dPaddedByHalfItsKernel) {
+  for (const std::int64_t stride : {1, 2, 4}) {
+    for (const Pair kernel : {Pair(1), Pair(7), Pair(3, 5)}) {
+      Conv conv(3, 4, kernel, {.stride = stride});
+      Conv2d same(3, 4, kernel, {.stride = stride, .padding = {kernel.height / 2, kernel.width / 2}});
+      same.load_state_dict(conv.state_dict());
+      const Tensor x = randn({2, 3, 9, 8});
+      const Tensor y = conv(x);
+      EXPECT_EQ(y.shape(), (Shape{2, 4, (9 + stride - 1) / stride, (8 + stride - 1) / stride}));
+      EXPECT_EQ(largest_difference(y, same(x)), 0);
+    }
+  }
+  EXPECT_THROW(Conv(3, 4, 2), ValueError);
+  EXPECT_THROW(Conv(3, 4, {3, 4}), ValueError);
+  EXPECT_THROW(Conv(3, 4, 3, {.stride = -1}), ValueError);
+  EXPECT_EQ(names_of(Conv(3, 4, 3, {.bias = false}).named_parameters()), (std::vector<std::string>{"weight"}));
+}
+
+TEST(Layers, SequentialFusesNormAndReluExactly) {
+  manual_seed(5);
+  Sequential model(Conv2d(3, 8, 3), BatchNorm2d(8), ReLU(), Flatten(), Linear(128, 6), BatchNorm1d(6), ReLU());
+  for (const bool training : {true, false}) {
+    Tensor x = randn({4, 3, 6, 6});
+    model.train(training);
+    const StateDict start = cloned(model.state_dict());
+    const Tensor weights = randn({4, 6});
+    std::vector<Tensor> gradients[2];
+    Tensor outputs[2];
+    for (const int way : {0, 1}) {
+      model.load_state_dict(start);
+      model.zero_grad();
+      outputs[way] = x;
+      if (way == 0) {
+        outputs[way] = model(x);
+      } else {
+        for (std::int64_t i = 0; i < model.size(); ++i) outputs[way] = model[i](outputs[way]);
+      }
+      sum(outputs[way] * weights).backward();
+      for (const Tensor& parameter : model.parameters()) gradients[way].push_back(parameter.grad());
+    }
+    EXPECT_LT(largest_difference(outputs[0], outputs[1]), 1e-6);
+    EXPECT_EQ(min(outputs[0]).item<float>(), 0);
+    for (std::size_t i = 0; i < gradients[0].size(); ++i) {
+      EXPECT_LT(largest_difference(gradients[0][i], gradients[1][i]), 2e-5) << i;
+    }
+  }
+}
+
+TEST(Layers, SequentialNamesAndIndexes) {
+  Sequential model;
+  const Tensor x = randn({2, 3});
+  EXPECT_EQ(largest_difference(model(x), x), 0);
+  model.append(Linear(3, 3)).append(std::make_shared<Tanh>()).append(Residual(Linear(3, 3), Sigmoid()));
+  EXPECT_EQ(names_of(model.named_parameters()),
+            (std::vector<std::string>{"0.weight", "0.bias", "2.body.0.weight", "2.body.0.bias"}));
+  EXPECT_EQ(model.size(), 3);
+  EXPECT_THROW(model[3], IndexError);
+  EXPECT_THROW(model[-1], IndexError);
+  EXPECT_THROW(model.append(model), ValueError);
+  const Tensor inner = model[1](model[0](x));
+  const NamedTensors parameters = model.named_parameters();
+  EXPECT_LT(largest_difference(model(x), sigmoid(linear(inner, named(parameters, "2.body.0.weight"),
+                                                        named(parameters, "2.body.0.bias"))) +
+                                             inner),
+            1e-6);
+}
+
+TEST(Layers, BatchNormTracksItsStatistics) {
+  for (const bool unbiased : {true, false}) {
+    BatchNorm1d norm(1, {.momentum = 0.25, .unbiased_running = unbiased});
+    const Tensor x = Tensor::from<float>({1, 3, 5, 7}, {4, 1});
+    norm(x);
+    StateDict state = norm.state_dict();
+    EXPECT_EQ(state.size(), 5U);
+    EXPECT_FLOAT_EQ(state.at("running_mean").item<float>(), 0.25 * 4);
+    EXPECT_FLOAT_EQ(state.at("running_var").item<float>(), 0.75 + 0.25 * (unbiased ? 20.0 / 3 : 5.0));
+    EXPECT_EQ(state.at("num_batches_tracked").item<std::int64_t>(), 1);
+    EXPECT_EQ(state.at("num_batches_tracked").shape(), Shape{});
+    norm.eval();
+    const float expected = (7 - 1) / std::sqrt(state.at("running_var").item<float>() + 1e-5F);
+    EXPECT_FLOAT_EQ(norm(x).to_vector<float>()[3], expected);
+    EXPECT_EQ(norm.state_dict().at("num_batches_tracked").item<std::int64_t>(), 1);
+  }
+}
+
+TEST(Layers, BatchNormChecksItsInput) {
+  EXPECT_EQ(BatchNorm1d(3)(randn({2, 3, 5})).shape(), (Shape{2, 3, 5}));
+  EXPECT_THROW(BatchNorm1d(3)(randn({2, 3, 4, 4})), ShapeError);
+  EXPECT_THROW(BatchNorm2d(3)(randn({2, 3})), ShapeError);
+  EXPECT_THROW(BatchNorm2d(4)(randn({2, 3, 4, 4})), ShapeError);
+  BatchNorm2d norm(3);
+  EXPECT_THROW(norm(randn({1, 3, 1, 1})), ValueError);
+  EXPECT_EQ(norm.state_dict().at("num_batches_tracked").item<std::int64_t>(), 0);
+  EXPECT_THROW(BatchNorm2d(0), ValueError);
+  EXPECT_THROW(BatchNorm2d(3, {.eps = -1}), ValueError);
+  EXPECT_THROW(BatchNorm2d(3, {.momentum = 1.5}), ValueError);
+}
+
+TEST(Layers, TheSmallOnesAreTheirFunctions) {
+  const Tensor x = randn({2, 3, 4, 6});
+  EXPECT_EQ(largest_difference(ReLU()(x), relu(x)), 0);
+  EXPECT_EQ(largest_difference(GELU()(x), gelu(x)), 0);
+  EXPECT_EQ(largest_difference(GELU(true)(x), gelu(x, true)), 0);
+  EXPECT_GT(largest_difference(GELU(true)(x), gelu(x)), 0);
+  EXPECT_EQ(largest_difference(Identity()(x), x), 0);
+  EXPECT_EQ(largest_difference(Scale(0.125)(x), x / 8), 0);
+  EXPECT_EQ(Flatten()(x).shape(), (Shape{2, 72}));
+  EXPECT_EQ(Flatten(2, 3)(x).shape(), (Shape{2, 3, 24}));
+  EXPECT_EQ(MaxPool2d(2)(x).shape(), (Shape{2, 3, 2, 3}));
+  EXPECT_EQ(MaxPool2d(3, 1, 1)(x).shape(), (Shape{2, 3, 4, 6}));
+  EXPECT_EQ(AvgPool2d(Pair(2, 3))(x).shape(), (Shape{2, 3, 2, 2}));
+  EXPECT_LT(largest_difference(AvgPool2d(Pair(4, 6))(x), GlobalAvgPool2d()(x)), 1e-6);
+  EXPECT_THROW(MaxPool2d(0), ValueError);
+  EXPECT_THROW(MaxPool2d(2, 2, 2), ValueError);
+  EXPECT_THROW(AvgPool2d(2, -1), ValueError);
+}
+
+TEST(Layers, DropoutDropsOnlyInTraining) {
+  Dropout layer(0.25);
+  const Tensor x = ones({100, 100});
+  const std::vector<float> y = layer(x).to_vector<float>();
+  const auto dropped = std::count(y.begin(), y.end(), 0.0F);
+  EXPECT_NEAR(static_cast<double>(dropped) / 10000, 0.25, 0.03);
+  EXPECT_FLOAT_EQ(*std::max_element(y.begin(), y.end()), 1 / 0.75F);
+  layer.eval();
+  EXPECT_EQ(largest_difference(layer(x), x), 0);
+  EXPECT_THROW(Dropout(1.5), ValueError);
+}
+
+TEST(Losses, AreTheirFormulas) {
+  const Tensor a = Tensor::from<float>({1, 2, 3}, {3}), b = Tensor::from<float>({3, 2, -1}, {3});
+  EXPECT_FLOAT_EQ(mse_loss(a, b).item<float>(), 20.0F / 3);
+  EXPECT_FLOAT_EQ(mse_loss(a, b, Reduction::sum).item<float>(), 20);
+  EXPECT_EQ(l1_loss(a, b, Reduction::none).to_vector<float>(), (std::vector<float>{2, 0, 4}));
+  EXPECT_FLOAT_EQ(l1_loss(a, b).item<float>(), 2);
+  EXPECT_THROW(mse_loss(a, ones({1})), ShapeError);
+  const Tensor logits = zeros({2, 4}), labels = zeros({2}, {.dtype = DType::i64});
+  EXPECT_FLOAT_EQ(CrossEntropyLoss({.reduction = Reduction::sum})(logits, labels).item<float>(), 2 * std::log(4.0F));
+}
+
+}  // namespace

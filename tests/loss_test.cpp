@@ -1,0 +1,216 @@
+#include "cpu/loss.h"
+
+#include <cmath>
+#include <limits>
+
+#include "tests/guarded.h"
+
+namespace weft::cpu {
+namespace {
+
+template <class T>
+class Loss : public testing::Test {
+ protected:
+  static constexpr double kTolerance = std::is_same_v<T, float> ? 2e-6 : 1e-13;
+  static constexpr T kInf = std::numeric_limits<T>::infinity();
+};
+using Types = testing::Types<float, double>;
+TYPED_TEST_SUITE(Loss, Types);
+
+const std::vector<std::pair<std::int64_t, std::int64_t>> kSizes = {{0, 5}, {4, 0},   {1, 1},     {3, 1},
+                                                                   {7, 2}, {65, 10}, {1000, 17}, {2, 5000}};
+
+std::vector<double> log_softmax_reference(const double* x, std::int64_t n) {
+  double max = x[0], sum = 0;
+  for (std::int64_t i = 0; i < n; ++i) max = std::max(max, x[i]);
+  for (std::int64_t i = 0; i < n; ++i) sum += std::exp(x[i] - max);
+  std::vector<double> y(x, x + n);
+  for (double& value : y) value -= max + std::log(sum);
+  return y;
+}
+
+std::vector<std::int64_t> some_labels(std::int64_t rows, std::int64_t classes) {
+  std::vector<std::int64_t> labels(static_cast<std::size_t>(rows));
+  for (std::int64_t i = 0; i < rows; ++i) labels[i] = classes == 0 ? 0 : i * 7 % classes;
+  return labels;
+}
+
+TYPED_TEST(Loss, Softmax) {
+  using T = TypeParam;
+  for (const auto& [rows, columns] : kSizes) {
+    const auto x = normals<T>(rows * columns, 1, 0, 4), g = normals<T>(rows * columns, 2);
+    const Shape shape{rows, columns};
+    for (bool log : {false, true}) {
+      Guarded<T> y(rows * columns), x_grad(rows * columns);
+      softmax(log, const_view(x, shape), y.view(shape));
+      softmax_grad(log, y.view(shape), const_view(g, shape), x_grad.view(shape));
+      for (std::int64_t row = 0; row < rows && columns > 0; ++row) {
+        const std::vector<double> wide(x.begin() + row * columns, x.begin() + (row + 1) * columns);
+        const std::vector<double> expected = log_softmax_reference(wide.data(), columns);
+        double sum = 0;
+        for (std::int64_t i = 0; i < columns; ++i) {
+          sum += g[row * columns + i] * (log ? 1 : std::exp(expected[i]));
+        }
+        for (std::int64_t i = 0; i < columns; ++i) {
+          const double p = std::exp(expected[i]), gradient = g[row * columns + i];
+          const double scale = 1 + std::abs(expected[i]) + std::abs(sum);
+          ASSERT_NEAR(y[row * columns + i], log ? expected[i] : p, this->kTolerance * scale);
+          ASSERT_NEAR(x_grad[row * columns + i], log ? gradient - p * sum : p * (gradient - sum),
+                      this->kTolerance * scale);
+        }
+      }
+    }
+  }
+}
+
+TYPED_TEST(Loss, SoftmaxOfExtremes) {
+  using T = TypeParam;
+  const T inf = this->kInf;
+  const std::vector<T> x = {T(1e4), T(1e4), T(-1e4), -inf, 0, 0, -inf, -inf, -inf, 1, inf, 2};
+  Guarded<T> y(12), log_y(12);
+  softmax(false, const_view(x, {4, 3}), y.view({4, 3}));
+  softmax(true, const_view(x, {4, 3}), log_y.view({4, 3}));
+  const double half_log = std::log(0.5);
+  const std::vector<double> expected = {0.5, 0.5, 0, 0, 0.5, 0.5};
+  const std::vector<double> expected_log = {half_log, half_log, -2e4 + half_log, -inf, half_log, half_log};
+  for (std::int64_t i = 0; i < 6; ++i) {
+    EXPECT_EQ(y[i], expected[i]) << i;
+    if (std::isinf(expected_log[i])) {
+      EXPECT_EQ(log_y[i], -inf);
+    } else {
+      EXPECT_NEAR(log_y[i], expected_log[i], 1e-3) << i;
+    }
+  }
+  for (std::int64_t i = 6; i < 9; ++i) EXPECT_TRUE(std::isnan(y[i]) && std::isnan(log_y[i])) << i;
+  EXPECT_TRUE(std::isnan(y[10]) && std::isnan(log_y[10]));
+}
+
+TYPED_TEST(Loss, CrossEntropy) {
+  using T = TypeParam;
+  for (const auto& [rows, classes] : kSizes) {
+    const auto z = normals<T>(rows * classes, 1, 0, 4), g = normals<T>(rows, 2);
+    const auto labels = some_labels(rows, classes);
+    const Shape shape{rows, classes};
+    for (double smoothing : {0.0, 0.1, 1.0}) {
+      Guarded<T> losses(rows), z_grad(rows * classes);
+      cross_entropy(const_view(z, shape), const_view(labels), smoothing, losses.view());
+      cross_entropy_grad(const_view(z, shape), const_view(labels), smoothing, const_view(g), z_grad.view(shape));
+      for (std::int64_t row = 0; row < rows; ++row) {
+        if (classes == 0) {
+          EXPECT_TRUE(std::isnan(losses[row]));
+          continue;
+        }
+        const std::vector<double> wide(z.begin() + row * classes, z.begin() + (row + 1) * classes);
+        const std::vector<double> log_p = log_softmax_reference(wide.data(), classes);
+        double expected = 0;
+        for (std::int64_t i = 0; i < classes; ++i) {
+          const double n = static_cast<double>(classes);
+          const double target = smoothing / n + (i == labels[row] ? 1 - smoothing : 0);
+          expected -= target * log_p[i];
+          ASSERT_NEAR(z_grad[row * classes + i], g[row] * (std::exp(log_p[i]) - target), this->kTolerance * 5);
+        }
+        ASSERT_NEAR(losses[row], expected, this->kTolerance * (1 + expected));
+      }
+    }
+  }
+}
+
+TEST(LossGradient, FiniteDifferences) {
+  const std::int64_t rows = 4, classes = 5;
+  const Shape shape{rows, classes};
+  auto z = normals<double>(rows * classes, 1, 0, 2);
+  const auto g = normals<double>(rows, 2);
+  const auto labels = some_labels(rows, classes);
+  Guarded<double> losses(rows), z_grad(rows * classes);
+  cross_entropy_grad(const_view(z, shape), const_view(labels), 0.2, const_view(g), z_grad.view(shape));
+  const auto weighted = [&] {
+    cross_entropy(const_view(z, shape), const_view(labels), 0.2, losses.view());
+    double sum = 0;
+    for (std::int64_t i = 0; i < rows; ++i) sum += losses[i] * g[i];
+    return sum;
+  };
+  for (std::size_t i = 0; i < z.size(); ++i) {
+    const double value = z[i], h = 1e-6;
+    z[i] = value + h;
+    const double above = weighted();
+    z[i] = value - h;
+    const double below = weighted();
+    z[i] = value;
+    EXPECT_NEAR(z_grad[static_cast<std::int64_t>(i)], (above - below) / (2 * h), 1e-8) << i;
+  }
+}
+
+TYPED_TEST(Loss, LabelsOutsideGiveNaNInTheirRowOnly) {
+  using T = TypeParam;
+  const auto z = normals<T>(12, 1);
+  const std::vector<std::int64_t> labels = {0, 3, -1, 2};
+  Guarded<T> losses(4), z_grad(12);
+  cross_entropy(const_view(z, {4, 3}), const_view(labels), 0, losses.view());
+  cross_entropy_grad(const_view(z, {4, 3}), const_view(labels), 0, const_view(std::vector<T>(4, T(1))),
+                     z_grad.view({4, 3}));
+  for (std::int64_t i = 0; i < 12; ++i) {
+    const bool bad = i / 3 == 1 || i / 3 == 2;
+    EXPECT_EQ(std::isnan(losses[i / 3]), bad);
+    EXPECT_EQ(std::isnan(z_grad[i]), bad);
+  }
+}
+
+TYPED_TEST(Loss, CrossEntropyOfExtremes) {
+  using T = TypeParam;
+  const T inf = this->kInf;
+  const std::vector<T> z = {T(1e4), 0,    0, T(1e4),  // certain and right, certain and wrong
+                            -inf,   1,    1, -inf,    // an impossible class, which is the label
+                            -inf,   -inf, 1, -inf};   // nothing possible
+  const std::vector<std::int64_t> labels = {0, 0, 1, 1, 0, 0};
+  const Shape shape{6, 2};
+  Guarded<T> losses(6), smooth(6), z_grad(12);
+  cross_entropy(const_view(z, shape), const_view(labels), 0, losses.view());
+  cross_entropy(const_view(z, shape), const_view(labels), 0.1, smooth.view());
+  cross_entropy_grad(const_view(z, shape), const_view(labels), 0, const_view(std::vector<T>(6, T(1))),
+                     z_grad.view(shape));
+  EXPECT_EQ(losses[0], T(0));
+  EXPECT_NEAR(smooth[0], 500, 1e-3);
+  EXPECT_EQ(losses[1], T(1e4));
+  EXPECT_EQ(losses[2], T(0));
+  EXPECT_EQ(smooth[2], inf);
+  EXPECT_EQ(losses[3], inf);
+  EXPECT_EQ(z_grad[6], T(1));
+  EXPECT_EQ(z_grad[7], T(-1));
+  EXPECT_TRUE(std::isnan(losses[4]));
+  EXPECT_EQ(losses[5], T(0));
+}
+
+TYPED_TEST(Loss, GradientOfABroadcastLoss) {
+  using T = TypeParam;
+  const auto z = normals<T>(33 * 10, 1);
+  const auto labels = some_labels(33, 10);
+  const std::vector<T> one = {T(0.25)}, many(33, T(0.25));
+  ConstView broadcast = const_view(many);
+  broadcast.data = one.data();
+  broadcast.strides[0] = 0;
+  Guarded<T> actual(330), expected(330);
+  cross_entropy_grad(const_view(z, {33, 10}), const_view(labels), 0.1, broadcast, actual.view({33, 10}));
+  cross_entropy_grad(const_view(z, {33, 10}), const_view(labels), 0.1, const_view(many), expected.view({33, 10}));
+  EXPECT_EQ(actual.values(), expected.values());
+}
+
+TEST(LossThreads, SameBits) {
+  const Shape shape{3001, 11};
+  const auto z = normals<float>(3001 * 11, 1), g = normals<float>(3001, 2);
+  const auto labels = some_labels(3001, 11);
+  expect_equal_on_any_threads([&] {
+    Guarded<float> y(3001 * 11), z_grad(3001 * 11), losses(3001);
+    softmax(true, const_view(z, shape), y.view(shape));
+    cross_entropy(const_view(z, shape), const_view(labels), 0.1, losses.view());
+    cross_entropy_grad(const_view(z, shape), const_view(labels), 0.1, const_view(g), z_grad.view(shape));
+    std::vector<float> all = y.values();
+    for (Guarded<float>* part : {&z_grad, &losses}) {
+      const std::vector<float> values = part->values();
+      all.insert(all.end(), values.begin(), values.end());
+    }
+    return all;
+  });
+}
+
+}  // namespace
+}  // namespace weft::cpu

@@ -1,0 +1,307 @@
+#include "cpu/norm.h"
+
+#include <cmath>
+
+#include "tests/guarded.h"
+
+namespace weft::cpu {
+namespace {
+
+struct Reference {
+  std::vector<double> mean, var, inverse_std, y;
+};
+
+template <class T>
+Reference forward_reference(std::int64_t rows, std::int64_t channels, const std::vector<T>& x, const std::vector<T>& w,
+                            const std::vector<T>& b, const BatchNormArguments& arguments) {
+  Reference r;
+  r.y.resize(x.size());
+  for (std::int64_t c = 0; c < channels; ++c) {
+    double mean = 0, var = 0;
+    for (std::int64_t i = 0; i < rows; ++i) mean += x[i * channels + c];
+    mean /= static_cast<double>(std::max<std::int64_t>(rows, 1));
+    for (std::int64_t i = 0; i < rows; ++i) var += std::pow(x[i * channels + c] - mean, 2);
+    var /= static_cast<double>(std::max<std::int64_t>(rows, 1));
+    const double inverse = 1 / std::sqrt(var + arguments.eps);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      const double y = (x[i * channels + c] - mean) * inverse * w[c] + b[c];
+      r.y[i * channels + c] = arguments.relu ? std::max(y, 0.0) : y;
+    }
+    r.mean.push_back(mean);
+    r.var.push_back(var);
+    r.inverse_std.push_back(inverse);
+  }
+  return r;
+}
+
+template <class T>
+class Norm : public testing::Test {
+ protected:
+  static constexpr double kTolerance = std::is_same_v<T, float> ? 2e-5 : 1e-12;
+
+  static void expect_near(Guarded<T>& actual, const std::vector<double>& expected, double tolerance,
+                          const std::string& what) {
+    ASSERT_EQ(actual.size(), static_cast<std::int64_t>(expected.size())) << what;
+    for (std::int64_t i = 0; i < actual.size(); ++i) {
+      ASSERT_NEAR(static_cast<double>(actual[i]), expected[i], tolerance * (1 + std::abs(expected[i])))
+          << what << " at " << i;
+    }
+  }
+};
+
+using Types = testing::Types<float, double>;
+TYPED_TEST_SUITE(Norm, Types);
+
+const std::vector<std::pair<std::int64_t, std::int64_t>> kSizes = {
+    {0, 4},    {1, 1},   {2, 1},    {70001, 1}, {5, 3},   {1000, 3},  {33, 5},   {2000, 7}, {37, 8},    {4099, 16},
+    {300, 17}, {65, 31}, {513, 33}, {129, 64},  {70, 80}, {140, 100}, {64, 130}, {3, 512},  {1500, 48}, {257, 257}};
+
+TYPED_TEST(Norm, Forward) {
+  using T = TypeParam;
+  for (const auto& [rows, channels] : kSizes) {
+    const auto x = normals<T>(rows * channels, 1, 0.5, 2), w = normals<T>(channels, 2), b = normals<T>(channels, 3);
+    for (int options = 0; options < 4; ++options) {
+      const BatchNormArguments arguments{
+          .eps = 1e-3, .momentum = 0.3, .unbiased_running = options / 2 == 1, .relu = options % 2 == 1};
+      const std::string what =
+          std::to_string(rows) + "x" + std::to_string(channels) + " options " + std::to_string(options);
+      Guarded<T> y(rows * channels), mean(channels), inverse_std(channels);
+      Guarded<T> running_mean(channels, T(3)), running_var(channels, T(5));
+      batch_norm(const_view(x, {rows, channels}), const_view(w), const_view(b), arguments, y.view({rows, channels}),
+                 mean.view(), inverse_std.view(), running_mean.view(), running_var.view());
+      const Reference r = forward_reference(rows, channels, x, w, b, arguments);
+      this->expect_near(y, r.y, this->kTolerance, "y " + what);
+      this->expect_near(mean, r.mean, this->kTolerance, "mean " + what);
+      this->expect_near(inverse_std, r.inverse_std, this->kTolerance, "inverse_std " + what);
+      std::vector<double> expected_mean(r.mean), expected_var(r.var);
+      for (std::int64_t c = 0; c < channels; ++c) {
+        const double n = static_cast<double>(rows);
+        const double var = options / 2 == 1 && rows > 1 ? r.var[c] * n / (n - 1) : r.var[c];
+        expected_mean[c] = rows == 0 ? 3 : 0.7 * 3 + 0.3 * r.mean[c];
+        expected_var[c] = rows == 0 ? 5 : 0.7 * 5 + 0.3 * var;
+      }
+      this->expect_near(running_mean, expected_mean, this->kTolerance, "running_mean " + what);
+      this->expect_near(running_var, expected_var, this->kTolerance, "running_var " + what);
+    }
+  }
+}
+
+TYPED_TEST(Norm, WithoutRunningStatistics) {
+  using T = TypeParam;
+  const auto x = normals<T>(20 * 6, 1), w = normals<T>(6, 2), b = normals<T>(6, 3);
+  Guarded<T> y(20 * 6), mean(6), inverse_std(6);
+  batch_norm(const_view(x, {20, 6}), const_view(w), const_view(b), {}, y.view({20, 6}), mean.view(), inverse_std.view(),
+             View{}, View{});
+  this->expect_near(y, forward_reference(20, 6, x, w, b, {}).y, this->kTolerance, "y");
+}
+
+TYPED_TEST(Norm, Inference) {
+  using T = TypeParam;
+  for (const auto& [rows, channels] : kSizes) {
+    const auto x = normals<T>(rows * channels, 1), w = normals<T>(channels, 2), b = normals<T>(channels, 3);
+    const auto mean = normals<T>(channels, 4);
+    auto var = normals<T>(channels, 5);
+    for (T& v : var) v = v * v;
+    for (bool relu : {false, true}) {
+      Guarded<T> y(rows * channels);
+      batch_norm_inference(const_view(x, {rows, channels}), const_view(w), const_view(b), const_view(mean),
+                           const_view(var), {.eps = 0.1, .relu = relu}, y.view({rows, channels}));
+      std::vector<double> expected(x.size());
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const std::size_t c = i % static_cast<std::size_t>(channels);
+        const double value = (double{x[i]} - mean[c]) / std::sqrt(var[c] + 0.1) * w[c] + b[c];
+        expected[i] = relu ? std::max(value, 0.0) : value;
+      }
+      this->expect_near(y, expected, this->kTolerance, std::to_string(rows) + "x" + std::to_string(channels));
+    }
+  }
+}
+
+TYPED_TEST(Norm, LargeMean) {
+  using T = TypeParam;
+  for (std::int64_t channels : {1, 3, 16, 40}) {
+    const std::int64_t rows = 20000;
+    auto x = normals<T>(rows * channels, 1, 1e4, 1);
+    x[0] = T(0);  // an outlier in the first row, from which the first block of channel 0 sums differences
+    const std::vector<T> w(channels, T(1)), b(channels, T(0));
+    Guarded<T> y(rows * channels), mean(channels), inverse_std(channels);
+    batch_norm(const_view(x, {rows, channels}), const_view(w), const_view(b), {.eps = 0}, y.view({rows, channels}),
+               mean.view(), inverse_std.view(), View{}, View{});
+    const Reference r = forward_reference(rows, channels, x, w, b, {.eps = 0});
+    for (std::int64_t c = 0; c < channels; ++c) {
+      const double tolerance = sizeof(T) == sizeof(double) ? 1e-10 : c == 0 ? 5e-4 : 2e-6;
+      const double var = 1 / std::pow(static_cast<double>(inverse_std[c]), 2);
+      EXPECT_NEAR(var / r.var[c], 1, tolerance)
+          << "channel " << c << " of " << channels;
+    }
+    this->expect_near(y, r.y, sizeof(T) == sizeof(float) ? 2e-3 : 1e-9, "y");
+  }
+}
+
+TYPED_TEST(Norm, ConstantChannelHasNoVariance) {
+  using T = TypeParam;
+  const std::vector<T> x(999 * 5, T(0.1)), w(5, T(2)), b(5, T(0.25));
+  Guarded<T> y(999 * 5), mean(5), inverse_std(5);
+  batch_norm(const_view(x, {999, 5}), const_view(w), const_view(b), {.eps = 1e-5}, y.view({999, 5}), mean.view(),
+             inverse_std.view(), View{}, View{});
+  EXPECT_NEAR(static_cast<double>(inverse_std[4]), 1 / std::sqrt(1e-5), 1e-4);
+  EXPECT_NEAR(static_cast<double>(y[3]), 0.25, 1e-4);
+}
+
+TYPED_TEST(Norm, NaNStaysInItsChannel) {
+  using T = TypeParam;
+  std::vector<T> x = normals<T>(100 * 3, 1), w(3, T(1)), b(3, T(0));
+  x[31] = std::numeric_limits<T>::quiet_NaN();  // channel 1
+  Guarded<T> y(100 * 3), mean(3), inverse_std(3);
+  batch_norm(const_view(x, {100, 3}), const_view(w), const_view(b), {.relu = true}, y.view({100, 3}), mean.view(),
+             inverse_std.view(), View{}, View{});
+  for (std::int64_t i = 0; i < 300; ++i) EXPECT_EQ(std::isnan(y[i]), i % 3 == 1) << i;
+}
+
+TYPED_TEST(Norm, Gradient) {
+  using T = TypeParam;
+  for (const auto& [rows, channels] : kSizes) {
+    const auto x = normals<T>(rows * channels, 1, 0.5, 2), w = normals<T>(channels, 2), b = normals<T>(channels, 3);
+    const auto g = normals<T>(rows * channels, 4, 0.2);
+    for (bool relu : {false, true}) {
+      const BatchNormArguments arguments{.eps = 1e-3, .relu = relu};
+      const std::string what = std::to_string(rows) + "x" + std::to_string(channels) + " relu " + std::to_string(relu);
+      const Shape shape{rows, channels};
+      Guarded<T> y(rows * channels), mean(channels), inverse_std(channels);
+      batch_norm(const_view(x, shape), const_view(w), const_view(b), arguments, y.view(shape), mean.view(),
+                 inverse_std.view(), View{}, View{});
+      Guarded<T> x_grad(rows * channels), w_grad(channels), b_grad(channels);
+      batch_norm_grad(const_view(g, shape), const_view(x, shape), relu ? y.view(shape) : View{}, const_view(w),
+                      mean.view(), inverse_std.view(), arguments, x_grad.view(shape), w_grad.view(), b_grad.view());
+
+      const Reference r = forward_reference(rows, channels, x, w, b, arguments);
+      std::vector<double> expected(x.size()), expected_w(channels), expected_b(channels);
+      for (std::int64_t c = 0; c < channels; ++c) {
+        const auto normal = [&](std::int64_t i) { return (x[i * channels + c] - r.mean[c]) * r.inverse_std[c]; };
+        const auto masked = [&](std::int64_t i) {
+          return relu && !(y[i * channels + c] > 0) ? 0.0 : static_cast<double>(g[i * channels + c]);
+        };
+        for (std::int64_t i = 0; i < rows; ++i) {
+          expected_b[c] += masked(i);
+          expected_w[c] += masked(i) * normal(i);
+        }
+        for (std::int64_t i = 0; i < rows; ++i) {
+          const double n = static_cast<double>(rows);
+          expected[i * channels + c] =
+              w[c] * r.inverse_std[c] * (masked(i) - expected_b[c] / n - normal(i) * expected_w[c] / n);
+        }
+      }
+      this->expect_near(x_grad, expected, this->kTolerance, "x_grad " + what);
+      const double sums = this->kTolerance * std::sqrt(static_cast<double>(rows) + 1);
+      this->expect_near(w_grad, expected_w, sums, "weight_grad " + what);
+      this->expect_near(b_grad, expected_b, sums, "bias_grad " + what);
+    }
+  }
+}
+
+TEST(NormGradient, FiniteDifferences) {
+  const std::int64_t rows = 9, channels = 3;
+  const Shape shape{rows, channels};
+  const auto g = normals<double>(rows * channels, 4);
+  for (bool relu : {false, true}) {
+    const BatchNormArguments arguments{.relu = relu};
+    std::vector<double> x = normals<double>(rows * channels, 1), w = normals<double>(channels, 2, 1),
+                        b = normals<double>(channels, 3);
+    Guarded<double> y(rows * channels), mean(channels), inverse_std(channels);
+    const auto loss = [&] {
+      batch_norm(const_view(x, shape), const_view(w), const_view(b), arguments, y.view(shape), mean.view(),
+                 inverse_std.view(), View{}, View{});
+      double sum = 0;
+      for (std::int64_t i = 0; i < rows * channels; ++i) sum += y[i] * g[i];
+      return sum;
+    };
+    loss();
+    Guarded<double> x_grad(rows * channels), w_grad(channels), b_grad(channels);
+    batch_norm_grad(const_view(g, shape), const_view(x, shape), y.view(shape), const_view(w), mean.view(),
+                    inverse_std.view(), arguments, x_grad.view(shape), w_grad.view(), b_grad.view());
+    const auto check = [&](std::vector<double>& values, Guarded<double>& gradient, const char* what) {
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        const double value = values[i], h = 1e-6;
+        values[i] = value + h;
+        const double above = loss();
+        values[i] = value - h;
+        const double below = loss();
+        values[i] = value;
+        EXPECT_NEAR(gradient[static_cast<std::int64_t>(i)], (above - below) / (2 * h), 1e-7) << what << " at " << i;
+      }
+    };
+    check(x, x_grad, "x");
+    check(w, w_grad, "weight");
+    check(b, b_grad, "bias");
+  }
+}
+
+TEST(NormThreads, SameBits) {
+  for (std::int64_t channels : {3, 16, 100}) {
+    const std::int64_t rows = 5003;
+    const Shape shape{rows, channels};
+    const auto x = normals<float>(rows * channels, 1), g = normals<float>(rows * channels, 2);
+    const auto w = normals<float>(channels, 3), b = normals<float>(channels, 4);
+    expect_equal_on_any_threads([&] {
+      Guarded<float> y(rows * channels), x_grad(rows * channels);
+      Guarded<float> mean(channels), inverse_std(channels), w_grad(channels), b_grad(channels);
+      batch_norm(const_view(x, shape), const_view(w), const_view(b), {.relu = true}, y.view(shape), mean.view(),
+                 inverse_std.view(), View{}, View{});
+      batch_norm_grad(const_view(g, shape), const_view(x, shape), y.view(shape), const_view(w), mean.view(),
+                      inverse_std.view(), {.relu = true}, x_grad.view(shape), w_grad.view(), b_grad.view());
+      std::vector<float> all;
+      for (Guarded<float>* part : {&y, &mean, &inverse_std, &x_grad, &w_grad, &b_grad}) {
+        const std::vector<float> values = part->values();
+        all.insert(all.end(), values.begin(), values.end());
+      }
+      return all;
+    });
+  }
+}
+
+template <class T>
+void check_kernels(const NormKernelsOf<T>& kernels, const std::string& what) {
+  const double tolerance = std::is_same_v<T, float> ? 1e-5 : 1e-13;
+  for (std::int64_t width : {1, 2, 5, 16, 17, 31, 64, 75, 96, 130}) {
+    for (std::int64_t rows : {1, 2, 7, 32}) {
+      SCOPED_TRACE(what + " " + std::to_string(rows) + "x" + std::to_string(width));
+      const auto x = normals<T>(rows * width, 1, 3), y = normals<T>(rows * width, 2), g = normals<T>(rows * width, 3);
+      const auto a = normals<T>(width, 4), b = normals<T>(width, 5), c = normals<T>(width, 6), m = normals<T>(width, 7);
+      Guarded<double> mean(width), squares(width), sum(width), product(width);
+      Guarded<T> applied(rows * width), rectified(rows * width), x_grad(rows * width);
+      kernels.moments(rows, width, x.data(), mean.data(), squares.data());
+      kernels.apply(rows, width, x.data(), a.data(), b.data(), false, applied.data());
+      kernels.apply(rows, width, x.data(), a.data(), b.data(), true, rectified.data());
+      kernels.grad_sums(rows, width, g.data(), x.data(), y.data(), m.data(), sum.data(), product.data());
+      kernels.grad_apply(rows, width, g.data(), x.data(), y.data(), m.data(), a.data(), b.data(), c.data(),
+                         x_grad.data());
+      for (std::int64_t j = 0; j < width; ++j) {
+        double expected_mean = 0, expected_squares = 0, expected_sum = 0, expected_product = 0;
+        for (std::int64_t i = j; i < rows * width; i += width) expected_mean += x[i] / static_cast<double>(rows);
+        for (std::int64_t i = j; i < rows * width; i += width) {
+          const double gradient = y[i] > 0 ? g[i] : 0, value = double{x[i]} * a[j] + b[j];
+          expected_squares += std::pow(x[i] - expected_mean, 2);
+          expected_sum += gradient;
+          expected_product += gradient * (x[i] - m[j]);
+          ASSERT_NEAR(applied[i], value, tolerance * 10);
+          ASSERT_NEAR(rectified[i], std::max(value, 0.0), tolerance * 10);
+          ASSERT_NEAR(x_grad[i], gradient * a[j] + (double{x[i]} - m[j]) * b[j] + c[j], tolerance * 10);
+        }
+        ASSERT_NEAR(mean[j], expected_mean, tolerance);
+        ASSERT_NEAR(squares[j], expected_squares, tolerance * static_cast<double>(rows) * 3);
+        ASSERT_NEAR(sum[j], expected_sum, tolerance * static_cast<double>(rows));
+        ASSERT_NEAR(product[j], expected_product, tolerance * static_cast<double>(rows) * 3);
+      }
+    }
+  }
+}
+
+TEST(NormKernels, EveryInstructionSet) {
+  for (Isa isa : isas()) {
+    check_kernels(norm_kernels(isa).f32, name(isa));
+    check_kernels(norm_kernels(isa).f64, name(isa));
+  }
+}
+
+}  // namespace
+}  // namespace weft::cpu
