@@ -90,10 +90,8 @@ struct abs {
 struct sign {
   template <class T>
   WEFT_SCALAR T operator()(T x) const {
-    if constexpr (kIsFloat<T>) {
-      if (x != x) return x;
-    }
-    return static_cast<T>((x > T(0)) - (x < T(0)));
+    const T result = static_cast<T>((x > T(0)) - (x < T(0)));
+    return x != x ? x : result;
   }
 };
 struct square {
@@ -230,9 +228,11 @@ struct floor_divide {
   WEFT_SCALAR T operator()(T a, T b) const {
     if constexpr (kIsFloat<T>) {
       if (b == T(0)) return a / b;
-      const T quotient = (a - remainder()(a, b)) / b;
+      const T r = std::fmod(a, b);
+      const T quotient = (a - r) / b;  // whole but for rounding
       const T down = std::floor(quotient);
-      return quotient - down > T(0.5) ? down + T(1) : down;  // (a - a mod b) / b is whole but for rounding
+      const T truncated = quotient - down > T(0.5) ? down + T(1) : down;
+      return r != T(0) && (r < T(0)) != (b < T(0)) ? truncated - T(1) : truncated;
     } else {
       if (b == T(0)) return T(0);
       if constexpr (std::is_signed_v<T>) {
@@ -269,13 +269,13 @@ struct power {
 struct maximum {
   template <class T>
   WEFT_SCALAR T operator()(T a, T b) const {
-    return a > b || a != a ? a : b;  // NaN wins
+    return (a > b) | (a != a) ? a : b;  // NaN wins; without branches, for vectors
   }
 };
 struct minimum {
   template <class T>
   WEFT_SCALAR T operator()(T a, T b) const {
-    return a < b || a != a ? a : b;
+    return (a < b) | (a != a) ? a : b;
   }
 };
 struct atan2 {

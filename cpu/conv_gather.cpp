@@ -5,10 +5,18 @@
 #include <numeric>
 
 namespace weft::cpu {
-namespace {
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return a > 0 ? (a - 1) / b + 1 : -(-a / b); }
 
-std::int64_t floor_div(std::int64_t a, std::int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }  // b > 0
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return -floor_div(-a, b); }
+std::int64_t even_part(std::int64_t total, std::int64_t most) {
+  return total == 0 ? 1 : ceil_div(total, ceil_div(total, most));
+}
+
+Range inside(std::int64_t first, std::int64_t step, std::int64_t count, std::int64_t size) {
+  const std::int64_t begin = std::clamp<std::int64_t>(ceil_div(-first, step), 0, count);
+  return {begin, std::clamp(ceil_div(size - first, step), begin, count)};
+}
+
+namespace {
 
 /// Drops the taps at either end that no output reads inside the source.
 TapAxis trim(TapAxis axis) {

@@ -12,6 +12,16 @@
 // gradient gathers the gradient of y, once per phase (positions of x that are congruent modulo the stride).
 namespace weft::cpu {
 
+std::int64_t ceil_div(std::int64_t a, std::int64_t b);  // b > 0
+/// The equal parts, at least 1, that `total` is cut into, each at most `most`.
+std::int64_t even_part(std::int64_t total, std::int64_t most);
+
+struct Range {
+  std::int64_t begin, end;
+};
+/// The i in [0, count) with 0 <= first + i·step < size.
+Range inside(std::int64_t first, std::int64_t step, std::int64_t count, std::int64_t size);
+
 /// One spatial axis: output o and tap t read source position o·step + offset + t·tap_step, which is padding outside
 /// [0, in). Tap t is the filter's number first_tap + t·tap_stride; tap_step >= 1.
 struct TapAxis {

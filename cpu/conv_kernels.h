@@ -31,12 +31,32 @@ struct ConvPanel {
   T* workspace = nullptr;  ///< kConvWorkspace bytes
 };
 
+/// Rows of a sum: values at source + i·source_stride and y + i·y_stride, i in [0, rows).
+struct ConvRows {
+  std::int64_t source = 0, y = 0, rows = 0;
+};
+
+/// sum (channels, cols) += Σ over the rows of sourceᵀ·y.
+template <class T>
+struct ConvSum {
+  const ConvRows* runs = nullptr;
+  std::int64_t run_count = 0;
+  const T* source = nullptr;
+  const T* y = nullptr;
+  std::int64_t source_stride = 0, y_stride = 0;
+  std::int64_t channels = 0, cols = 0;
+  T* sum = nullptr;
+  std::int64_t sum_stride = 0;  ///< cols rounded up to whole vectors, at least
+};
+
 inline constexpr int kConvDepth = 384, kConvRows = 14;
 inline constexpr std::int64_t kConvWorkspace = std::int64_t{kConvRows} * (kConvDepth + 16) * 8;
 
 struct ConvKernels {
   void (*f32)(const ConvPanel<float>& panel);
   void (*f64)(const ConvPanel<double>& panel);
+  void (*sum_f32)(const ConvSum<float>& sum);
+  void (*sum_f64)(const ConvSum<double>& sum);
   int rows;          ///< most rows of a panel
   int vector_bytes;  ///< of a vector of columns
 };

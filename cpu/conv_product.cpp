@@ -10,29 +10,12 @@ WEFT_SIMD_DEFINE(ConvKernels, conv_kernels)
 
 namespace {
 
-constexpr std::int64_t kBlockColumns = 512;
-constexpr std::int64_t kBlockBytes = 512 << 10;  // of weights, that stay in the second-level cache
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return a > 0 ? (a - 1) / b + 1 : -(-a / b); }  // b > 0
-
-/// The equal parts that `total` is cut into, each at most `most`.
-std::int64_t even_part(std::int64_t total, std::int64_t most) {
-  return total == 0 ? 1 : ceil_div(total, ceil_div(total, most));
-}
+constexpr std::int64_t kBlockColumns = 256;
+constexpr std::int64_t kTasks = 32, kTaskPanels = 16;  // at least and at most, where the shape allows
 
 template <class T>
 std::int64_t lanes() {
   return conv_kernels().vector_bytes / static_cast<std::int64_t>(sizeof(T));
-}
-
-struct Range {
-  std::int64_t begin, end;
-};
-
-/// The i in [0, count) with 0 <= first + i·step < size.
-Range inside(std::int64_t first, std::int64_t step, std::int64_t count, std::int64_t size) {
-  const std::int64_t begin = std::clamp<std::int64_t>(ceil_div(-first, step), 0, count);
-  return {begin, std::clamp(ceil_div(size - first, step), begin, count)};
 }
 
 /// How the rows of a product are cut into panels: the same position of several images where there are many images, as
@@ -116,50 +99,58 @@ void list_runs(const ConvColumns& columns, const Panels& panels, const Place& at
 void call(const ConvPanel<float>& panel) { conv_kernels().f32(panel); }
 void call(const ConvPanel<double>& panel) { conv_kernels().f64(panel); }
 
-/// Panels [begin, end): one block of weights meets them all before the next.
+/// The columns of a product in equal blocks; a task computes one block of some panels.
+struct Blocks {
+  std::int64_t columns, per_group, depth;
+};
+
 template <class T>
-void run_panels(const ConvProduct<T>& product, const Panels& panels, std::int64_t begin, std::int64_t end) {
+Blocks cut_columns(const ConvProduct<T>& product) {
+  const std::int64_t width = 2 * lanes<T>(), columns = product.channels / product.groups;
+  const std::int64_t depth = product.columns.taps() * product.columns.channels / product.groups;
+  const std::int64_t block = ceil_div(even_part(columns, kBlockColumns), width) * width;
+  return {block, ceil_div(columns, block), even_part(depth, kConvDepth)};
+}
+
+/// Panels [begin, end) of one block of columns, so that a piece of its weights meets them all before the next.
+template <class T>
+void run_block(const ConvProduct<T>& product, const Panels& panels, std::int64_t begin, std::int64_t end,
+               const Blocks& blocks, std::int64_t block) {
   const ConvColumns& columns = product.columns;
   const std::array<TapAxis, 3>& axes = columns.axes;
   const std::int64_t channels = columns.channels / product.groups, group_columns = product.channels / product.groups;
   const std::int64_t depth = columns.taps() * channels, padded = padded_columns<T>(group_columns);
-  const std::int64_t block = even_part(group_columns, kBlockColumns) + 2 * lanes<T>() - 1;
-  const std::int64_t block_columns = block / (2 * lanes<T>()) * (2 * lanes<T>());
-  const std::int64_t most_depth = kBlockBytes / static_cast<std::int64_t>(sizeof(T)) / block_columns;
-  const std::int64_t block_depth = even_part(depth, std::clamp<std::int64_t>(most_depth, 64, kConvDepth));
+  const std::int64_t group = block / blocks.per_group, col = block % blocks.per_group * blocks.columns;
   const std::int64_t image = axes[0].in * axes[1].in * axes[2].in * columns.channels;
   const std::int64_t out_image = product.extent[0] * product.extent[1] * product.extent[2] * product.channels;
+  const T* const bias = product.bias + group * padded + col;
 
   std::vector<ConvRun> runs;
   runs.reserve(static_cast<std::size_t>(columns.taps()));
   ConvPanel<T> panel;
   panel.workspace = static_cast<T*>(scratch(kColumnsSlot, kConvWorkspace));
+  panel.weight = product.weight + (group * padded + col) * depth;
   panel.weight_depth = depth;
+  panel.cols = std::min(blocks.columns, group_columns - col);
   panel.source_stride = panels.images ? image : axes[2].step * columns.channels;
   panel.out_stride = panels.images ? out_image : product.step[2] * product.channels;
-  for (std::int64_t group = 0; group < product.groups; ++group) {
-    for (std::int64_t col = 0; col < group_columns; col += block_columns) {
-      for (std::int64_t p = 0; p == 0 || p < depth; p += block_depth) {
-        for (std::int64_t i = begin; i < end; ++i) {
-          const Place at = place(columns, panels, i);
-          list_runs(columns, panels, at, channels, p, std::min(depth, p + block_depth), runs);
-          if (runs.empty() && p > 0) continue;
-          std::int64_t position = 0;
-          for (std::size_t d = 0; d < 3; ++d) {
-            position = position * product.extent[d] + product.first[d] + at.o[d] * product.step[d];
-          }
-          panel.runs = runs.data();
-          panel.run_count = static_cast<std::int64_t>(runs.size());
-          panel.rows = at.rows;
-          panel.source = product.source + at.n * image + group * channels;
-          panel.weight = product.weight + (group * padded + col) * depth;
-          panel.out = product.out + at.n * out_image + position * product.channels + group * group_columns + col;
-          panel.cols = std::min(block_columns, group_columns - col);
-          panel.start = p > 0 ? panel.out : product.bias + group * padded + col;
-          panel.start_stride = p > 0 ? panel.out_stride : 0;
-          call(panel);
-        }
+  for (std::int64_t p = 0; p == 0 || p < depth; p += blocks.depth) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const Place at = place(columns, panels, i);
+      list_runs(columns, panels, at, channels, p, std::min(depth, p + blocks.depth), runs);
+      if (runs.empty() && p > 0) continue;
+      std::int64_t position = at.n;
+      for (std::size_t d = 0; d < 3; ++d) {
+        position = position * product.extent[d] + product.first[d] + at.o[d] * product.step[d];
       }
+      panel.runs = runs.data();
+      panel.run_count = static_cast<std::int64_t>(runs.size());
+      panel.rows = at.rows;
+      panel.source = product.source + at.n * image + group * channels;
+      panel.out = product.out + position * product.channels + group * group_columns + col;
+      panel.start = p > 0 ? panel.out : bias;
+      panel.start_stride = p > 0 ? panel.out_stride : 0;
+      call(panel);
     }
   }
 }
@@ -196,22 +187,27 @@ void run(const std::vector<ConvProduct<T>>& products) {
   struct Part {
     const ConvProduct<T>* product;
     Panels panels;
+    Blocks blocks;
     std::int64_t grain, first_task;
   };
   std::vector<Part> parts;
   std::int64_t tasks = 0;
   for (const ConvProduct<T>& product : products) {
     const Panels panels(product.columns);
-    const std::int64_t grain = std::clamp<std::int64_t>(panels.count / 32, 1, 32);
-    parts.push_back({&product, panels, grain, tasks});
-    tasks += ceil_div(panels.count, grain);
+    const Blocks blocks = cut_columns(product);
+    const std::int64_t count = product.groups * blocks.per_group;
+    const std::int64_t grain = std::clamp<std::int64_t>(panels.count * count / kTasks, 1, kTaskPanels);
+    parts.push_back({&product, panels, blocks, grain, tasks});
+    tasks += ceil_div(panels.count, grain) * count;
   }
   parallel_for(tasks, [&](std::int64_t task) {
     const auto after = std::upper_bound(parts.begin(), parts.end(), task,
                                         [](std::int64_t i, const Part& part) { return i < part.first_task; });
     const Part& part = *(after - 1);
-    const std::int64_t begin = (task - part.first_task) * part.grain;
-    run_panels(*part.product, part.panels, begin, std::min(begin + part.grain, part.panels.count));
+    const std::int64_t count = part.product->groups * part.blocks.per_group;
+    const std::int64_t begin = (task - part.first_task) / count * part.grain;
+    run_block(*part.product, part.panels, begin, std::min(begin + part.grain, part.panels.count), part.blocks,
+              (task - part.first_task) % count);
   });
 }
 

@@ -15,6 +15,8 @@ using std::int64_t;
 // Register tile: kRows x 2 vectors of sums, 2 of weights and a broadcast column fill 16 or 32 registers.
 constexpr int kRows = kVectorBytes == 64 ? kConvRows : 6;
 
+constexpr int kAhead = 24;  // rows of weights to prefetch: they stream from the second-level cache
+
 // Between the rows of the packed panel; a cache line more than kConvDepth, lest they share cache sets.
 template <class T>
 constexpr int64_t kStride = kConvDepth + 64 / static_cast<int>(sizeof(T));
@@ -73,6 +75,7 @@ void multiply(const ConvPanel<T>& g, const T* weight, const T* start, int64_t st
   for (int64_t i = 0; i < g.run_count; ++i) {
     const T* b = weight + g.runs[i].depth * (V * kL);
     for (const T* end = a + g.runs[i].length; a < end; ++a, b += V * kL) {
+      WEFT_UNROLL for (int v = 0; v < V; ++v) __builtin_prefetch(b + (kAhead * V + v) * kL);
       Vec<T> row[V];
       WEFT_UNROLL for (int v = 0; v < V; ++v) row[v] = load(b + v * kL);
       WEFT_UNROLL for (int r = 0; r < R; ++r) {
@@ -95,7 +98,7 @@ inline void multiply_rows(const ConvPanel<T>& g, const T* weight, const T* start
   multiply<T, R, V>(g, weight, start, start_stride, out, out_stride);
 }
 
-/// Columns [col, col + cols) of out, cols <= V vectors: a part of a block goes by way of a whole one.
+/// Columns [col, col + cols) of out, cols <= V vectors: part of a block goes by way of a whole one.
 template <class T, int V>
 void multiply_block(const ConvPanel<T>& g, const T* weight, int64_t col, int64_t cols) {
   constexpr int64_t kWidth = V * kLanes<T>;
@@ -103,16 +106,14 @@ void multiply_block(const ConvPanel<T>& g, const T* weight, int64_t col, int64_t
     multiply_rows<T, V>(g, weight, g.start + col, g.start_stride, g.out + col, g.out_stride);
     return;
   }
-  T whole[kRows * kWidth];
-  for (int64_t r = 0; r < g.rows; ++r) {
-    for (int64_t j = 0; j < kWidth; ++j) {
-      whole[r * kWidth + j] = j < cols ? g.start[r * g.start_stride + col + j] : T{0};
-    }
+  T whole[kRows * kWidth] = {};
+  if (g.start_stride == 0) {
+    multiply_rows<T, V>(g, weight, g.start + col, 0, whole, kWidth);
+  } else {
+    for (int64_t r = 0; r < g.rows; ++r) copy(whole + r * kWidth, g.start + r * g.start_stride + col, cols);
+    multiply_rows<T, V>(g, weight, whole, kWidth, whole, kWidth);
   }
-  multiply_rows<T, V>(g, weight, whole, kWidth, whole, kWidth);
-  for (int64_t r = 0; r < g.rows; ++r) {
-    for (int64_t j = 0; j < cols; ++j) g.out[r * g.out_stride + col + j] = whole[r * kWidth + j];
-  }
+  for (int64_t r = 0; r < g.rows; ++r) copy(g.out + r * g.out_stride + col, whole + r * kWidth, cols);
 }
 
 template <class T>
@@ -127,8 +128,81 @@ void panel(const ConvPanel<T>& g) {
   if (col < g.cols) multiply_block<T, 1>(g, weight, col, g.cols - col);
 }
 
+template <class T>
+inline Vec<T> load_first(const T* p, int64_t n) {  // n < kLanes<T>; the other lanes are zero
+  Vec<T> v{};
+#if defined(__AVX512F__)
+  const unsigned lanes = (1U << n) - 1U;
+  if constexpr (sizeof(T) == 4) {
+    v = _mm512_maskz_loadu_ps(static_cast<__mmask16>(lanes), p);
+  } else {
+    v = _mm512_maskz_loadu_pd(static_cast<__mmask8>(lanes), p);
+  }
+#else
+  WEFT_UNROLL for (int i = 0; i < kLanes<T>; ++i) {
+    if (i < n) v[i] = p[i];
+  }
+#endif
+  return v;
+}
+
+/// sum (R, V vectors) += source columns [0, R) transposed · y, over all rows; kTail: of y only `cols` < a vector exist.
+template <class T, int R, int V, bool kTail>
+void accumulate(const ConvSum<T>& g, const T* source, const T* y, int64_t cols, T* sums) {
+  constexpr int kL = kLanes<T>;
+  Vec<T> sum[R][V];
+  WEFT_UNROLL for (int r = 0; r < R; ++r) {
+    WEFT_UNROLL for (int v = 0; v < V; ++v) sum[r][v] = load(sums + r * g.sum_stride + v * kL);
+  }
+  for (int64_t i = 0; i < g.run_count; ++i) {
+    const T* a = source + g.runs[i].source;
+    const T* b = y + g.runs[i].y;
+    for (int64_t row = g.runs[i].rows; row > 0; --row, a += g.source_stride, b += g.y_stride) {
+      Vec<T> value[V];
+      WEFT_UNROLL for (int v = 0; v < V; ++v) value[v] = kTail ? load_first(b, cols) : load(b + v * kL);
+      WEFT_UNROLL for (int r = 0; r < R; ++r) {
+        const Vec<T> x = splat(a[r]);
+        WEFT_UNROLL for (int v = 0; v < V; ++v) sum[r][v] = fma<T>(x, value[v], sum[r][v]);
+      }
+    }
+  }
+  WEFT_UNROLL for (int r = 0; r < R; ++r) {
+    WEFT_UNROLL for (int v = 0; v < V; ++v) store(sums + r * g.sum_stride + v * kL, sum[r][v]);
+  }
+}
+
+template <class T, int V, bool kTail, int R = kRows>
+inline void accumulate_channels(const ConvSum<T>& g, int64_t channels, const T* source, const T* y, int64_t cols,
+                                T* sums) {
+  if constexpr (R > 1) {
+    if (channels < R) return accumulate_channels<T, V, kTail, R - 1>(g, channels, source, y, cols, sums);
+  }
+  accumulate<T, R, V, kTail>(g, source, y, cols, sums);
+}
+
+template <class T>
+void sum(const ConvSum<T>& g) {
+  constexpr int64_t kL = kLanes<T>;
+  const int64_t tiles = (g.channels + kRows - 1) / kRows, tile = (g.channels + tiles - 1) / tiles;
+  for (int64_t col = 0; col < g.cols;) {
+    const int64_t left = g.cols - col;
+    for (int64_t c = 0; c < g.channels; c += tile) {
+      const int64_t channels = g.channels - c < tile ? g.channels - c : tile;
+      T* sums = g.sum + c * g.sum_stride + col;
+      if (left >= 2 * kL) {
+        accumulate_channels<T, 2, false>(g, channels, g.source + c, g.y + col, left, sums);
+      } else if (left >= kL) {
+        accumulate_channels<T, 1, false>(g, channels, g.source + c, g.y + col, left, sums);
+      } else {
+        accumulate_channels<T, 1, true>(g, channels, g.source + c, g.y + col, left, sums);
+      }
+    }
+    col += left >= 2 * kL ? 2 * kL : kL;
+  }
+}
+
 }  // namespace
 
-const ConvKernels conv_kernels = {panel<float>, panel<double>, kRows, kVectorBytes};
+const ConvKernels conv_kernels = {panel<float>, panel<double>, sum<float>, sum<double>, kRows, kVectorBytes};
 
 }  // namespace weft::cpu::WEFT_ISA

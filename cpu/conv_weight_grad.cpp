@@ -1,103 +1,205 @@
 #include <algorithm>
 
-#include "cpu/conv_gather.h"
-#include "cpu/gemm.h"
+#include "cpu/conv_kernels.h"
+#include "cpu/conv_product.h"
 
 namespace weft::cpu {
 namespace {
 
-/// Gradients of at most this many bytes are summed in slices of rows; larger ones are cut into blocks of taps, channels
-/// and filters, each summed over all rows by one task.
-constexpr std::int64_t kSliceBytes = 1 << 20;
-constexpr std::int64_t kSlices = 16, kBlock = 256;
+// Sums over fewer rows than this are not cut into slices, as adding the slices up would cost too much.
+constexpr std::int64_t kSliceRows = 256;
+constexpr std::int64_t kSliceBytes = 16 << 20;  // of all slices
+constexpr std::int64_t kTasks = 32;             // at least, where the shape allows
+constexpr std::int64_t kTileBytes = 256 << 10;  // of x and y's gradient, that stay in the second-level cache
+constexpr std::int64_t kNarrow = 8;             // channels
 
-/// Adds the product of y's gradient (rows, k)ᵀ and the columns, rows [begin, end), filters [0, filters) of y_grad on and
-/// source channels [channel, channel + channels), to `sum` (filters, depth) with row stride `ld`.
+struct Tap {
+  std::array<std::int64_t, 3> at;  // on each axis
+  std::int64_t filter = 0;         // number in the whole filter
+};
+
+/// How the work is cut, by shape alone: `slices` of the rows, `tap_groups` and `blocks` of filters make one task each.
+struct Plan {
+  ConvColumns columns;
+  bool narrow = false;  // few channels: taps along the last axis join them, and lines are copied with their padding
+  bool images = false;  // a run is one position of all images, else a line of positions
+  std::int64_t channels = 0, filters = 0, line = 0;
+  std::vector<Tap> taps;
+  std::int64_t units = 0, slices = 1, slice_units = 1;  // units: images or lines
+  std::int64_t tap_groups = 1, group_taps = 1, blocks = 1, block_filters = 1;
+  std::int64_t block_stride = 0, slice_size = 0;
+};
+
 template <class T>
-void add_product(const ConvColumns& columns, std::int64_t direct, const T* x, std::int64_t channel,
-                 std::int64_t channels, const T* y_grad, std::int64_t k, std::int64_t filters, std::int64_t begin,
-                 std::int64_t end, bool accumulate, T* sum, std::int64_t ld) {
-  const std::int64_t depth = columns.taps() * channels;
-  const std::int64_t grain = rows_per_tile(end - begin, depth * static_cast<std::int64_t>(sizeof(T)));
-  for (; begin < end; begin += grain, accumulate = true) {
-    const std::int64_t rows = std::min(grain, end - begin);
-    const T* b = x + begin * direct + channel;
-    if (direct == 0) {
-      T* gathered = conv_scratch<T>(kColumnsSlot, rows * depth);
-      gather_columns(columns, x, begin, rows, channel, channels, gathered);
-      b = gathered;
+Plan make_plan(const ConvShape& shape) {
+  Plan plan;
+  plan.columns = forward_columns(shape);
+  const auto& [depth, height, width] = plan.columns.axes;
+  plan.channels = shape.c / shape.groups;
+  plan.filters = shape.k / shape.groups;
+  plan.narrow = shape.groups == 1 && plan.channels <= kNarrow && width.taps > 1 && width.tap_step == 1;
+  plan.images = !plan.narrow && plan.columns.n >= width.out;
+  for_each_tap(plan.columns, shape.filter, [&](std::int64_t tap, std::int64_t filter) {
+    const std::int64_t w = tap % width.taps, h = tap / width.taps % height.taps, d = tap / width.taps / height.taps;
+    if (w == 0 || !plan.narrow) plan.taps.push_back({{d, h, w}, filter});
+  });
+  if (plan.narrow) {
+    plan.line = ((width.out - 1) * width.step + width.taps) * plan.channels;
+    plan.channels *= width.taps;
+  }
+  const auto taps = static_cast<std::int64_t>(plan.taps.size());
+  const std::int64_t rows = plan.columns.rows(), size = taps * plan.channels * shape.k;
+  plan.units = plan.images ? shape.n : shape.n * depth.out * height.out;
+  plan.slices = std::min({kTasks, rows / kSliceRows, plan.units,
+                          kSliceBytes / static_cast<std::int64_t>(sizeof(T)) / std::max<std::int64_t>(1, size)});
+  plan.slice_units = even_part(plan.units, ceil_div(plan.units, std::max<std::int64_t>(1, plan.slices)));
+  plan.slices = ceil_div(plan.units, plan.slice_units);
+  const std::int64_t wanted_groups = ceil_div(kTasks, plan.slices * shape.groups);
+  plan.group_taps = plan.narrow ? taps : even_part(taps, ceil_div(taps, wanted_groups));
+  plan.tap_groups = ceil_div(taps, plan.group_taps);
+  std::int64_t block = 128;
+  while (block > 32 && plan.slices * shape.groups * plan.tap_groups * ceil_div(plan.filters, block) < kTasks) block /= 2;
+  plan.block_filters = block;
+  plan.blocks = ceil_div(plan.filters, block);
+  plan.block_stride = std::min(block, padded_columns<T>(plan.filters));
+  plan.slice_size = shape.groups * plan.blocks * taps * plan.channels * plan.block_stride;
+  return plan;
+}
+
+void call(const ConvSum<float>& sum) { conv_kernels().sum_f32(sum); }
+void call(const ConvSum<double>& sum) { conv_kernels().sum_f64(sum); }
+
+/// Units [begin, end) x positions [first, last) of each (lines have one): what a task visits for all its taps before
+/// the next.
+struct Tile {
+  std::int64_t begin, end, first, last;
+};
+
+/// The rows of a tile in which the tap reads x, not padding.
+void list_rows(const Plan& plan, const ConvShape& shape, const Tap& tap, const Tile& tile,
+               std::vector<ConvRows>& runs) {
+  const auto& [depth, height, width] = plan.columns.axes;
+  const auto in = [](const TapAxis& axis, std::int64_t o, std::int64_t t) {
+    const std::int64_t position = o * axis.step + axis.offset + t * axis.tap_step;
+    return position >= 0 && position < axis.in ? position : -1;
+  };
+  runs.clear();
+  const std::int64_t positions = depth.out * height.out * width.out;
+  if (plan.images) {
+    for (std::int64_t o = tile.first; o < tile.last; ++o) {
+      const std::int64_t z = in(depth, o / width.out / height.out, tap.at[0]);
+      const std::int64_t y = in(height, o / width.out % height.out, tap.at[1]), x = in(width, o % width.out, tap.at[2]);
+      if (z < 0 || y < 0 || x < 0) continue;
+      const std::int64_t position = ((tile.begin * depth.in + z) * height.in + y) * width.in + x;
+      runs.push_back({position * shape.c, (tile.begin * positions + o) * shape.k, tile.end - tile.begin});
     }
-    gemm_tile(true, false, filters, depth, rows, y_grad + begin * k, k, b, direct > 0 ? direct : depth, accumulate, sum,
-              ld);
+    return;
+  }
+  const std::int64_t x = width.offset + tap.at[2] * width.tap_step;
+  const Range all = plan.narrow ? Range{0, width.out} : inside(x, width.step, width.out, width.in);
+  for (std::int64_t line = tile.begin; line < tile.end && all.begin < all.end; ++line) {
+    const std::int64_t h = line % height.out, d = line / height.out % depth.out, n = line / height.out / depth.out;
+    const std::int64_t z = in(depth, d, tap.at[0]), y = in(height, h, tap.at[1]);
+    if (z < 0 || y < 0) continue;
+    const std::int64_t source = ((n * depth.in + z) * height.in + y) * width.in + x + all.begin * width.step;
+    runs.push_back({source * shape.c, (line * width.out + all.begin) * shape.k, all.end - all.begin});
   }
 }
 
-/// `sum` (k, taps of columns, c / groups) to the whole filter's layout.
+/// A narrow plan's lines: for each run the line of x with the padding that its rows read.
 template <class T>
-void place_taps(const ConvShape& shape, const ConvColumns& columns, const T* sum, T* weight_grad) {
-  const std::int64_t all_taps = shape.filter[0] * shape.filter[1] * shape.filter[2], taps = columns.taps();
-  const std::int64_t channels = shape.c / shape.groups;
-  for_each_tap(columns, shape.filter, [&](std::int64_t tap, std::int64_t filter_tap) {
-    for (std::int64_t k = 0; k < shape.k; ++k) {
-      std::copy_n(sum + (k * taps + tap) * channels, channels, weight_grad + (k * all_taps + filter_tap) * channels);
-    }
-  });
+void copy_lines(const Plan& plan, const ConvShape& shape, const T* x, std::vector<ConvRows>& runs, T* lines) {
+  const TapAxis& width = plan.columns.axes[2];
+  const std::int64_t before = std::clamp<std::int64_t>(-width.offset * shape.c, 0, plan.line);
+  const std::int64_t last = std::clamp((width.in - width.offset) * shape.c, before, plan.line);
+  for (ConvRows& run : runs) {
+    const T* from = x + run.source;
+    std::fill(lines, lines + before, T(0));
+    std::copy(from + before, from + last, lines + before);
+    std::fill(lines + last, lines + plan.line, T(0));
+    run.source = 0;
+    lines += plan.line;
+  }
+  for (std::size_t i = 0; i < runs.size(); ++i) runs[i].source = static_cast<std::int64_t>(i) * plan.line;
 }
 
-template <class T>
-void sum_in_slices(const ConvShape& shape, const ConvColumns& columns, const T* y_grad, const T* x, T* weight_grad) {
-  const std::int64_t channels = shape.c / shape.groups, filters = shape.k / shape.groups;
-  const std::int64_t rows = columns.rows(), depth = columns.taps() * channels, size = shape.k * depth;
-  const std::int64_t direct = direct_row_stride(columns, shape.groups);
-  const std::int64_t slices = std::clamp<std::int64_t>(rows / 64, 1, kSlices);
-  const std::int64_t grain = (rows - 1) / slices + 1;
-  T* sums = conv_scratch<T>(kConvSumSlot, slices * size);
-  parallel_blocks(rows, grain, [&](std::int64_t begin, std::int64_t end) {
-    T* sum = sums + begin / grain * size;
-    for (std::int64_t group = 0; group < shape.groups; ++group) {
-      add_product(columns, direct, x, group * channels, channels, y_grad + group * filters, shape.k, filters, begin,
-                  end, false, sum + group * filters * depth, depth);
-    }
-  });
-  const std::int64_t used = (rows - 1) / grain + 1;
-  parallel_blocks(size, 16384, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t slice = 1; slice < used; ++slice) {
-      const T* part = sums + slice * size;
-      for (std::int64_t i = begin; i < end; ++i) sums[i] += part[i];
-    }
-  });
-  place_taps(shape, columns, sums, weight_grad);
-}
+struct Task {
+  std::int64_t slice, group, block, tap_group;
+};
 
 template <class T>
-void sum_in_blocks(const ConvShape& shape, const ConvColumns& columns, const T* y_grad, const T* x, T* weight_grad) {
+void sum_task(const Plan& plan, const ConvShape& shape, const Task& task, const T* y_grad, const T* x, T* sums) {
+  const auto& [depth, height, width] = plan.columns.axes;
+  const auto taps = static_cast<std::int64_t>(plan.taps.size());
+  const std::int64_t filter = task.block * plan.block_filters, tap_size = plan.channels * plan.block_stride;
+  T* block = sums + task.slice * plan.slice_size + (task.group * plan.blocks + task.block) * taps * tap_size;
+  const std::int64_t first_tap = task.tap_group * plan.group_taps;
+  const std::int64_t last_tap = std::min(taps, first_tap + plan.group_taps);
+  std::fill(block + first_tap * tap_size, block + last_tap * tap_size, T(0));
+
+  ConvSum<T> sum;
+  sum.channels = plan.channels;
+  sum.cols = std::min(plan.block_filters, plan.filters - filter);
+  sum.sum_stride = plan.block_stride;
+  sum.y = y_grad + task.group * plan.filters + filter;
+  const std::int64_t positions = depth.out * height.out * width.out;
+  sum.y_stride = plan.images ? positions * shape.k : shape.k;
+  sum.source_stride = plan.images ? depth.in * height.in * width.in * shape.c : width.step * shape.c;
+
+  const std::int64_t row_bytes = (plan.channels + sum.cols) * static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t tile_rows = std::max<std::int64_t>(64, kTileBytes / row_bytes);
+  const std::int64_t begin = task.slice * plan.slice_units;
+  const std::int64_t end = std::min(begin + plan.slice_units, plan.units);
+  const std::int64_t unit_step = plan.images ? tile_rows : std::max<std::int64_t>(1, tile_rows / width.out);
+  const std::int64_t unit_positions = plan.images ? positions : 1;
+  std::vector<ConvRows> runs;
+  for (std::int64_t unit = begin; unit < end; unit += unit_step) {
+    const std::int64_t unit_end = std::min(unit + unit_step, end);
+    const std::int64_t step = plan.images ? std::max<std::int64_t>(1, tile_rows / (unit_end - unit)) : 1;
+    for (std::int64_t first = 0; first < unit_positions; first += step) {
+      const Tile tile{unit, unit_end, first, std::min(first + step, unit_positions)};
+      for (std::int64_t i = first_tap; i < last_tap; ++i) {
+        list_rows(plan, shape, plan.taps[static_cast<std::size_t>(i)], tile, runs);
+        if (runs.empty()) continue;
+        if (plan.narrow) {
+          T* lines = conv_scratch<T>(kColumnsSlot, static_cast<std::int64_t>(runs.size()) * plan.line);
+          copy_lines(plan, shape, x, runs, lines);
+          sum.source = lines;
+        } else {
+          sum.source = x + task.group * plan.channels;
+        }
+        sum.runs = runs.data();
+        sum.run_count = static_cast<std::int64_t>(runs.size());
+        sum.sum = block + i * tap_size;
+        call(sum);
+      }
+    }
+  }
+}
+
+/// Adds the slices in order and writes one tap of one block of filters, channel by channel, to the gradient.
+template <class T>
+void write_tap(const Plan& plan, const ConvShape& shape, std::int64_t group, std::int64_t block, std::int64_t tap,
+               T* sums, T* weight_grad) {
+  constexpr std::int64_t kChannels = 16;
+  const auto taps = static_cast<std::int64_t>(plan.taps.size());
   const std::int64_t all_taps = shape.filter[0] * shape.filter[1] * shape.filter[2];
-  const std::int64_t channels = shape.c / shape.groups, filters = shape.k / shape.groups;
-  const std::int64_t channel_blocks = (channels - 1) / kBlock + 1, filter_blocks = (filters - 1) / kBlock + 1;
-  struct Tap {
-    ConvColumns columns;
-    std::int64_t number = 0, direct = 0;
-  };
-  std::vector<Tap> taps;
-  for_each_tap(columns, shape.filter, [&](std::int64_t i, std::int64_t number) {
-    const auto& axes = columns.axes;
-    Tap tap{{columns.n, columns.channels,
-             {axes[0].slice(i / axes[2].taps / axes[1].taps, 1), axes[1].slice(i / axes[2].taps % axes[1].taps, 1),
-              axes[2].slice(i % axes[2].taps, 1)}},
-            number};
-    tap.direct = direct_row_stride(tap.columns, 1);
-    taps.push_back(tap);
-  });
-  const std::int64_t tasks = static_cast<std::int64_t>(taps.size()) * shape.groups * channel_blocks * filter_blocks;
-  parallel_for(tasks, [&](std::int64_t task) {
-    const std::int64_t filter = task % filter_blocks * kBlock, channel = task / filter_blocks % channel_blocks * kBlock;
-    const std::int64_t group = task / filter_blocks / channel_blocks % shape.groups;
-    const Tap& tap = taps[static_cast<std::size_t>(task / filter_blocks / channel_blocks / shape.groups)];
-    T* block = weight_grad + ((group * filters + filter) * all_taps + tap.number) * channels + channel;
-    add_product(tap.columns, tap.direct, x, group * channels + channel, std::min(kBlock, channels - channel),
-                y_grad + group * filters + filter, shape.k, std::min(kBlock, filters - filter), 0, columns.rows(),
-                false, block, all_taps * channels);
-  });
+  const std::int64_t filter = group * plan.filters + block * plan.block_filters;
+  const std::int64_t filters = std::min(plan.block_filters, plan.filters - block * plan.block_filters);
+  T* from = sums + ((group * plan.blocks + block) * taps + tap) * plan.channels * plan.block_stride;
+  T* to = weight_grad + (filter * all_taps + plan.taps[static_cast<std::size_t>(tap)].filter) * (shape.c / shape.groups);
+  for (std::int64_t c = 0; c < plan.channels; c += kChannels, from += kChannels * plan.block_stride, to += kChannels) {
+    const std::int64_t channels = std::min(kChannels, plan.channels - c);
+    for (std::int64_t slice = 1; slice < plan.slices; ++slice) {
+      const T* part = from + slice * plan.slice_size;
+      for (std::int64_t i = 0; i < channels * plan.block_stride; ++i) from[i] += part[i];
+    }
+    for (std::int64_t k = 0; k < filters; ++k) {
+      for (std::int64_t i = 0; i < channels; ++i) {
+        to[k * all_taps * (shape.c / shape.groups) + i] = from[i * plan.block_stride + k];
+      }
+    }
+  }
 }
 
 }  // namespace
@@ -111,11 +213,18 @@ void conv_weight_grad(const ConvShape& shape, const T* y_grad, const T* x, T* we
   const bool empty = columns.rows() == 0 || columns.taps() == 0;
   if (empty || columns.taps() < all_taps) std::fill_n(weight_grad, size, T(0));
   if (empty) return;
-  if (columns.taps() * size / all_taps * static_cast<std::int64_t>(sizeof(T)) <= kSliceBytes) {
-    sum_in_slices(shape, columns, y_grad, x, weight_grad);
-  } else {
-    sum_in_blocks(shape, columns, y_grad, x, weight_grad);
-  }
+  const Plan plan = make_plan<T>(shape);
+  T* sums = conv_scratch<T>(kConvSumSlot, plan.slices * plan.slice_size);
+  parallel_for(plan.slices * plan.tap_groups * shape.groups * plan.blocks, [&](std::int64_t i) {
+    const std::int64_t block = i % plan.blocks, group = i / plan.blocks % shape.groups;
+    i /= plan.blocks * shape.groups;
+    sum_task(plan, shape, {i / plan.tap_groups, group, block, i % plan.tap_groups}, y_grad, x, sums);
+  });
+  const auto taps = static_cast<std::int64_t>(plan.taps.size());
+  parallel_for(taps * shape.groups * plan.blocks, [&](std::int64_t i) {
+    write_tap(plan, shape, i / plan.blocks % shape.groups, i % plan.blocks, i / plan.blocks / shape.groups, sums,
+              weight_grad);
+  });
 }
 
 template void conv_weight_grad<float>(const ConvShape&, const float*, const float*, float*);

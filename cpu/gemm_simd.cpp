@@ -252,7 +252,7 @@ T dot(int64_t k, const T* a, const T* b) {
 /// y = M·x, M stored (n, k), in parts of k for which x fits the workspace.
 template <class T>
 void multiply_by_dots(const VectorArgs<T>& g, T* workspace) {
-  constexpr int64_t kPart = 8192 / sizeof(T);
+  constexpr int64_t kPart = 32768 / sizeof(T);
   for (int64_t p = 0; p < g.k; p += kPart) {
     const int64_t k = min(kPart, g.k - p);
     for (int64_t i = 0; i < k; ++i) workspace[i] = g.x[(p + i) * g.incx];

@@ -15,7 +15,7 @@ WEFT_SIMD_DEFINE(NormKernels, norm_kernels)
 
 namespace {
 
-constexpr std::int64_t kBlockElements = 16384, kMinBlockRows = 128, kMaxBlockRows = 1024;
+constexpr std::int64_t kBlockElements = 16384, kMinBlockRows = 128, kMaxBlockRows = 512;
 
 template <class T>
 const NormKernelsOf<T>& kernels() {
@@ -26,8 +26,8 @@ const NormKernelsOf<T>& kernels() {
   }
 }
 
-/// (rows, channels) as the kernels see it. Several narrow rows are folded into one of `width` columns that fills whole
-/// vectors; column j then belongs to channel j mod channels. Blocks are of block_rows wide rows; the last one may be
+/// (rows, channels) as the kernels see it. As many rows are folded into one of `width` columns as fill whole vectors;
+/// column j then belongs to channel j mod channels. Blocks are of block_rows wide rows; the last one may be
 /// the part of a wide row that is left over.
 struct Blocks {
   std::int64_t rows, channels;
@@ -37,7 +37,7 @@ struct Blocks {
   static Blocks of(const ConstView& x) {
     Blocks b{x.shape[0], x.shape[1]};
     const std::int64_t lanes = norm_kernels().vector_bytes / static_cast<std::int64_t>(sizeof(T));
-    const std::int64_t fold = b.channels < lanes ? lanes / std::gcd(lanes, b.channels) : 1;
+    const std::int64_t fold = lanes / std::gcd(lanes, b.channels);
     b.width = fold * b.channels;
     b.wide_rows = b.rows / fold;
     b.block_rows = std::clamp(kBlockElements / b.width, kMinBlockRows, kMaxBlockRows);
@@ -74,7 +74,8 @@ struct Blocks {
   }
 };
 
-/// Two results per column of each block, in this thread's scratch memory.
+/// Two sums per column of each block, in this thread's scratch memory.
+template <class T>
 class Partials {
  public:
   explicit Partials(const Blocks& blocks)
@@ -82,6 +83,15 @@ class Partials {
         data_(static_cast<double*>(scratch(0, sizeof(double) * 2 * blocks.count * blocks.width))) {}
   double* first(std::int64_t block) const { return data_ + 2 * block * width_; }
   double* second(std::int64_t block) const { return first(block) + width_; }
+
+  /// Fills a block with what kernel(first, second) adds to two vectors of zeros.
+  template <class Kernel>
+  void compute(std::int64_t block, const Kernel& kernel) const {
+    T* sums = static_cast<T*>(scratch(1, sizeof(T) * 2 * width_));
+    std::fill_n(sums, 2 * width_, T(0));
+    kernel(sums, sums + width_);
+    std::copy_n(sums, 2 * width_, first(block));
+  }
 
  private:
   std::int64_t width_;
@@ -95,9 +105,18 @@ struct Moments {
 /// Chan, Golub and LeVeque 1979: total M2 = Σ M2_b + Σ n_b·(mean_b - mean)², over blocks in order.
 template <class T>
 Moments batch_moments(const Blocks& blocks, const T* x) {
-  const Partials partials(blocks);
+  const Partials<T> partials(blocks);
   blocks.for_each([&](std::int64_t i, const Blocks::Block& block) {
-    kernels<T>().moments(block.rows, block.width, x + block.offset, partials.first(i), partials.second(i));
+    const T* origin = x + block.offset;
+    partials.compute(i,
+                     [&](T* sum, T* squares) { kernels<T>().moments(block.rows, block.width, origin, sum, squares); });
+    double* mean = partials.first(i);
+    double* squares = partials.second(i);
+    for (std::int64_t j = 0; j < block.width; ++j) {
+      const double offset = mean[j] / static_cast<double>(block.rows), centred = squares[j] - mean[j] * offset;
+      squares[j] = centred < 0 ? 0 : centred;
+      mean[j] = static_cast<double>(origin[j]) + offset;
+    }
   });
 
   const double n = static_cast<double>(std::max<std::int64_t>(blocks.rows, 1));
@@ -197,10 +216,12 @@ void batch_norm_grad_of(const ConstView& y_grad, const ConstView& x, const Const
   const T* g = y_grad.as<T>();
   const auto y_at = [&](std::int64_t offset) { return arguments.relu ? y.as<T>() + offset : nullptr; };
   const std::vector<T> wide_mean = blocks.widen(mean.as<T>());
-  const Partials partials(blocks);
+  const Partials<T> partials(blocks);
   blocks.for_each([&](std::int64_t i, const Blocks::Block& block) {
-    kernels<T>().grad_sums(block.rows, block.width, g + block.offset, x.as<T>() + block.offset, y_at(block.offset),
-                           wide_mean.data(), partials.first(i), partials.second(i));
+    partials.compute(i, [&](T* sum, T* product) {
+      kernels<T>().grad_sums(block.rows, block.width, g + block.offset, x.as<T>() + block.offset, y_at(block.offset),
+                             wide_mean.data(), sum, product);
+    });
   });
 
   std::vector<double> sum_columns(static_cast<std::size_t>(blocks.width), 0.0), product_columns(sum_columns);

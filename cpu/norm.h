@@ -24,17 +24,18 @@ void batch_norm_grad(const ConstView& y_grad, const ConstView& x, const ConstVie
                      const ConstView& mean, const ConstView& inverse_std, const BatchNormArguments& arguments,
                      const View& x_grad, const View& weight_grad, const View& bias_grad);
 
-/// Kernels on dense (rows, width) blocks of at least one row; vectors are (width,). Where y is given, y_grad counts
-/// only where y > 0; y may be null.
+/// Kernels on dense (rows, width) blocks; vectors are (width,). Where y is given, y_grad counts only where y > 0; y may
+/// be null.
 template <class T>
 struct NormKernelsOf {
-  /// Per column: the mean, and the sum of squared differences from it.
-  void (*moments)(std::int64_t rows, std::int64_t width, const T* x, double* mean, double* squares);
+  /// Adds each column's differences from the first row, and their squares. As that row is in the sample, the squares
+  /// exceed the centred ones by a factor of rows + 1 at most, whatever the mean.
+  void (*moments)(std::int64_t rows, std::int64_t width, const T* x, T* sum, T* squares);
   /// y = x·scale + shift, or 0 where that is negative and relu.
   void (*apply)(std::int64_t rows, std::int64_t width, const T* x, const T* scale, const T* shift, bool relu, T* y);
-  /// Per column: the sums of y_grad and of y_grad·(x - mean).
+  /// Adds each column's y_grad, and y_grad·(x - mean).
   void (*grad_sums)(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* y, const T* mean,
-                    double* sum, double* product);
+                    T* sum, T* product);
   /// x_grad = y_grad·a + ((x - mean)·b + c).
   void (*grad_apply)(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* y, const T* mean,
                      const T* a, const T* b, const T* c, T* x_grad);

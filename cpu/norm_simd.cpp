@@ -4,84 +4,100 @@
 namespace weft::cpu::WEFT_ISA {
 namespace {
 
-/// Rows whose sums are kept apart, so that few columns still give enough independent additions.
-constexpr int rows_at_once(int packs) { return packs == 1 ? 4 : packs == 2 ? 2 : 1; }
+/// Packs whose sums and coefficients fit the registers.
+constexpr int kMostPacks = kVectorBytes == 64 ? 8 : 4;
 
-template <class P, class T>
-void put_as_double(double* out, P pack) {
-  constexpr int kWidth = sizeof(P) / sizeof(T);
-  T values[kWidth];
-  std::memcpy(values, &pack, sizeof pack);
-  for (int i = 0; i < kWidth; ++i) out[i] = static_cast<double>(values[i]);
+/// Covers (rows, width) with body(packs, column, first row, rows). Narrow rows are one strip, whose sums and
+/// coefficients stay in registers; wide ones one by one: hopping from row to row halves the memory's speed.
+template <class T, class Body>
+void for_strips(std::int64_t rows, std::int64_t width, const Body& body) {
+  const std::int64_t at_once = width <= kMostPacks * kLanes<T> ? rows : 1;
+  for (std::int64_t row = 0; row < rows; row += at_once) {
+    for_packs<Tail::single, T, kMostPacks>(width,
+                                           [&](auto packs, std::int64_t column) { body(packs, column, row, at_once); });
+  }
 }
 
-/// Sums differences from the first row: as that row is in the sample, the squares exceed what they are centred to by
-/// a factor of at most rows + 1, whatever the mean.
+/// Adds to vectors `first` and `second` the sums over a strip of what term(i, at, first, second) adds for pack i of the
+/// strip and element `at`. Where packs are few, sums of several rows are kept apart: additions wait for each other.
+template <class PacksType, class T, class Term>
+void add_strip(PacksType packs, std::int64_t column, std::int64_t row, std::int64_t rows, std::int64_t width, T* first,
+               T* second, const Term& term) {
+  using P = typename PacksType::Pack;
+  constexpr int kPacks = packs.kCount, kRows = kPacks == 1 ? 4 : kPacks == 2 ? 2 : 1;
+  P a[kRows][kPacks] = {}, b[kRows][kPacks] = {};
+  for (int i = 0; i < kPacks; ++i) {
+    a[0][i] = get<P>(first + column + i * packs.kWidth);
+    b[0][i] = get<P>(second + column + i * packs.kWidth);
+  }
+  std::int64_t at = row * width + column;
+  for (; rows >= kRows; rows -= kRows, at += kRows * width) {
+    for (int j = 0; j < kRows; ++j) {
+      for (int i = 0; i < kPacks; ++i) term(i, at + j * width + i * packs.kWidth, a[j][i], b[j][i]);
+    }
+  }
+  for (; rows > 0; --rows, at += width) {
+    for (int i = 0; i < kPacks; ++i) term(i, at + i * packs.kWidth, a[0][i], b[0][i]);
+  }
+  for (int i = 0; i < kPacks; ++i) {
+    for (int j = 1; j < kRows; ++j) {
+      a[0][i] += a[j][i];
+      b[0][i] += b[j][i];
+    }
+    put(first + column + i * packs.kWidth, a[0][i]);
+    put(second + column + i * packs.kWidth, b[0][i]);
+  }
+}
+
+/// The packs of a vector that belong to a strip.
+template <class PacksType, class T>
+struct Strip {
+  using P = typename PacksType::Pack;
+  Strip(const T* vector, std::int64_t column) {
+    for (int i = 0; i < PacksType::kCount; ++i) pack[i] = get<P>(vector + column + i * PacksType::kWidth);
+  }
+  P operator[](int i) const { return pack[i]; }
+  P pack[PacksType::kCount];
+};
+
+/// element(i, at) for pack i of a strip and element `at`, row by row.
+template <class PacksType, class Element>
+void for_elements(PacksType packs, std::int64_t column, std::int64_t row, std::int64_t rows, std::int64_t width,
+                  const Element& element) {
+  for (std::int64_t r = row; r < row + rows; ++r) {
+    for (int i = 0; i < packs.kCount; ++i) element(i, r * width + column + i * packs.kWidth);
+  }
+}
+
 template <class T>
-void moments(std::int64_t rows, std::int64_t width, const T* x, double* mean, double* squares) {
-  for_packs<T>(width, [&](auto packs, std::int64_t column) {
+void moments(std::int64_t rows, std::int64_t width, const T* x, T* sum, T* squares) {
+  for_strips<T>(rows, width, [&](auto packs, std::int64_t column, std::int64_t row, std::int64_t n) {
     using P = typename decltype(packs)::Pack;
-    constexpr int kPacks = packs.kCount, kRows = rows_at_once(kPacks), kWidth = sizeof(P) / sizeof(T);
-    P shift[kPacks], sum[kRows][kPacks] = {}, square[kRows][kPacks] = {};
-    const T* p = x + column;
-    for (int i = 0; i < kPacks; ++i) shift[i] = get<P>(p + i * kWidth);
-    const auto add = [&](const T* row, int j) {
-      for (int i = 0; i < kPacks; ++i) {
-        const P difference = get<P>(row + i * kWidth) - shift[i];
-        sum[j][i] += difference;
-        square[j][i] = mul_add<T>(difference, difference, square[j][i]);
-      }
-    };
-    std::int64_t r = 0;
-    for (; r + kRows <= rows; r += kRows, p += kRows * width) {
-      for (int j = 0; j < kRows; ++j) add(p + j * width, j);
-    }
-    for (; r < rows; ++r, p += width) add(p, 0);
-    for (int i = 0; i < kPacks; ++i) {
-      for (int j = 1; j < kRows; ++j) {
-        sum[0][i] += sum[j][i];
-        square[0][i] += square[j][i];
-      }
-      double shifts[kWidth], sums[kWidth];
-      put_as_double<P, T>(shifts, shift[i]);
-      put_as_double<P, T>(sums, sum[0][i]);
-      double* m = mean + column + i * kWidth;
-      double* s = squares + column + i * kWidth;
-      put_as_double<P, T>(s, square[0][i]);
-      for (int j = 0; j < kWidth; ++j) {
-        const double offset = sums[j] / static_cast<double>(rows), centred = s[j] - sums[j] * offset;
-        m[j] = shifts[j] + offset;
-        s[j] = centred < 0 ? 0 : centred;
-      }
-    }
+    const Strip<decltype(packs), T> origin(x, column);
+    add_strip(packs, column, row, n, width, sum, squares, [&](int i, std::int64_t at, P& s, P& q) {
+      const P difference = get<P>(x + at) - origin[i];
+      s += difference;
+      q = mul_add<T>(difference, difference, q);
+    });
   });
 }
 
 template <class T, bool kRelu>
 void apply_rows(std::int64_t rows, std::int64_t width, const T* x, const T* scale, const T* shift, T* y) {
-  for_packs<T>(width, [&](auto packs, std::int64_t column) {
+  for_strips<T>(rows, width, [&](auto packs, std::int64_t column, std::int64_t row, std::int64_t n) {
     using P = typename decltype(packs)::Pack;
-    constexpr int kPacks = packs.kCount, kWidth = sizeof(P) / sizeof(T);
-    P a[kPacks], b[kPacks];
-    for (int i = 0; i < kPacks; ++i) {
-      a[i] = get<P>(scale + column + i * kWidth);
-      b[i] = get<P>(shift + column + i * kWidth);
-    }
-    const T* p = x + column;
-    T* out = y + column;
-    for (std::int64_t r = 0; r < rows; ++r, p += width, out += width) {
-      for (int i = 0; i < kPacks; ++i) {
-        P value = mul_add<T>(get<P>(p + i * kWidth), a[i], b[i]);
-        if constexpr (kRelu) value = value <= P{} ? P{} : value;
-        put(out + i * kWidth, value);
-      }
-    }
+    const Strip<decltype(packs), T> a(scale, column), b(shift, column);
+    for_elements(packs, column, row, n, width, [&](int i, std::int64_t at) {
+      P value = mul_add<T>(get<P>(x + at), a[i], b[i]);
+      if constexpr (kRelu) value = value <= P{} ? P{} : value;
+      put(y + at, value);
+    });
   });
 }
 
 template <class T>
 void apply(std::int64_t rows, std::int64_t width, const T* x, const T* scale, const T* shift, bool relu, T* y) {
-  relu ? apply_rows<T, true>(rows, width, x, scale, shift, y) : apply_rows<T, false>(rows, width, x, scale, shift, y);
+  (relu ? apply_rows<T, true> : apply_rows<T, false>)(rows, width, x, scale, shift, y);
 }
 
 template <class P, bool kMasked, class T>
@@ -92,63 +108,35 @@ P masked_gradient(const T* y_grad, const T* y, std::int64_t at) {
 }
 
 template <class T, bool kMasked>
-void grad_sums_of(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* y, const T* mean,
-                  double* sum, double* product) {
-  for_packs<T>(width, [&](auto packs, std::int64_t column) {
+void grad_sums_of(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* y, const T* mean, T* sum,
+                  T* product) {
+  for_strips<T>(rows, width, [&](auto packs, std::int64_t column, std::int64_t row, std::int64_t n) {
     using P = typename decltype(packs)::Pack;
-    constexpr int kPacks = packs.kCount, kRows = rows_at_once(kPacks), kWidth = sizeof(P) / sizeof(T);
-    P m[kPacks], s[kRows][kPacks] = {}, q[kRows][kPacks] = {};
-    for (int i = 0; i < kPacks; ++i) m[i] = get<P>(mean + column + i * kWidth);
-    const auto add = [&](std::int64_t at, int j) {
-      for (int i = 0; i < kPacks; ++i, at += kWidth) {
-        const P gradient = masked_gradient<P, kMasked>(y_grad, y, at);
-        s[j][i] += gradient;
-        q[j][i] = mul_add<T>(gradient, get<P>(x + at) - m[i], q[j][i]);
-      }
-    };
-    std::int64_t r = 0, at = column;
-    for (; r + kRows <= rows; r += kRows, at += kRows * width) {
-      for (int j = 0; j < kRows; ++j) add(at + j * width, j);
-    }
-    for (; r < rows; ++r, at += width) add(at, 0);
-    for (int i = 0; i < kPacks; ++i) {
-      for (int j = 1; j < kRows; ++j) {
-        s[0][i] += s[j][i];
-        q[0][i] += q[j][i];
-      }
-      put_as_double<P, T>(sum + column + i * kWidth, s[0][i]);
-      put_as_double<P, T>(product + column + i * kWidth, q[0][i]);
-    }
+    const Strip<decltype(packs), T> m(mean, column);
+    add_strip(packs, column, row, n, width, sum, product, [&](int i, std::int64_t at, P& s, P& p) {
+      const P gradient = masked_gradient<P, kMasked>(y_grad, y, at);
+      s += gradient;
+      p = mul_add<T>(gradient, get<P>(x + at) - m[i], p);
+    });
   });
 }
 
 template <class T>
-void grad_sums(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* y, const T* mean,
-               double* sum, double* product) {
+void grad_sums(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* y, const T* mean, T* sum,
+               T* product) {
   (y != nullptr ? grad_sums_of<T, true> : grad_sums_of<T, false>)(rows, width, y_grad, x, y, mean, sum, product);
 }
 
 template <class T, bool kMasked>
 void grad_apply_rows(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* y, const T* mean,
                      const T* a, const T* b, const T* c, T* x_grad) {
-  for_packs<T>(width, [&](auto packs, std::int64_t column) {
+  for_strips<T>(rows, width, [&](auto packs, std::int64_t column, std::int64_t row, std::int64_t n) {
     using P = typename decltype(packs)::Pack;
-    constexpr int kPacks = packs.kCount, kWidth = sizeof(P) / sizeof(T);
-    P m[kPacks], f[kPacks], g[kPacks], h[kPacks];
-    for (int i = 0; i < kPacks; ++i) {
-      const std::int64_t at = column + i * kWidth;
-      m[i] = get<P>(mean + at);
-      f[i] = get<P>(a + at);
-      g[i] = get<P>(b + at);
-      h[i] = get<P>(c + at);
-    }
-    for (std::int64_t r = 0; r < rows; ++r) {
-      for (int i = 0; i < kPacks; ++i) {
-        const std::int64_t at = r * width + column + i * kWidth;
-        const P centred = mul_add<T>(get<P>(x + at) - m[i], g[i], h[i]);
-        put(x_grad + at, mul_add<T>(masked_gradient<P, kMasked>(y_grad, y, at), f[i], centred));
-      }
-    }
+    const Strip<decltype(packs), T> m(mean, column), f(a, column), g(b, column), h(c, column);
+    for_elements(packs, column, row, n, width, [&](int i, std::int64_t at) {
+      const P rest = mul_add<T>(get<P>(x + at) - m[i], g[i], h[i]);
+      put(x_grad + at, mul_add<T>(masked_gradient<P, kMasked>(y_grad, y, at), f[i], rest));
+    });
   });
 }
 

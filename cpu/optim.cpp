@@ -15,29 +15,42 @@ namespace {
 
 constexpr std::int64_t kBlock = 16384;
 
-/// body(tensor, begin, end) over blocks of all tensors, in one parallel region.
-template <class Body>
-void for_blocks(std::span<const OptimizerTensor> tensors, const Body& body) {
+/// A block of one tensor, of the tensor's dtype.
+template <class T>
+struct Block {
+  std::int64_t size;
+  const T* grad;
+  T *value, *first, *second;
+  const OptimKernelsOf<T>& kernels;
+};
+
+template <class T>
+Block<T> block_of(const OptimizerTensor& tensor, std::int64_t begin, const OptimKernelsOf<T>& kernels) {
+  const auto at = [&](void* data) { return data == nullptr ? nullptr : static_cast<T*>(data) + begin; };
+  return {std::min(kBlock, tensor.size - begin),
+          static_cast<const T*>(tensor.grad) + begin,
+          at(tensor.value),
+          at(tensor.first),
+          at(tensor.second),
+          kernels};
+}
+
+/// update(Block<T>) for all blocks of all tensors, in one parallel region.
+template <class Update>
+void for_blocks(std::span<const OptimizerTensor> tensors, const Update& update) {
   std::vector<std::int64_t> ends;  // of each tensor's blocks, counted through all tensors
   ends.reserve(tensors.size());
   std::int64_t blocks = 0;
   for (const OptimizerTensor& tensor : tensors) ends.push_back(blocks += (tensor.size + kBlock - 1) / kBlock);
   parallel_for(blocks, [&](std::int64_t i) {
-    const auto end = std::upper_bound(ends.begin(), ends.end(), i);
-    const auto index = static_cast<std::size_t>(end - ends.begin());
-    const OptimizerTensor& tensor = tensors[index];
+    const auto index = static_cast<std::size_t>(std::upper_bound(ends.begin(), ends.end(), i) - ends.begin());
     const std::int64_t begin = (i - (index == 0 ? 0 : ends[index - 1])) * kBlock;
-    body(tensor, begin, std::min(begin + kBlock, tensor.size));
+    if (tensors[index].dtype == DType::f32) {
+      update(block_of(tensors[index], begin, optim_kernels().f32));
+    } else {
+      update(block_of(tensors[index], begin, optim_kernels().f64));
+    }
   });
-}
-
-template <class T>
-T* at(void* data, std::int64_t offset) {
-  return data == nullptr ? nullptr : static_cast<T*>(data) + offset;
-}
-template <class T>
-const T* at(const void* data, std::int64_t offset) {
-  return static_cast<const T*>(data) + offset;
 }
 
 template <class T>
@@ -47,8 +60,7 @@ SgdStep<T> sgd_step(const SgdArguments& arguments, double lr) {
 }
 
 template <class T>
-AdamStep<T> adam_step(const AdamArguments& arguments, double lr, double t) {
-  const double correction1 = 1 - std::pow(arguments.beta1, t), correction2 = 1 - std::pow(arguments.beta2, t);
+AdamStep<T> adam_step(const AdamArguments& arguments, double lr, double correction1, double correction2) {
   AdamStep<T> step;
   step.beta1 = static_cast<T>(arguments.beta1);
   step.rest1 = static_cast<T>(1 - arguments.beta1);
@@ -66,19 +78,8 @@ AdamStep<T> adam_step(const AdamArguments& arguments, double lr, double t) {
 
 void sgd(std::span<const OptimizerTensor> tensors, const SgdArguments& arguments, const ConstView& learning_rate) {
   const double lr = *learning_rate.as<double>();
-  const auto update = [](const OptimizerTensor& tensor, std::int64_t begin, std::int64_t n, const auto& kernels,
-                         const auto& step) {
-    using T = std::remove_cvref_t<decltype(step.lr)>;
-    kernels.sgd(n, step, at<T>(tensor.grad, begin), at<T>(tensor.value, begin), at<T>(tensor.first, begin));
-  };
-  const auto f32 = sgd_step<float>(arguments, lr);
-  const auto f64 = sgd_step<double>(arguments, lr);
-  for_blocks(tensors, [&](const OptimizerTensor& tensor, std::int64_t begin, std::int64_t end) {
-    if (tensor.dtype == DType::f32) {
-      update(tensor, begin, end - begin, optim_kernels().f32, f32);
-    } else {
-      update(tensor, begin, end - begin, optim_kernels().f64, f64);
-    }
+  for_blocks(tensors, [&]<class T>(const Block<T>& block) {
+    block.kernels.sgd(block.size, sgd_step<T>(arguments, lr), block.grad, block.value, block.first);
   });
 }
 
@@ -86,20 +87,10 @@ void adam(std::span<const OptimizerTensor> tensors, const AdamArguments& argumen
           const View& step) {
   const double lr = *learning_rate.as<double>();
   const double t = static_cast<double>(++*step.as<std::int64_t>());
-  const auto update = [](const OptimizerTensor& tensor, std::int64_t begin, std::int64_t n, const auto& kernels,
-                         const auto& scalars) {
-    using T = std::remove_cvref_t<decltype(scalars.rate)>;
-    kernels.adam(n, scalars, at<T>(tensor.grad, begin), at<T>(tensor.value, begin), at<T>(tensor.first, begin),
-                 at<T>(tensor.second, begin));
-  };
-  const auto f32 = adam_step<float>(arguments, lr, t);
-  const auto f64 = adam_step<double>(arguments, lr, t);
-  for_blocks(tensors, [&](const OptimizerTensor& tensor, std::int64_t begin, std::int64_t end) {
-    if (tensor.dtype == DType::f32) {
-      update(tensor, begin, end - begin, optim_kernels().f32, f32);
-    } else {
-      update(tensor, begin, end - begin, optim_kernels().f64, f64);
-    }
+  const double correction1 = 1 - std::pow(arguments.beta1, t), correction2 = 1 - std::pow(arguments.beta2, t);
+  for_blocks(tensors, [&]<class T>(const Block<T>& block) {
+    block.kernels.adam(block.size, adam_step<T>(arguments, lr, correction1, correction2), block.grad, block.value,
+                       block.first, block.second);
   });
 }
 

@@ -27,12 +27,14 @@ V square_root(V v) {
 float square_root(float x) { return __builtin_sqrtf(x); }
 double square_root(double x) { return __builtin_sqrt(x); }
 
-/// body(Packs<P, 1>{}, i) over [0, n) without overlap, as updates in place need it.
+/// body(Packs<T, P, 1>{}, i) for the packs of [0, n).
 template <class T, class Body>
 void for_elements(std::int64_t n, const Body& body) {
-  std::int64_t i = 0;
-  for (; i + kLanes<T> <= n; i += kLanes<T>) body(Packs<Vec<T>, 1>{}, i);
-  for (; i < n; ++i) body(Packs<T, 1>{}, i);
+  for_packs<Tail::single, T>(n, [&](auto packs, std::int64_t first) {
+    for (int i = 0; i < packs.kCount; ++i) {
+      body(Packs<T, typename decltype(packs)::Pack, 1>{}, first + i * packs.kWidth);
+    }
+  });
 }
 
 template <class T>

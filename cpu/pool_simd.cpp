@@ -58,9 +58,9 @@ void largest(const PoolRow& row, const T* source, T* out, std::int32_t* indices)
   const std::int64_t line = (row.depth.begin * row.source_height + row.height.begin) * row.source_width;
   for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels, indices += row.channels) {
     const PoolRange columns = row.columns[pixel];
-    for_packs<T>(row.channels, [&](auto packs, std::int64_t channel) {
+    for_packs<Tail::overlapping, T>(row.channels, [&](auto packs, std::int64_t channel) {
       using P = typename decltype(packs)::Pack;
-      constexpr int kPacks = packs.kCount, kWidth = sizeof(P) / sizeof(T);
+      constexpr int kPacks = packs.kCount, kWidth = packs.kWidth;
       P best[kPacks];
       typename Indices<P>::Type index[kPacks];
       for (int i = 0; i < kPacks; ++i) {
@@ -88,9 +88,9 @@ void largest(const PoolRow& row, const T* source, T* out, std::int32_t* indices)
 template <class T>
 void sum(const PoolRow& row, const T* source, T factor, T* out) {
   for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels) {
-    for_packs<T>(row.channels, [&](auto packs, std::int64_t channel) {
+    for_packs<Tail::overlapping, T>(row.channels, [&](auto packs, std::int64_t channel) {
       using P = typename decltype(packs)::Pack;
-      constexpr int kPacks = packs.kCount, kWidth = sizeof(P) / sizeof(T);
+      constexpr int kPacks = packs.kCount, kWidth = packs.kWidth;
       P total[kPacks] = {};
       for_box(row, row.columns[pixel], [&](std::int64_t position) {
         const T* p = source + position * row.channels + channel;
@@ -104,9 +104,9 @@ void sum(const PoolRow& row, const T* source, T factor, T* out) {
 template <class T>
 void matching(const PoolRow& row, const T* source, const std::int32_t* indices, T* out) {
   for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels) {
-    for_packs<T>(row.channels, [&](auto packs, std::int64_t channel) {
+    for_packs<Tail::overlapping, T>(row.channels, [&](auto packs, std::int64_t channel) {
       using P = typename decltype(packs)::Pack;
-      constexpr int kPacks = packs.kCount, kWidth = sizeof(P) / sizeof(T);
+      constexpr int kPacks = packs.kCount, kWidth = packs.kWidth;
       const auto wanted = Indices<P>::all(row.position + pixel);
       P total[kPacks] = {};
       for_box(row, row.columns[pixel], [&](std::int64_t position) {

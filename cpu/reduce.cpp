@@ -41,21 +41,22 @@ class AxisList {
   int count_ = 0;
 };
 
-/// The smallest step between x's elements along any of the axes.
-std::int64_t smallest_stride(const AxisList& axes) {
-  std::int64_t smallest = INT64_MAX;
-  for (const Axis& axis : axes) {
-    if (axis.x != 0) smallest = std::min(smallest, std::abs(axis.x));
+/// Whether the inner loop runs along a kept axis: one is denser in x than the reduced axis, or that is short.
+bool by_columns(const AxisList& kept, std::int64_t size, std::int64_t stride) {
+  constexpr std::int64_t kShort = 16;
+  for (const Axis& axis : kept) {
+    if (axis.size >= kShort && size < kShort) return true;
+    if (axis.x != 0 && std::abs(axis.x) < std::abs(stride)) return true;
   }
-  return smallest;
+  return false;
 }
 
 struct Loops {
   TileLoop rows, columns;
 };
 
-/// out = op of x along one reduced axis, whose size and x-stride are given, for each index of the kept axes. Rows or
-/// columns: the densest axis of x becomes the inner loop.
+/// out = op of x along one reduced axis, whose size and x-stride are given, for each index of the kept axes. `columns` as from
+/// by_columns.
 void reduce_axis(const Loops& loops, bool columns, const void* x, DType x_dtype, void* out, DType out_dtype,
                  const AxisList& kept, std::int64_t size, std::int64_t stride) {
   ConstView from{x, {}, {}, x_dtype}, to{out, {}, {}, out_dtype};
@@ -136,7 +137,7 @@ void reduce(ReduceOp op, const ConstView& x, const View& out) {
   for (;;) {
     reduced = merged(reduced);
     const Axis axis = *reduced.begin();
-    const bool columns = smallest_stride(kept) < axis.x;
+    const bool columns = by_columns(kept, axis.size, axis.x);
     const std::int64_t chunk = columns ? 256 : 16384;
     const std::int64_t chunks = (axis.size - 1) / chunk + 1;
     if (chunks == 1 && reduced.count() == 1) {
@@ -184,7 +185,7 @@ void arg_reduce(ArgReduceOp op, const ConstView& x, int axis, const View& out) {
   for (int a = 0; a < x.rank(); ++a) {
     if (a != axis && x.shape[a] != 1) kept.push({x.shape[a], x.strides[a], out.strides[a]});
   }
-  const bool columns = smallest_stride(kept) < std::abs(x.strides[axis]);
+  const bool columns = by_columns(kept, x.shape[axis], x.strides[axis]);
   reduce_axis(loops, columns, x.data, x.dtype, out.data, out.dtype, kept, x.shape[axis], x.strides[axis]);
 }
 

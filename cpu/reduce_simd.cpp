@@ -160,48 +160,60 @@ template <class Op, class T, int kVectors>
   for (int l = 0; l < kVectors * width; ++l) out[l * tile.stride[0]] = values[l];
 }
 
+/// Up to eight columns of any stride.
+template <class Op, class T>
+[[gnu::always_inline]] inline void few_columns(const Tile& tile, std::int64_t column, int count) {
+  const std::int64_t stride = tile.stride[1];
+  T lanes[8];
+  for (T& lane : lanes) lane = Op::template identity<T>();
+  for (std::int64_t row = 0; row < tile.rows; ++row) {
+    const T* x = row_of<const T>(tile, 1, row) + column * stride;
+    for (int l = 0; l < count; ++l) Op::combine(lanes[l], x[l * stride]);
+  }
+  T* out = static_cast<T*>(tile.data[0]) + column * tile.stride[0];
+  for (int l = 0; l < count; ++l) out[l * tile.stride[0]] = lanes[l];
+}
+
 template <class Op, class T>
 void columns_loop(const Tile& tile) {
   constexpr int width = kWide<T>;
-  const std::int64_t n = tile.n, stride = tile.stride[1];
+  const std::int64_t n = tile.n;
   std::int64_t column = 0;
-  if (stride == 1) {
+  if (tile.stride[1] == 1) {
     for (; column + 4 * width <= n; column += 4 * width) wide_columns<Op, T, 4>(tile, column);
     for (; column + width <= n; column += width) wide_columns<Op, T, 1>(tile, column);
   }
-  for (; column < n; column += width) {
-    const int count = static_cast<int>(n - column < width ? n - column : width);
-    T lanes[width];
-    for (T& lane : lanes) lane = Op::template identity<T>();
-    for (std::int64_t row = 0; row < tile.rows; ++row) {
-      const T* x = row_of<const T>(tile, 1, row) + column * stride;
-      for (int l = 0; l < count; ++l) Op::combine(lanes[l], x[l * stride]);
-    }
-    T* out = static_cast<T*>(tile.data[0]) + column * tile.stride[0];
-    for (int l = 0; l < count; ++l) out[l * tile.stride[0]] = lanes[l];
-  }
+  for (; column + 8 <= n; column += 8) few_columns<Op, T>(tile, column, 8);
+  if (column < n) few_columns<Op, T>(tile, column, static_cast<int>(n - column));
 }
 
+/// The first block of 256 bytes with an element equal to `best`, or NaN where `best` is.
 template <class T>
-[[gnu::always_inline]] inline bool matches(T x, T best) {
-  return (x == best) | ((x != x) & (best != best));
+[[gnu::always_inline]] inline std::int64_t find_block(const T* x, std::int64_t n, T best) {
+  constexpr int width = kWide<T>;
+  const bool nan = best != best;
+  std::int64_t i = 0;
+  for (; i + 4 * width <= n; i += 4 * width) {
+    Wide<T> v[4];
+    std::memcpy(v, x + i, sizeof v);
+    auto equal = nan ? v[0] != v[0] : v[0] == best;
+    for (int k = 1; k < 4; ++k) equal |= nan ? v[k] != v[k] : v[k] == best;
+    std::uint64_t words[8], any = 0;
+    std::memcpy(words, &equal, sizeof words);
+    for (std::uint64_t word : words) any |= word;
+    if (any != 0) break;
+  }
+  return i;
 }
 
 template <class Op, class T>
 void arg_rows_loop(const Tile& tile) {
-  constexpr int kBlock = 64;  // searched as a whole first: a loop without exits is vectorised
   const std::int64_t n = tile.n, stride = tile.stride[1];
   for (std::int64_t row = 0; row < tile.rows; ++row) {
     const T* x = row_of<const T>(tile, 1, row);
     const T best = reduce_row<Op>(x, n, stride);
-    std::int64_t i = 0;
-    if (stride == 1) {
-      for (bool found = false; i + kBlock <= n; i += kBlock) {
-        for (int l = 0; l < kBlock; ++l) found |= matches(x[i + l], best);
-        if (found) break;
-      }
-    }
-    while (!matches(x[i * stride], best)) ++i;
+    std::int64_t i = stride == 1 ? find_block(x, n, best) : 0;
+    while (!(x[i * stride] == best || (best != best && x[i * stride] != x[i * stride]))) ++i;
     *row_of<std::int64_t>(tile, 0, row) = i;
   }
 }

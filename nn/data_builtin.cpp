@@ -8,8 +8,8 @@
 #include <limits>
 #include <string>
 
-// Everything here is integer arithmetic, so that every machine and compiler draws the same bytes. Lengths and
-// coordinates of figures are in sixteenths of a pixel.
+// Everything here is integer arithmetic, and no call draws two of its arguments from Random, so that every machine and
+// compiler draws the same bytes. Lengths and coordinates of figures are in sixteenths of a pixel.
 namespace weft::nn {
 namespace {
 
@@ -174,20 +174,20 @@ Figure figure_of(Shape shape, int radius, Random& random) {
   return figure;
 }
 
-/// A colour that stands out from `other`.
+/// A colour that stands out from `other`, lighter in most cases (or a linear classifier would learn nothing).
 Color contrast(const Color& other, int least, Random& random) {
   for (;;) {
     const Color color = random.color();
     int difference = 0;
     for (int c = 0; c < 3; ++c) difference += color[c] - other[c];
-    if (std::abs(difference) >= least) return color;
+    if (difference >= least || (difference <= -least && random.between(1, 8) == 1)) return color;
   }
 }
 
 void distract(Canvas& canvas, int count, Random& random) {
   for (int i = 0; i < count; ++i) {
-    Figure figure = figure_of(static_cast<Shape>(random.between(0, kShapes - 1)),
-                              random.between(3 * kPixel / 2, 3 * kPixel), random);
+    const auto shape = static_cast<Shape>(random.between(0, kShapes - 1));
+    Figure figure = figure_of(shape, random.between(3 * kPixel / 2, 3 * kPixel), random);
     figure.color = random.color();
     canvas.draw(figure);
   }
@@ -196,7 +196,7 @@ void distract(Canvas& canvas, int count, Random& random) {
 Shape draw_image(std::uint8_t* image, Random random) {
   Canvas canvas(image);
   const auto shape = static_cast<Shape>(random.between(0, kShapes - 1));
-  const Color base = random.color();
+  const Color base{random.between(0, 160), random.between(0, 160), random.between(0, 160)};
   canvas.background(base, random);
   distract(canvas, random.between(1, 3), random);
   Figure figure = figure_of(shape, random.between(8 * kPixel, 13 * kPixel), random);
@@ -210,8 +210,10 @@ Shape draw_image(std::uint8_t* image, Random random) {
 }  // namespace
 
 ImageDataset builtin_images(Split split, std::int64_t count, std::uint64_t seed) {
-  if (count < 0 || count > std::numeric_limits<std::int64_t>::max() / kImageBytes) {
-    throw ValueError("builtin_images: count must be from 0 to 2^63 / 3072, but is " + std::to_string(count));
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max() / kImageBytes;
+  if (count < 0 || count > kMost) {
+    throw ValueError("builtin_images: count must be from 0 to " + std::to_string(kMost) + ", but is " +
+                     std::to_string(count));
   }
   if (count == 0) count = split == Split::train ? 50'000 : 10'000;
   ImageDataset data{

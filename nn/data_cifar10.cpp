@@ -1,7 +1,6 @@
 #include <weft/error.h>
 #include <weft/nn/dataset.h>
 
-#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -48,10 +47,10 @@ fs::path batch_folder(const fs::path& folder, const std::string& first_file) {
   std::error_code error;
   const auto status = fs::status(folder, error);
   if (!fs::is_directory(status)) {
-    throw IoError("cifar10: '" + folder.string() + "' must be a folder with the CIFAR-10 binary files, but " +
-                  (fs::exists(status) ? "is not a folder"
-                   : error            ? error.message()
-                                      : "does not exist"));
+    const std::string found = fs::exists(status)                          ? "is not a folder"
+                              : status.type() == fs::file_type::not_found ? "does not exist"
+                                                                          : "cannot be reached: " + error.message();
+    throw IoError("cifar10: '" + folder.string() + "' must be a folder with the CIFAR-10 binary files, but " + found);
   }
   const auto inner = folder / "cifar-10-batches-bin";
   return !fs::exists(folder / first_file, error) && fs::is_directory(inner, error) ? inner : folder;

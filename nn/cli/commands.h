@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "weft/weft.h"
+
+namespace CLI {
+class App;
+}
+
+namespace weft::cli {
+
+/// What the shell sees.
+enum ExitCode : int {
+  kOk = 0,
+  kRuntimeError = 1,
+  kUsageError = 2,
+  kBadData = 3,
+  kNoDevice = 4,
+  kOutOfMemory = 5,
+  kDiverged = 6,
+  kInterrupted = 130,
+  kTerminated = 143
+};
+
+/// Training whose loss is no longer finite.
+class DivergedError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Each adds its subcommand; the returned function runs it and gives the exit code.
+using Command = std::function<int()>;
+Command add_train(CLI::App& app);
+Command add_eval(CLI::App& app);
+Command add_info(CLI::App& app);
+
+/// "auto", "cpu", "cuda" or "cuda:N"; auto takes a GPU where there is one. Throws DeviceError when the one asked for is
+/// not there.
+Device choose_device(const std::string& text);
+
+/// The two splits named by --data: a folder, "builtin", or (empty) ./data/cifar-10-batches-bin if it is there and the
+/// built-in images if not.
+nn::ImageDataset load_split(const std::string& data, nn::Split split);
+
+/// A ResNet9 in a checkpoint: its metadata says which.
+nn::Sequential load_model(const std::string& path);
+nn::ResNet9 parse_model(const std::string& name);
+std::string to_string(nn::ResNet9 variant);
+
+}  // namespace weft::cli

@@ -1,0 +1,55 @@
+#include <filesystem>
+#include <iostream>
+
+#include "nn/cli/commands.h"
+
+namespace weft::cli {
+
+Device choose_device(const std::string& text) {
+  if (text == "auto") {
+    const Device device = cuda_is_available() ? Device::cuda() : Device::cpu();
+    std::cerr << "device: " << weft::to_string(device)
+              << (device.is_cpu() ? " (" + cuda_unavailable_reason() + ")" : "") << '\n';
+    return device;
+  }
+  const Device device = Device::parse(text);
+  memory_statistics(device);  // throws when it is not there
+  return device;
+}
+
+nn::ImageDataset load_split(const std::string& data, nn::Split split) {
+  static const std::filesystem::path usual = "data/cifar-10-batches-bin";
+  if (data == "builtin") return nn::builtin_images(split);
+  if (!data.empty()) return nn::cifar10(data, split);
+  if (std::filesystem::is_directory(usual)) return nn::cifar10(usual, split);
+  if (split == nn::Split::train) {
+    std::cerr << "data: " << usual.string()
+              << " is not there; using the built-in images (scripts/fetch_cifar10.sh gets CIFAR-10)\n";
+  }
+  return nn::builtin_images(split);
+}
+
+nn::ResNet9 parse_model(const std::string& name) {
+  if (name == "needle") return nn::ResNet9::needle;
+  if (name == "page") return nn::ResNet9::page;
+  throw ValueError("model: '" + name + "' is not needle or page");
+}
+
+std::string to_string(nn::ResNet9 variant) { return variant == nn::ResNet9::needle ? "needle" : "page"; }
+
+nn::Sequential load_model(const std::string& path) {
+  TensorFile file = load_safetensors(path);
+  const auto variant = file.metadata.find("model");
+  if (variant == file.metadata.end() || (variant->second != "needle" && variant->second != "page")) {
+    throw FormatError(path + ": the metadata does not name a model that weft knows (needle, page)");
+  }
+  nn::Sequential model = nn::resnet9({.variant = parse_model(variant->second)});
+  try {
+    model.load_state_dict(file.arrays);
+  } catch (const FormatError& error) {
+    throw FormatError(path + ": " + error.what());
+  }
+  return model;
+}
+
+}  // namespace weft::cli

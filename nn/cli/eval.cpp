@@ -1,0 +1,45 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "nn/cli/commands.h"
+
+namespace weft::cli {
+
+namespace {
+
+struct Options {
+  std::string checkpoint = "runs/latest/model.safetensors";
+  std::string device = "auto";
+  std::string data;
+  std::int64_t batch = 512;
+};
+
+int evaluate(const Options& options) {
+  const Device device = choose_device(options.device);
+  nn::Sequential model = load_model(options.checkpoint);
+  model.to(device);
+  const nn::ImageDataset test_set = load_split(options.data, nn::Split::test);
+  const nn::Metrics test = nn::evaluate(model, test_set, device, options.batch);
+  std::printf("test accuracy on %s: %.2f%%, loss %.4f (%ld images, %.0f images/s)\n", test_set.name.c_str(),
+              100 * test.accuracy, test.loss, static_cast<long>(test.images), test.images_per_second());
+  return kOk;
+}
+
+}  // namespace
+
+Command add_eval(CLI::App& app) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("eval", "Test accuracy of a saved model");
+  command->add_option("checkpoint", options->checkpoint, "a model.safetensors that weft train wrote")
+      ->capture_default_str();
+  command->add_option("--device", options->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  command->add_option(
+      "--data", options->data,
+      "folder of CIFAR-10's binary files, or builtin (default: data/cifar-10-batches-bin if it is there)");
+  command->add_option("--batch", options->batch, "images per step")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20))
+      ->capture_default_str();
+  return [options] { return evaluate(*options); };
+}
+
+}  // namespace weft::cli

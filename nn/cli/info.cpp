@@ -1,0 +1,45 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "cpu/gemm.h"
+#include "cpu/simd.h"
+#include "cpu/threads.h"
+#include "nn/cli/commands.h"
+
+namespace weft::cli {
+
+namespace {
+
+void print_system() {
+  std::printf("weft %s\n", WEFT_VERSION);
+  std::printf("cpu: %d threads, %s kernels, f32 matrix products by %s\n", cpu::thread_count(), cpu::name(cpu::isa()),
+              cpu::gemm_uses_onednn() ? "oneDNN" : "weft");
+  std::printf("cuda: %s\n", cuda_is_available() ? "available" : cuda_unavailable_reason().c_str());
+}
+
+void print_checkpoint(const std::string& path) {
+  const TensorFile file = load_safetensors(path);
+  for (const auto& [key, value] : file.metadata) std::printf("%s: %s\n", key.c_str(), value.c_str());
+  for (const auto& [key, array] : file.arrays) {
+    std::printf("%-32s %-5s %s\n", key.c_str(), std::string(name(array.dtype())).c_str(),
+                to_string(array.shape()).c_str());
+  }
+}
+
+}  // namespace
+
+Command add_info(CLI::App& app) {
+  const auto checkpoint = std::make_shared<std::string>();
+  CLI::App* command = app.add_subcommand("info", "What this build has, or what a checkpoint holds");
+  command->add_option("checkpoint", *checkpoint, "a safetensors file");
+  return [checkpoint] {
+    if (checkpoint->empty()) {
+      print_system();
+    } else {
+      print_checkpoint(*checkpoint);
+    }
+    return kOk;
+  };
+}
+
+}  // namespace weft::cli

@@ -1,0 +1,54 @@
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <utility>
+#include <vector>
+
+#include "nn/cli/commands.h"
+
+namespace {
+
+int report(const char* kind, const std::exception& error, int code) {
+  std::cerr << "weft: " << kind << error.what() << std::endl;
+  return code;
+}
+
+// One clear line and the exit code of what went wrong.
+int run(const weft::cli::Command& command) {
+  using namespace weft::cli;
+  try {
+    return command();
+  } catch (const DivergedError& error) {
+    return report("", error, kDiverged);
+  } catch (const weft::OutOfMemoryError& error) {
+    return report("out of memory: ", error, kOutOfMemory);
+  } catch (const std::bad_alloc& error) {
+    return report("out of memory: ", error, kOutOfMemory);
+  } catch (const weft::DeviceError& error) {
+    return report("", error, kNoDevice);
+  } catch (const weft::FormatError& error) {
+    return report("", error, kBadData);
+  } catch (const weft::IoError& error) {
+    return report("", error, kBadData);
+  } catch (const std::exception& error) {
+    return report("", error, kRuntimeError);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("weft trains ResNet9 on CIFAR-10.", "weft");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", WEFT_VERSION);
+  const std::vector<std::pair<std::string, weft::cli::Command>> commands = {
+      {"train", weft::cli::add_train(app)}, {"eval", weft::cli::add_eval(app)}, {"info", weft::cli::add_info(app)}};
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? weft::cli::kOk : weft::cli::kUsageError;
+  }
+  for (const auto& [name, command] : commands) {
+    if (app.got_subcommand(name)) return run(command);
+  }
+  return weft::cli::kUsageError;
+}

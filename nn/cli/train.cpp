@@ -1,0 +1,189 @@
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <csignal>
+#include <cstdio>
+#include <iostream>
+
+#include "nn/cli/commands.h"
+#include "nn/cli/progress.h"
+#include "nn/cli/run_log.h"
+
+namespace weft::cli {
+
+namespace {
+
+volatile std::sig_atomic_t stop_signal = 0;
+
+void on_signal(int signal) {
+  stop_signal = signal;
+  std::signal(signal, SIG_DFL);  // a second one ends the process at once
+}
+
+struct Options {
+  std::string device = "auto";
+  std::string model;
+  std::string recipe;
+  std::string data;
+  std::string out = "runs/latest";
+  std::string init;
+  double epochs = 0;
+  std::int64_t batch = 0;
+  double lr = -1;
+  std::uint64_t seed = 1;
+};
+
+nn::Recipe make_recipe(const Options& o) {
+  nn::Recipe recipe = nn::Recipe::make(o.recipe == "needle" ? nn::Recipe::Kind::needle : nn::Recipe::Kind::page);
+  if (o.epochs > 0) recipe.epochs = o.epochs;
+  if (o.batch > 0) recipe.batch_size = o.batch;
+  if (o.lr >= 0) recipe.peak_lr = o.lr;
+  return recipe;
+}
+
+void print_epoch(std::int64_t epoch, std::int64_t epochs, const nn::Metrics& train, const nn::Metrics& test) {
+  std::printf("epoch %*ld/%ld  train loss %.4f acc %.2f%%  test loss %.4f acc %.2f%%  %.0f images/s  %.1f s\n",
+              epochs >= 10 ? 2 : 1, static_cast<long>(epoch), static_cast<long>(epochs), train.loss,
+              100 * train.accuracy, test.loss, 100 * test.accuracy, train.images_per_second(), train.seconds);
+  std::fflush(stdout);
+}
+
+nlohmann::ordered_json to_json(const nn::Metrics& m) {
+  return {{"loss", m.loss},
+          {"accuracy", m.accuracy},
+          {"images", m.images},
+          {"seconds", m.seconds},
+          {"images_per_s", m.images_per_second()}};
+}
+
+class Run {
+ public:
+  explicit Run(Options options)
+      : options_(std::move(options)),
+        device_(choose_device(options_.device)),
+        variant_(options_.model.empty() ? (device_.is_cuda() ? nn::ResNet9::page : nn::ResNet9::needle)
+                                        : parse_model(options_.model)) {
+    if (options_.recipe.empty()) options_.recipe = to_string(variant_);
+    recipe_ = make_recipe(options_);
+  }
+
+  int train() {
+    const nn::ImageDataset train_set = load_split(options_.data, nn::Split::train);
+    const nn::ImageDataset test_set = load_split(options_.data, nn::Split::test);
+    if (recipe_.drop_last && train_set.size() < recipe_.batch_size) {
+      throw ValueError("train: a batch of " + std::to_string(recipe_.batch_size) + " exceeds the " +
+                       std::to_string(train_set.size()) + " images");
+    }
+    std::error_code error;
+    std::filesystem::create_directories(options_.out, error);
+    if (error) throw IoError(options_.out + ": cannot be created (" + error.message() + ")");
+    RunLog log(options_.out);
+
+    manual_seed(options_.seed);
+    nn::ResNet9Options model_options{.variant = variant_};
+    if (!options_.init.empty()) model_options.init = options_.init == "needle" ? nn::Init::needle : nn::Init::pytorch;
+    nn::Sequential model = nn::resnet9(model_options);
+    model.to(device_);
+    nn::Trainer trainer(model, train_set, {.recipe = recipe_, .seed = options_.seed, .device = device_});
+    start(log, model, train_set, test_set);
+
+    std::signal(SIGINT, on_signal);
+    std::signal(SIGTERM, on_signal);
+    const auto epochs = static_cast<std::int64_t>(std::ceil(recipe_.epochs));
+    Progress progress;
+    nn::Metrics test;
+    while (trainer.epoch() < epochs && stop_signal == 0) {
+      const std::int64_t epoch = trainer.epoch();
+      const nn::Metrics train = trainer.run_epoch([&](const nn::Trainer::Step& step) {
+        if (progress.due()) progress.update(epoch, epochs, step.step + 1, step.steps, step.metrics());
+        return stop_signal == 0;
+      });
+      progress.clear();
+      if (trainer.stopped()) break;
+      if (!std::isfinite(train.loss)) {
+        log.write("run_end", {{"reason", "diverged"}, {"epoch", epoch + 1}});
+        throw DivergedError("train: the loss is " + std::to_string(train.loss) + " after epoch " +
+                            std::to_string(epoch + 1) + "; try a smaller --lr");
+      }
+      test = nn::evaluate(model, test_set, device_);
+      print_epoch(epoch + 1, epochs, train, test);
+      log.write(
+          "epoch",
+          {{"epoch", epoch + 1}, {"lr", trainer.optimizer().lr()}, {"train", to_json(train)}, {"test", to_json(test)}});
+      save(log, model, train_set, epoch + 1, test.accuracy);
+    }
+    if (stop_signal != 0) {
+      save(log, model, train_set, trainer.epoch(), test.accuracy);
+      log.write("run_end", {{"reason", "signal"}, {"signal", static_cast<int>(stop_signal)}});
+      std::cerr << "weft: stopped by signal " << stop_signal << "; the model is in " << checkpoint().string() << '\n';
+      return stop_signal == SIGINT ? kInterrupted : kTerminated;
+    }
+    log.write("run_end", {{"reason", "done"}, {"test_accuracy", test.accuracy}});
+    std::printf("test accuracy on %s: %.2f%% (%s)\n", test_set.name.c_str(), 100 * test.accuracy, checkpoint().c_str());
+    return kOk;
+  }
+
+ private:
+  std::filesystem::path checkpoint() const { return std::filesystem::path(options_.out) / "model.safetensors"; }
+
+  void start(RunLog& log, const nn::Sequential& model, const nn::ImageDataset& train_set,
+             const nn::ImageDataset& test_set) {
+    log.write("run_start", {{"version", WEFT_VERSION},
+                            {"device", weft::to_string(device_)},
+                            {"model", to_string(variant_)},
+                            {"parameters", model.parameter_count()},
+                            {"recipe", options_.recipe},
+                            {"epochs", recipe_.epochs},
+                            {"batch", recipe_.batch_size},
+                            {"lr", recipe_.peak_lr},
+                            {"seed", options_.seed},
+                            {"data", train_set.name},
+                            {"train_images", train_set.size()},
+                            {"test_images", test_set.size()}});
+    std::printf("%s (%ld parameters) on %s: %ld training and %ld test images, device %s\n", to_string(variant_).c_str(),
+                static_cast<long>(model.parameter_count()), train_set.name.c_str(), static_cast<long>(train_set.size()),
+                static_cast<long>(test_set.size()), weft::to_string(device_).c_str());
+    std::fflush(stdout);
+  }
+
+  void save(RunLog& log, const nn::Sequential& model, const nn::ImageDataset& data, std::int64_t epochs,
+            double accuracy) {
+    nn::save(checkpoint(), model.state_dict(),
+             {{"model", to_string(variant_)},
+              {"data", data.name},
+              {"epochs", std::to_string(epochs)},
+              {"test_accuracy", std::to_string(accuracy)},
+              {"weft_version", WEFT_VERSION}});
+    log.write("checkpoint", {{"epoch", epochs}, {"file", checkpoint().string()}});
+  }
+
+  Options options_;
+  Device device_;
+  nn::ResNet9 variant_;
+  nn::Recipe recipe_;
+};
+
+}  // namespace
+
+Command add_train(CLI::App& app) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("train", "Train a ResNet9, evaluate it after every epoch and save it");
+  command->add_option("--device", options->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  command->add_option("--model", options->model, "needle or page (default: needle on the CPU, page on a GPU)")
+      ->check(CLI::IsMember({"needle", "page"}));
+  command->add_option("--recipe", options->recipe, "needle or page (default: the model's)")
+      ->check(CLI::IsMember({"needle", "page"}));
+  command->add_option("--init", options->init, "pytorch or needle (default: the model's)")
+      ->check(CLI::IsMember({"pytorch", "needle"}));
+  command->add_option("--epochs", options->epochs, "default: the recipe's, 10 or 24")->check(CLI::Range(0.01, 1e6));
+  command->add_option("--batch", options->batch, "images per step (default: the recipe's, 128 or 512)")
+      ->check(CLI::Range(std::int64_t{2}, std::int64_t{1} << 20));
+  command->add_option("--lr", options->lr, "peak learning rate (default: the recipe's)")->check(CLI::NonNegativeNumber);
+  command->add_option("--seed", options->seed, "of initialisation, order and augmentation")->capture_default_str();
+  command->add_option(
+      "--data", options->data,
+      "folder of CIFAR-10's binary files, or builtin (default: data/cifar-10-batches-bin if it is there)");
+  command->add_option("--out", options->out, "run folder: model.safetensors and log.jsonl")->capture_default_str();
+  return [options] { return Run(*options).train(); };
+}
+
+}  // namespace weft::cli

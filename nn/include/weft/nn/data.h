@@ -1,0 +1,74 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+
+#include "weft/nn/dataset.h"
+#include "weft/tensor.h"
+
+namespace weft::nn {
+
+/// Random changes to each image of an epoch, drawn anew per image; applied in the order of the members.
+struct Augmentation {
+  int crop_padding = 0;  ///< pad every side by this much, then crop back to size at a random place
+  bool reflect = false;  ///< pad by reflection instead of the mean colour
+  bool flip = false;     ///< mirror left to right with probability 1/2
+  int cutout = 0;        ///< set a square of this size, wholly inside, to the mean colour
+};
+
+struct DataLoaderOptions {
+  std::int64_t batch_size = 128;
+  bool shuffle = false;
+  bool drop_last = false;  ///< leave out a last batch that is not full
+  Augmentation augmentation = {};
+  std::array<float, 3> mean = {0.4914f, 0.4822f, 0.4465f};  ///< of pixels in [0, 1]: CIFAR-10's
+  std::array<float, 3> stddev = {0.2470f, 0.2435f, 0.2616f};
+  std::uint64_t seed = 0;
+  Device device = Device::cpu();
+};
+
+struct Batch {
+  Tensor images;  ///< f32 (N, C, H, W), normalised, channels-last memory
+  Tensor labels;  ///< i64 (N,)
+};
+
+/// The batches of a data set; the next one is made by a thread of its own while the current one is in use. Each begin()
+/// starts a new epoch. Order and augmentation depend on (seed, epoch) alone. The data set must outlive the loader.
+class DataLoader {
+ public:
+  /// Throws ValueError on options out of range.
+  DataLoader(const ImageDataset& dataset, const DataLoaderOptions& options = {});
+  DataLoader(ImageDataset&& dataset, const DataLoaderOptions& options = {}) = delete;
+
+  /// Batches per epoch.
+  std::int64_t size() const;
+  /// The number of the epoch that the next begin() starts; set it to resume.
+  std::int64_t epoch() const { return epoch_; }
+  void set_epoch(std::int64_t epoch) { epoch_ = epoch; }
+
+  class Sentinel {};
+  class Iterator {
+   public:
+    Batch& operator*() { return batch_; }
+    Iterator& operator++();
+    friend bool operator==(const Iterator& it, Sentinel) { return !it.batch_.images.defined(); }
+
+   private:
+    friend class DataLoader;
+    class Producer;
+    explicit Iterator(std::shared_ptr<Producer> producer);
+    std::shared_ptr<Producer> producer_;
+    Batch batch_;
+  };
+
+  Iterator begin();
+  Sentinel end() const { return {}; }
+
+ private:
+  const ImageDataset* dataset_;
+  DataLoaderOptions options_;
+  std::int64_t epoch_ = 0;
+};
+
+}  // namespace weft::nn

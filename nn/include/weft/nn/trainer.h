@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "weft/nn/module.h"
+#include "weft/nn/recipe.h"
+
+namespace weft::nn {
+
+struct Metrics {
+  double loss = 0;      ///< mean per image
+  double accuracy = 0;  ///< share of images, in [0, 1]
+  std::int64_t images = 0;
+  double seconds = 0;
+  double images_per_second() const { return seconds > 0 ? static_cast<double>(images) / seconds : 0; }
+};
+
+/// Loss and accuracy in evaluation mode; the model's mode is restored.
+Metrics evaluate(Module& model, const ImageDataset& dataset, const Device& device, std::int64_t batch_size = 512);
+
+struct TrainerOptions {
+  Recipe recipe;
+  std::uint64_t seed = 0;
+  Device device = Device::cpu();
+};
+
+/// Runs a recipe, an epoch at a time.
+class Trainer {
+ public:
+  /// Called after every step with the metrics of the epoch so far, reading which waits for the device; return false to
+  /// stop.
+  struct Step {
+    std::int64_t epoch, step, steps;  ///< counted from 0 within the epoch; steps per epoch
+    std::function<Metrics()> metrics;
+  };
+  using Callback = std::function<bool(const Step&)>;
+
+  /// Model and data set must outlive the trainer.
+  Trainer(Module& model, const ImageDataset& train, const TrainerOptions& options);
+
+  /// Trains one epoch and returns its training metrics; of the images seen until then when the callback stopped it.
+  Metrics run_epoch(const Callback& callback = {});
+  std::int64_t epoch() const { return epoch_; }
+  /// True when the callback stopped the last epoch.
+  bool stopped() const { return stopped_; }
+  Optimizer& optimizer() { return *optimizer_; }
+
+ private:
+  Module& model_;
+  TrainerOptions options_;
+  DataLoader loader_;
+  Schedule schedule_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::int64_t epoch_ = 0;
+  bool stopped_ = false;
+};
+
+}  // namespace weft::nn

@@ -1,0 +1,104 @@
+#include <cmath>
+
+#include "tests/op_cases.h"
+
+namespace weft::cases {
+
+namespace {
+
+struct Moments {
+  std::vector<double> mean;
+  std::vector<double> var;  // biased
+};
+
+std::size_t channels(const Plain& x) { return static_cast<std::size_t>(x.shape[1]); }
+
+double per_channel(const Plain& x) { return static_cast<double>(x.values.size()) / static_cast<double>(x.shape[1]); }
+
+Moments moments(const Plain& x) {
+  Moments m{std::vector<double>(channels(x)), std::vector<double>(channels(x))};
+  for_each_index(x.shape, [&](const Index& i) { m.mean[static_cast<std::size_t>(i[1])] += x.at(i) / per_channel(x); });
+  for_each_index(x.shape, [&](const Index& i) {
+    const auto c = static_cast<std::size_t>(i[1]);
+    m.var[c] += (x.at(i) - m.mean[c]) * (x.at(i) - m.mean[c]) / per_channel(x);
+  });
+  return m;
+}
+
+// Inputs: x, weight, bias.
+Plain normalised(const std::vector<Plain>& t, const Moments& m, const BatchNormOptions& o) {
+  return generate(t[0].shape, [&](const Index& i) {
+    const auto c = static_cast<std::size_t>(i[1]);
+    const double y = (t[0].at(i) - m.mean[c]) / std::sqrt(m.var[c] + o.eps) * t[1].values[c] + t[2].values[c];
+    return o.relu ? std::fmax(y, 0) : y;
+  });
+}
+
+std::vector<Input> inputs_of(const Sizes& x) { return {{x}, {{x[1]}, Values::nonzero}, {{x[1]}}}; }
+
+// The running statistics after one step from 0 and 1, mean first.
+OpCase running_case(const Sizes& shape, bool unbiased) {
+  OpCase row{.op = "batch_norm",
+             .what = unbiased ? "running statistics" : "biased running statistics",
+             .inputs = inputs_of(shape)};
+  const BatchNormOptions options{.momentum = 0.3, .unbiased_running = unbiased};
+  row.run = [options](const std::vector<Tensor>& t) {
+    const TensorOptions like{.dtype = t[0].dtype(), .device = t[0].device()};
+    const Tensor mean = zeros(t[1].shape(), like);
+    const Tensor var = ones(t[1].shape(), like);
+    batch_norm(t[0], t[1], t[2], mean, var, options);
+    return concatenate({mean, var});
+  };
+  row.reference = [unbiased](const std::vector<Plain>& t) {
+    const Moments m = moments(t[0]);
+    const double n = per_channel(t[0]);
+    Plain result{{2 * t[0].shape[1]}, {}};
+    for (double mean : m.mean) result.values.push_back(0.3 * mean);
+    for (double var : m.var) result.values.push_back(0.7 + 0.3 * var * (unbiased ? n / (n - 1) : 1));
+    return result;
+  };
+  row.derivatives = 0;
+  return row;
+}
+
+}  // namespace
+
+std::vector<OpCase> norm_cases() {
+  std::vector<OpCase> rows;
+  for (const Sizes& shape : {Sizes{5, 3}, Sizes{3, 4, 2, 3}, Sizes{2, 3, 5}, Sizes{2, 1, 3, 3}, Sizes{4, 4, 4, 4},
+                             Sizes{2, 19, 2, 2}, Sizes{0, 3}, Sizes{0, 3, 2, 2}, Sizes{2, 0, 3, 3}}) {
+    for (bool relu : {false, true}) {
+      const BatchNormOptions training{.eps = 1e-3, .relu = relu};
+      OpCase row{.op = "batch_norm", .what = relu ? "training, relu" : "training", .inputs = inputs_of(shape)};
+      row.run = [training](const std::vector<Tensor>& t) { return batch_norm(t[0], t[1], t[2], {}, {}, training); };
+      row.reference = [training](const std::vector<Plain>& t) { return normalised(t, moments(t[0]), training); };
+      rows.push_back(row);
+
+      const BatchNormOptions evaluation{.training = false, .eps = 1e-3, .relu = relu};
+      OpCase still{.op = "batch_norm", .what = relu ? "evaluation, relu" : "evaluation", .inputs = inputs_of(shape)};
+      still.inputs.push_back({{shape[1]}});
+      still.inputs.push_back({{shape[1]}, Values::positive});
+      still.run = [evaluation](const std::vector<Tensor>& t) {
+        return batch_norm(t[0], t[1], t[2], t[3], t[4], evaluation);
+      };
+      still.reference = [evaluation](const std::vector<Plain>& t) {
+        return normalised(t, {t[3].values, t[4].values}, evaluation);
+      };
+      rows.push_back(still);
+    }
+  }
+  for (bool unbiased : {true, false}) {
+    rows.push_back(running_case({5, 3}, unbiased));
+    rows.push_back(running_case({3, 4, 2, 3}, unbiased));
+  }
+  for (const bool training : {true, false}) {
+    OpCase row{.op = "dropout", .what = training ? "p = 0" : "not training", .inputs = {{{3, 7}}}};
+    row.run = [training](const std::vector<Tensor>& t) { return dropout(t[0], training ? 0 : 0.5, training); };
+    row.reference = [](const std::vector<Plain>& t) { return t[0]; };
+    row.exact = true;
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+}  // namespace weft::cases
