@@ -77,7 +77,7 @@ Tensor train(const Tensor& input, const Tensor& weight, const Tensor& bias, cons
                   const Tensor y = arguments.relu ? saved[4] : Tensor();
                   if (grad_enabled())
                     return composed_grad(g, saved[0], saved[1], arguments.eps, arguments.relu ? &y : nullptr);
-                  const Array& values = saved[0].array();
+                  const Array values = saved[0].array();
                   const Array g_rows = channels_last(g.array());
                   const Array x_grad =
                       Array::empty_like(Layout::channels_last(values.shape()), values.dtype(), values.device());

@@ -1,5 +1,4 @@
-#include <cmath>
-#include <limits>
+#include <algorithm>
 
 #include "core/op_support.h"
 
@@ -100,9 +99,7 @@ Tensor logsumexp(const Tensor& x, const Axes& axes, bool keep_axes) {
   const Mask mask = layout::axes_mask("logsumexp", axes, x.rank());
   if (reduces_nothing(mask)) return input;
   const Shape shape = kept_shape(x.shape(), mask, keep_axes);
-  if (reduced_count(x.shape(), mask) == 0) {
-    return full(shape, -std::numeric_limits<double>::infinity(), {.dtype = input.dtype(), .device = x.device()});
-  }
+  if (reduced_count(x.shape(), mask) == 0) return log(sum(input, axes, keep_axes));  // of nothing: log 0
   const Tensor largest = max(input.detach(), axes, true);
   const Tensor shift = where(is_finite(largest), largest, scalar_like(largest, 0));  // ±infinity must not become NaN
   return reshape(log(sum(exp(input - shift), axes, true)) + shift, shape);

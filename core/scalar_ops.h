@@ -25,8 +25,9 @@
   OP(rsqrt)                                                                                                          \
   OP(exp)                                                                                                            \
   OP(expm1)                                                                                                          \
-  OP(log) OP(log1p) OP(log2) OP(log10) OP(sin) OP(cos) OP(tan) OP(asin) OP(acos) OP(atan) OP(sinh) OP(cosh) OP(tanh) \
-      OP(erf) OP(sigmoid) OP(relu) OP(gelu) OP(gelu_tanh) OP(floor) OP(ceil) OP(round)
+  OP(log)                                                                                                            \
+  OP(log1p) OP(log2) OP(log10) OP(sin) OP(cos) OP(tan) OP(asin) OP(acos) OP(atan) OP(sinh) OP(cosh) OP(tanh) OP(erf) \
+      OP(sigmoid) OP(relu) OP(gelu) OP(gelu_tanh) OP(floor) OP(ceil) OP(round)
 // T -> bool for every dtype but f16 and bf16.
 #define WEFT_UNARY_PREDICATE(OP) OP(is_nan) OP(is_finite) OP(logical_not)
 // (T, T) -> T for u8, i32, i64, f32, f64.
@@ -269,13 +270,13 @@ struct power {
 struct maximum {
   template <class T>
   WEFT_SCALAR T operator()(T a, T b) const {
-    return (a > b) | (a != a) ? a : b;  // NaN wins; without branches, for vectors
+    return ((a > b) | (a != a)) ? a : b;  // NaN wins; without branches, for vectors
   }
 };
 struct minimum {
   template <class T>
   WEFT_SCALAR T operator()(T a, T b) const {
-    return (a < b) | (a != a) ? a : b;
+    return ((a < b) | (a != a)) ? a : b;
   }
 };
 struct atan2 {

@@ -14,7 +14,7 @@ Tensor::Tensor(Array array, bool requires_grad) : state_(std::make_shared<Tensor
   if (requires_grad) set_requires_grad(true);
 }
 
-const Array& Tensor::array() const {
+const Array& Tensor::array() const& {
   if (!state_) throw Error("tensor: the tensor is undefined");
   return state_->array;
 }

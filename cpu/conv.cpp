@@ -1,12 +1,52 @@
 #include "cpu/conv.h"
 
+#include <algorithm>
 #include <string>
 
-#include "cpu/conv_gather.h"
+#include "cpu/conv_product.h"
 #include "weft/error.h"
 
 namespace weft::cpu {
 namespace {
+
+template <class T>
+void conv_forward(const ConvShape& shape, const T* x, const T* weight, const T* bias, T* y) {
+  if (shape.k == 0) return;
+  const std::int64_t taps = shape.filter[0] * shape.filter[1] * shape.filter[2];
+  const std::int64_t channels = shape.c / shape.groups, filters = shape.k / shape.groups;
+  const std::int64_t padded = padded_columns<T>(filters);
+  const ConvColumns columns = forward_columns(shape);
+  T* const start = conv_scratch<T>(kConvWeightSlot, shape.groups * padded * (1 + columns.taps() * channels));
+  T* const packed = start + shape.groups * padded;
+  std::fill(start, packed, T(0));
+  for (std::int64_t k = 0; bias != nullptr && k < shape.k; ++k) start[k / filters * padded + k % filters] = bias[k];
+  pack_weight(columns, shape.filter, shape.groups, filters,
+              {weight, filters * taps * channels, channels, 1, taps * channels}, packed);
+  run_products<T>({{columns, shape.groups, x, packed, start, y, shape.k, {0, 0, 0}, {1, 1, 1}, shape.out}});
+}
+
+template <class T>
+void conv_input_grad(const ConvShape& shape, const T* y_grad, const T* weight, T* x_grad) {
+  if (shape.c == 0) return;
+  const std::int64_t taps = shape.filter[0] * shape.filter[1] * shape.filter[2];
+  const std::int64_t channels = shape.c / shape.groups, filters = shape.k / shape.groups;
+  const std::int64_t padded = padded_columns<T>(channels);
+  const std::vector<ConvPhase> phases = input_grad_phases(shape);
+  std::int64_t kept = 0;
+  for (const ConvPhase& phase : phases) kept += phase.columns.taps();
+  T* const zeros = conv_scratch<T>(kConvWeightSlot, shape.groups * padded * (1 + kept * filters));
+  T* packed = zeros + shape.groups * padded;
+  std::fill(zeros, packed, T(0));
+  std::vector<ConvProduct<T>> products;
+  for (const ConvPhase& phase : phases) {
+    pack_weight(phase.columns, shape.filter, shape.groups, channels,
+                {weight, filters * taps * channels, channels, taps * channels, 1}, packed);
+    products.push_back({phase.columns, shape.groups, y_grad, packed, zeros, x_grad, shape.c, phase.first, shape.stride,
+                        shape.in});
+    packed += shape.groups * padded * phase.columns.taps() * filters;
+  }
+  run_products(products);
+}
 
 template <class T>
 void conv_of(ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b, const ConstView* bias,
@@ -14,8 +54,10 @@ void conv_of(ConvPass pass, const ConvShape& shape, const ConstView& a, const Co
   switch (pass) {
     case ConvPass::forward:
       return conv_forward(shape, a.as<T>(), b.as<T>(), bias ? bias->as<T>() : nullptr, out.as<T>());
-    case ConvPass::input_grad: return conv_input_grad(shape, a.as<T>(), b.as<T>(), out.as<T>());
-    case ConvPass::weight_grad: return conv_weight_grad(shape, a.as<T>(), b.as<T>(), out.as<T>());
+    case ConvPass::input_grad:
+      return conv_input_grad(shape, a.as<T>(), b.as<T>(), out.as<T>());
+    case ConvPass::weight_grad:
+      return conv_weight_grad(shape, a.as<T>(), b.as<T>(), out.as<T>());
   }
 }
 

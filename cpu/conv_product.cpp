@@ -10,7 +10,8 @@ WEFT_SIMD_DEFINE(ConvKernels, conv_kernels)
 
 namespace {
 
-constexpr std::int64_t kBlockColumns = 256;
+constexpr std::int64_t kBlockColumns = 256;  // of weights: with kConvDepth rows they stay in the second-level cache
+constexpr std::int64_t kPackChannels = 16;   // a cache line or two at a time
 constexpr std::int64_t kTasks = 32, kTaskPanels = 16;  // at least and at most, where the shape allows
 
 template <class T>
@@ -43,7 +44,7 @@ struct Place {
 Place place(const ConvColumns& columns, const Panels& panels, std::int64_t i) {
   const auto& [depth, height, width] = columns.axes;
   if (panels.images) {
-    const std::int64_t positions = depth.out * height.out * width.out, n = i / positions * panels.part;
+    const std::int64_t positions = columns.positions(), n = i / positions * panels.part;
     i %= positions;
     return {n,
             {i / width.out / height.out, i / width.out % height.out, i % width.out},
@@ -117,22 +118,21 @@ template <class T>
 void run_block(const ConvProduct<T>& product, const Panels& panels, std::int64_t begin, std::int64_t end,
                const Blocks& blocks, std::int64_t block) {
   const ConvColumns& columns = product.columns;
-  const std::array<TapAxis, 3>& axes = columns.axes;
   const std::int64_t channels = columns.channels / product.groups, group_columns = product.channels / product.groups;
   const std::int64_t depth = columns.taps() * channels, padded = padded_columns<T>(group_columns);
   const std::int64_t group = block / blocks.per_group, col = block % blocks.per_group * blocks.columns;
-  const std::int64_t image = axes[0].in * axes[1].in * axes[2].in * columns.channels;
+  const std::int64_t image = columns.image();
   const std::int64_t out_image = product.extent[0] * product.extent[1] * product.extent[2] * product.channels;
   const T* const bias = product.bias + group * padded + col;
 
   std::vector<ConvRun> runs;
   runs.reserve(static_cast<std::size_t>(columns.taps()));
   ConvPanel<T> panel;
-  panel.workspace = static_cast<T*>(scratch(kColumnsSlot, kConvWorkspace));
+  panel.workspace = static_cast<T*>(scratch(kConvTaskSlot, kConvWorkspace));
   panel.weight = product.weight + (group * padded + col) * depth;
   panel.weight_depth = depth;
   panel.cols = std::min(blocks.columns, group_columns - col);
-  panel.source_stride = panels.images ? image : axes[2].step * columns.channels;
+  panel.source_stride = panels.images ? image : columns.axes[2].step * columns.channels;
   panel.out_stride = panels.images ? out_image : product.step[2] * product.channels;
   for (std::int64_t p = 0; p == 0 || p < depth; p += blocks.depth) {
     for (std::int64_t i = begin; i < end; ++i) {
@@ -168,22 +168,35 @@ void pack_weight(const ConvColumns& columns, const std::array<std::int64_t, 3>& 
   const std::int64_t channels = columns.channels / groups, depth = columns.taps() * channels;
   const std::int64_t padded = padded_columns<T>(group_columns), width = 2 * lanes<T>();
   const std::int64_t blocks = ceil_div(group_columns, width);
+  const std::vector<ConvTap> taps = list_taps(columns, filter);
   parallel_for(groups * blocks, [&](std::int64_t task) {
     const std::int64_t group = task / blocks, col = task % blocks * width;
     const std::int64_t block_width = std::min(width, padded - col), cols = std::min(width, group_columns - col);
     T* to = packed + (group * padded + col) * depth;
-    for_each_tap(columns, filter, [&](std::int64_t, std::int64_t tap) {
-      const T* from = layout.data + group * layout.group + tap * layout.tap + col * layout.column;
-      for (std::int64_t c = 0; c < channels; ++c, to += block_width, from += layout.channel) {
-        for (std::int64_t j = 0; j < cols; ++j) to[j] = from[j * layout.column];
-        std::fill(to + cols, to + block_width, T(0));
+    for (const ConvTap& tap : taps) {
+      const T* from = layout.data + group * layout.group + tap.filter * layout.tap + col * layout.column;
+      for (std::int64_t first = 0; first < channels; first += kPackChannels) {
+        const std::int64_t count = std::min(kPackChannels, channels - first);
+        if (cols < block_width) std::fill_n(to, count * block_width, T(0));
+        if (layout.column == 1) {
+          for (std::int64_t c = 0; c < count; ++c) {
+            std::copy_n(from + (first + c) * layout.channel, cols, to + c * block_width);
+          }
+        } else {
+          for (std::int64_t j = 0; j < cols; ++j) {
+            for (std::int64_t c = 0; c < count; ++c) {
+              to[c * block_width + j] = from[j * layout.column + (first + c) * layout.channel];
+            }
+          }
+        }
+        to += count * block_width;
       }
-    });
+    }
   });
 }
 
 template <class T>
-void run(const std::vector<ConvProduct<T>>& products) {
+void run_products(const std::vector<ConvProduct<T>>& products) {
   struct Part {
     const ConvProduct<T>* product;
     Panels panels;
@@ -217,7 +230,7 @@ template void pack_weight<float>(const ConvColumns&, const std::array<std::int64
                                  const WeightLayout<float>&, float*);
 template void pack_weight<double>(const ConvColumns&, const std::array<std::int64_t, 3>&, std::int64_t, std::int64_t,
                                   const WeightLayout<double>&, double*);
-template void run<float>(const std::vector<ConvProduct<float>>&);
-template void run<double>(const std::vector<ConvProduct<double>>&);
+template void run_products<float>(const std::vector<ConvProduct<float>>&);
+template void run_products<double>(const std::vector<ConvProduct<double>>&);
 
 }  // namespace weft::cpu

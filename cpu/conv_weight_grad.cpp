@@ -13,18 +13,13 @@ constexpr std::int64_t kTasks = 32;             // at least, where the shape all
 constexpr std::int64_t kTileBytes = 256 << 10;  // of x and y's gradient, that stay in the second-level cache
 constexpr std::int64_t kNarrow = 8;             // channels
 
-struct Tap {
-  std::array<std::int64_t, 3> at;  // on each axis
-  std::int64_t filter = 0;         // number in the whole filter
-};
-
 /// How the work is cut, by shape alone: `slices` of the rows, `tap_groups` and `blocks` of filters make one task each.
 struct Plan {
   ConvColumns columns;
   bool narrow = false;  // few channels: taps along the last axis join them, and lines are copied with their padding
   bool images = false;  // a run is one position of all images, else a line of positions
   std::int64_t channels = 0, filters = 0, line = 0;
-  std::vector<Tap> taps;
+  std::vector<ConvTap> taps;
   std::int64_t units = 0, slices = 1, slice_units = 1;  // units: images or lines
   std::int64_t tap_groups = 1, group_taps = 1, blocks = 1, block_filters = 1;
   std::int64_t block_stride = 0, slice_size = 0;
@@ -39,10 +34,9 @@ Plan make_plan(const ConvShape& shape) {
   plan.filters = shape.k / shape.groups;
   plan.narrow = shape.groups == 1 && plan.channels <= kNarrow && width.taps > 1 && width.tap_step == 1;
   plan.images = !plan.narrow && plan.columns.n >= width.out;
-  for_each_tap(plan.columns, shape.filter, [&](std::int64_t tap, std::int64_t filter) {
-    const std::int64_t w = tap % width.taps, h = tap / width.taps % height.taps, d = tap / width.taps / height.taps;
-    if (w == 0 || !plan.narrow) plan.taps.push_back({{d, h, w}, filter});
-  });
+  for (const ConvTap& tap : list_taps(plan.columns, shape.filter)) {
+    if (tap.at[2] == 0 || !plan.narrow) plan.taps.push_back(tap);
+  }
   if (plan.narrow) {
     plan.line = ((width.out - 1) * width.step + width.taps) * plan.channels;
     plan.channels *= width.taps;
@@ -76,19 +70,16 @@ struct Tile {
 };
 
 /// The rows of a tile in which the tap reads x, not padding.
-void list_rows(const Plan& plan, const ConvShape& shape, const Tap& tap, const Tile& tile,
+void list_rows(const Plan& plan, const ConvShape& shape, const ConvTap& tap, const Tile& tile,
                std::vector<ConvRows>& runs) {
   const auto& [depth, height, width] = plan.columns.axes;
-  const auto in = [](const TapAxis& axis, std::int64_t o, std::int64_t t) {
-    const std::int64_t position = o * axis.step + axis.offset + t * axis.tap_step;
-    return position >= 0 && position < axis.in ? position : -1;
-  };
   runs.clear();
-  const std::int64_t positions = depth.out * height.out * width.out;
+  const std::int64_t positions = plan.columns.positions();
   if (plan.images) {
     for (std::int64_t o = tile.first; o < tile.last; ++o) {
-      const std::int64_t z = in(depth, o / width.out / height.out, tap.at[0]);
-      const std::int64_t y = in(height, o / width.out % height.out, tap.at[1]), x = in(width, o % width.out, tap.at[2]);
+      const std::int64_t z = depth.position(o / width.out / height.out, tap.at[0]);
+      const std::int64_t y = height.position(o / width.out % height.out, tap.at[1]);
+      const std::int64_t x = width.position(o % width.out, tap.at[2]);
       if (z < 0 || y < 0 || x < 0) continue;
       const std::int64_t position = ((tile.begin * depth.in + z) * height.in + y) * width.in + x;
       runs.push_back({position * shape.c, (tile.begin * positions + o) * shape.k, tile.end - tile.begin});
@@ -99,7 +90,7 @@ void list_rows(const Plan& plan, const ConvShape& shape, const Tap& tap, const T
   const Range all = plan.narrow ? Range{0, width.out} : inside(x, width.step, width.out, width.in);
   for (std::int64_t line = tile.begin; line < tile.end && all.begin < all.end; ++line) {
     const std::int64_t h = line % height.out, d = line / height.out % depth.out, n = line / height.out / depth.out;
-    const std::int64_t z = in(depth, d, tap.at[0]), y = in(height, h, tap.at[1]);
+    const std::int64_t z = depth.position(d, tap.at[0]), y = height.position(h, tap.at[1]);
     if (z < 0 || y < 0) continue;
     const std::int64_t source = ((n * depth.in + z) * height.in + y) * width.in + x + all.begin * width.step;
     runs.push_back({source * shape.c, (line * width.out + all.begin) * shape.k, all.end - all.begin});
@@ -129,7 +120,7 @@ struct Task {
 
 template <class T>
 void sum_task(const Plan& plan, const ConvShape& shape, const Task& task, const T* y_grad, const T* x, T* sums) {
-  const auto& [depth, height, width] = plan.columns.axes;
+  const TapAxis& width = plan.columns.axes[2];
   const auto taps = static_cast<std::int64_t>(plan.taps.size());
   const std::int64_t filter = task.block * plan.block_filters, tap_size = plan.channels * plan.block_stride;
   T* block = sums + task.slice * plan.slice_size + (task.group * plan.blocks + task.block) * taps * tap_size;
@@ -142,9 +133,9 @@ void sum_task(const Plan& plan, const ConvShape& shape, const Task& task, const 
   sum.cols = std::min(plan.block_filters, plan.filters - filter);
   sum.sum_stride = plan.block_stride;
   sum.y = y_grad + task.group * plan.filters + filter;
-  const std::int64_t positions = depth.out * height.out * width.out;
+  const std::int64_t positions = plan.columns.positions();
   sum.y_stride = plan.images ? positions * shape.k : shape.k;
-  sum.source_stride = plan.images ? depth.in * height.in * width.in * shape.c : width.step * shape.c;
+  sum.source_stride = plan.images ? plan.columns.image() : width.step * shape.c;
 
   const std::int64_t row_bytes = (plan.channels + sum.cols) * static_cast<std::int64_t>(sizeof(T));
   const std::int64_t tile_rows = std::max<std::int64_t>(64, kTileBytes / row_bytes);
@@ -162,7 +153,7 @@ void sum_task(const Plan& plan, const ConvShape& shape, const Task& task, const 
         list_rows(plan, shape, plan.taps[static_cast<std::size_t>(i)], tile, runs);
         if (runs.empty()) continue;
         if (plan.narrow) {
-          T* lines = conv_scratch<T>(kColumnsSlot, static_cast<std::int64_t>(runs.size()) * plan.line);
+          T* lines = conv_scratch<T>(kConvTaskSlot, static_cast<std::int64_t>(runs.size()) * plan.line);
           copy_lines(plan, shape, x, runs, lines);
           sum.source = lines;
         } else {

@@ -49,7 +49,8 @@ template <class To, class From>
   const std::uint32_t subnormal = bits_as<std::uint32_t>(bits_as<float>(magnitude) + 0.5f) - 0x3F000000u;
   const std::uint32_t finite = magnitude < 0x38800000u ? subnormal : normal;
   const std::uint32_t special = magnitude > 0x7F800000u ? 0x7E00u : 0x7C00u;
-  return {static_cast<std::uint16_t>(sign | (magnitude >= 0x477FF000u ? special : finite))};  // 65520 rounds to infinity
+  return {
+      static_cast<std::uint16_t>(sign | (magnitude >= 0x477FF000u ? special : finite))};  // 65520 rounds to infinity
 }
 
 /// Truncates; saturates outside To's range; NaN is 0.

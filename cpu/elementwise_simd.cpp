@@ -91,23 +91,17 @@ void where_loop(const Tile& tile) {
 // One row of a table per op, in the order of the enumerations; columns as in tile.h.
 #define WEFT_FLOAT_ROW(LOOP, OP) \
   {nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, LOOP<scalar::OP, float>, LOOP<scalar::OP, double>},
-#define WEFT_NUMERIC_ROW(LOOP, OP)       \
-  {nullptr,                              \
-   LOOP<scalar::OP, std::uint8_t>,       \
-   LOOP<scalar::OP, std::int32_t>,       \
-   LOOP<scalar::OP, std::int64_t>,       \
-   nullptr,                              \
-   nullptr,                              \
-   LOOP<scalar::OP, float>,              \
-   LOOP<scalar::OP, double>},
-#define WEFT_PREDICATE_ROW(LOOP, OP)     \
-  {LOOP<scalar::OP, bool>,               \
-   LOOP<scalar::OP, std::uint8_t>,       \
-   LOOP<scalar::OP, std::int32_t>,       \
-   LOOP<scalar::OP, std::int64_t>,       \
-   nullptr,                              \
-   nullptr,                              \
-   LOOP<scalar::OP, float>,              \
+#define WEFT_NUMERIC_ROW(LOOP, OP)                                                                                   \
+  {nullptr, LOOP<scalar::OP, std::uint8_t>, LOOP<scalar::OP, std::int32_t>, LOOP<scalar::OP, std::int64_t>, nullptr, \
+   nullptr, LOOP<scalar::OP, float>,        LOOP<scalar::OP, double>},
+#define WEFT_PREDICATE_ROW(LOOP, OP) \
+  {LOOP<scalar::OP, bool>,           \
+   LOOP<scalar::OP, std::uint8_t>,   \
+   LOOP<scalar::OP, std::int32_t>,   \
+   LOOP<scalar::OP, std::int64_t>,   \
+   nullptr,                          \
+   nullptr,                          \
+   LOOP<scalar::OP, float>,          \
    LOOP<scalar::OP, double>},
 #define WEFT_UNARY_NUMERIC_ROW(OP) WEFT_NUMERIC_ROW(unary_loop, OP)
 #define WEFT_UNARY_FLOAT_ROW(OP) WEFT_FLOAT_ROW(unary_loop, OP)

@@ -55,8 +55,7 @@ struct Count<0, I...> {
 
 /// At most 16 x 16 elements fit the registers.
 template <class T>
-inline constexpr int kSide =
-    (kVectorBytes < 16 * int(sizeof(T)) ? kVectorBytes : 16 * int(sizeof(T))) / int(sizeof(T));
+inline constexpr int kSide = (kVectorBytes < 16 * int(sizeof(T)) ? kVectorBytes : 16 * int(sizeof(T))) / int(sizeof(T));
 
 template <class T>
 struct LineOf {
@@ -100,10 +99,12 @@ void transpose_loop(const Tile& tile) {
 
 }  // namespace
 
-#define WEFT_CONVERT_ROW(FROM)                                                                          \
-  {convert_loop<FROM, bool>,         convert_loop<FROM, std::uint8_t>, convert_loop<FROM, std::int32_t>, \
-   convert_loop<FROM, std::int64_t>, convert_loop<FROM, Half>,         convert_loop<FROM, Bfloat>,       \
-   convert_loop<FROM, float>,        convert_loop<FROM, double>}
+#define WEFT_CONVERT_ROW(FROM)                                                                    \
+  {                                                                                               \
+    convert_loop<FROM, bool>, convert_loop<FROM, std::uint8_t>, convert_loop<FROM, std::int32_t>, \
+        convert_loop<FROM, std::int64_t>, convert_loop<FROM, Half>, convert_loop<FROM, Bfloat>,   \
+        convert_loop<FROM, float>, convert_loop<FROM, double>                                     \
+  }
 
 const GatherKernels gather_kernels = {
     {copy_loop<std::uint8_t>, copy_loop<std::uint16_t>, copy_loop<std::uint32_t>, copy_loop<std::uint64_t>},

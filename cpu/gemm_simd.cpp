@@ -26,12 +26,10 @@ inline constexpr int kRows = !kIsReal<T>          ? 4
                                                   : 6;
 
 constexpr int kDepthBytes = 1536;
-constexpr int kWidthBytes = 1536;
+constexpr int kWidth = 384;
 
 template <class T>
 inline constexpr int kDepth = kDepthBytes / static_cast<int>(sizeof(T));
-template <class T>
-inline constexpr int kWidth = kWidthBytes / static_cast<int>(sizeof(T));
 
 // Rows of a packed panel of A that is not transposed; one cache line more than kDepth, lest all rows share cache sets.
 template <class T>
@@ -39,10 +37,7 @@ inline constexpr int kRowStride = (kDepthBytes + 64) / static_cast<int>(sizeof(T
 
 constexpr std::size_t kPanelBytes = static_cast<std::size_t>(14) * (kDepthBytes + 64);
 
-template <class T>
-constexpr std::size_t block_bytes() {
-  return static_cast<std::size_t>(kDepth<T>) * kWidth<T> * sizeof(T);
-}
+constexpr std::size_t kBlockBytes = static_cast<std::size_t>(kDepthBytes) * kWidth;
 
 inline int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -194,7 +189,7 @@ template <class T>
 void multiply_matrix(const GemmArgs<T>& g, void* workspace) {
   T* const a_panel = static_cast<T*>(workspace);
   T* const b_block = a_panel + kPanelBytes / sizeof(T);
-  const int64_t width = even_part(g.n, kWidth<T>, 2 * kLanes<T>);
+  const int64_t width = even_part(g.n, kWidth, 2 * kLanes<T>);
   const int64_t depth = even_part(g.k, kDepth<T>, 1);
   const bool direct = !g.trans_b && g.m <= 4 * kRows<T>;  // too few rows to pay for packing B
   for (int64_t j = 0; j < g.n; j += width) {
@@ -316,8 +311,7 @@ void product(const GemmArgs<T>& g, void* workspace) {
 
 }  // namespace
 
-const GemmKernels gemm_kernels = {product<float>,         product<double>,
-                                  product<std::uint32_t>, product<std::uint64_t>,
-                                  product<std::uint8_t>,  kPanelBytes + block_bytes<std::uint8_t>()};
+const GemmKernels gemm_kernels = {product<float>,         product<double>,       product<std::uint32_t>,
+                                  product<std::uint64_t>, product<std::uint8_t>, kPanelBytes + kBlockBytes};
 
 }  // namespace weft::cpu::WEFT_ISA

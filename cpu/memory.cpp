@@ -34,6 +34,13 @@ std::size_t class_bytes(std::size_t index) {
 
 constexpr std::size_t kClasses = 1 + 4 * (63 - 6);
 
+// AddressSanitizer must see every block come and go, and where it ends.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kCaching = false;
+#else
+constexpr bool kCaching = true;
+#endif
+
 struct FreeBlock {
   FreeBlock* next;
 };
@@ -51,10 +58,10 @@ Cache& cache() {
 }
 
 void* system_allocate(std::size_t bytes) noexcept {
-  const bool large = bytes >= kHugePage;
-  void* address = std::aligned_alloc(large ? kHugePage : kAlignment,
-                                     large ? (bytes + kHugePage - 1) / kHugePage * kHugePage : bytes);
-  if (address != nullptr && large) madvise(address, bytes, MADV_HUGEPAGE);
+  const std::size_t alignment = kCaching && bytes >= kHugePage ? kHugePage : kAlignment;
+  void* address = nullptr;
+  if (posix_memalign(&address, alignment, bytes) != 0) return nullptr;
+  if (alignment == kHugePage) madvise(address, bytes, MADV_HUGEPAGE);
   return address;
 }
 
@@ -77,7 +84,7 @@ void* allocate(std::size_t bytes) {
   const std::lock_guard lock(c.mutex);
   MemoryStatistics& s = c.statistics;
   const std::size_t index = class_index(std::min<std::size_t>(bytes, PTRDIFF_MAX));
-  const std::size_t rounded = class_bytes(index);
+  const std::size_t rounded = kCaching ? class_bytes(index) : bytes;
   void* address = c.free[index];
   if (address != nullptr) {
     c.free[index] = c.free[index]->next;
@@ -104,6 +111,12 @@ void deallocate(void* address, std::size_t bytes) noexcept {
   if (address == nullptr) return;
   Cache& c = cache();
   const std::lock_guard lock(c.mutex);
+  if (!kCaching) {
+    std::free(address);
+    c.statistics.live -= bytes;
+    c.statistics.reserved -= bytes;
+    return;
+  }
   const std::size_t index = class_index(bytes);
   auto* block = static_cast<FreeBlock*>(address);
   block->next = c.free[index];

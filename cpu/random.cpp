@@ -47,7 +47,10 @@ void random(RandomKind kind, const PhiloxKey& key, Scalar low, Scalar high, cons
   } else if (out.dtype == DType::f64) {
     return draw(uniform ? kernels.uniform_f64 : kernels.normal_f64, key, low.as_double(), high.as_double(), out);
   }
-  throw DTypeError("random: no " + std::string(kind == RandomKind::integer ? "integers" : uniform ? "uniform" : "normal") +
+  throw DTypeError("random: no " +
+                   std::string(kind == RandomKind::integer ? "integers"
+                               : uniform                   ? "uniform"
+                                                           : "normal") +
                    " numbers of dtype " + std::string(name(out.dtype)));
 }
 

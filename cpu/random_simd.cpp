@@ -105,7 +105,7 @@ void integer(const RandomStream& stream, std::int64_t low, std::int64_t high, T*
 
 }  // namespace
 
-const RandomKernels random_kernels = {uniform_f32, uniform_f64, normal_f32, normal_f64,
+const RandomKernels random_kernels = {uniform_f32,           uniform_f64,           normal_f32,           normal_f64,
                                       integer<std::uint8_t>, integer<std::int32_t>, integer<std::int64_t>};
 
 }  // namespace weft::cpu::WEFT_ISA

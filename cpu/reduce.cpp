@@ -55,8 +55,8 @@ struct Loops {
   TileLoop rows, columns;
 };
 
-/// out = op of x along one reduced axis, whose size and x-stride are given, for each index of the kept axes. `columns` as from
-/// by_columns.
+/// out = op of x along one reduced axis, whose size and x-stride are given, for each index of the kept axes. `columns`
+/// as from by_columns.
 void reduce_axis(const Loops& loops, bool columns, const void* x, DType x_dtype, void* out, DType out_dtype,
                  const AxisList& kept, std::int64_t size, std::int64_t stride) {
   ConstView from{x, {}, {}, x_dtype}, to{out, {}, {}, out_dtype};
@@ -152,7 +152,8 @@ void reduce(ReduceOp op, const ConstView& x, const View& out) {
     Axis* order[kMaxRank];
     int count = 0;
     for (Axis& a : rest) order[count++] = &a;
-    std::stable_sort(order, order + count, [](const Axis* a, const Axis* b) { return std::abs(a->x) < std::abs(b->x); });
+    std::stable_sort(order, order + count,
+                     [](const Axis* a, const Axis* b) { return std::abs(a->x) < std::abs(b->x); });
     std::int64_t dense = 1;
     for (int i = 0; i < count; ++i) order[i]->out = std::exchange(dense, dense * order[i]->size);
     auto next = std::make_unique_for_overwrite<char[]>(static_cast<std::size_t>(dense * chunks) * bytes);

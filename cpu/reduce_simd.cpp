@@ -245,9 +245,11 @@ void arg_columns_loop(const Tile& tile) {
 }  // namespace
 
 // Booleans, stored as 0 and 1, are reduced as u8.
-#define WEFT_REDUCE_ROW(LOOP, OP, BOOL_LOOP)                                                                       \
-  {BOOL_LOOP, LOOP<OP, std::uint8_t>, LOOP<OP, std::int32_t>, LOOP<OP, std::int64_t>, nullptr, nullptr,            \
-   LOOP<OP, float>, LOOP<OP, double>}
+#define WEFT_REDUCE_ROW(LOOP, OP, BOOL_LOOP)                                                             \
+  {                                                                                                      \
+    BOOL_LOOP, LOOP<OP, std::uint8_t>, LOOP<OP, std::int32_t>, LOOP<OP, std::int64_t>, nullptr, nullptr, \
+        LOOP<OP, float>, LOOP<OP, double>                                                                \
+  }
 #define WEFT_EXTREME_ROW(LOOP, OP) WEFT_REDUCE_ROW(LOOP, OP, (LOOP<OP, std::uint8_t>))
 
 const ReduceKernels reduce_kernels = {

@@ -296,8 +296,10 @@ void compare_tables(TileLoop portable, TileLoop wide, int inputs, Random& random
       ASSERT_TRUE(std::is_floating_point_v<T>) << what << ", n " << n << ", pattern " << pattern;
       // A NaN's sign and payload are nobody's promise.
       for (int i = 0; i < 400; ++i) {
-        const T x = reinterpret_cast<const T*>(results[0].data())[i], y = reinterpret_cast<const T*>(results[1].data())[i];
-        ASSERT_TRUE(x == y || (x != x && y != y)) << what << ", n " << n << ", pattern " << pattern << ", element " << i;
+        const T x = reinterpret_cast<const T*>(results[0].data())[i],
+                y = reinterpret_cast<const T*>(results[1].data())[i];
+        ASSERT_TRUE(x == y || (x != x && y != y))
+            << what << ", n " << n << ", pattern " << pattern << ", element " << i;
       }
     }
   }

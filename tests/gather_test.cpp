@@ -53,7 +53,8 @@ TYPED_TEST(Copy, AnyStrides) {
 TYPED_TEST(Copy, Transposes) {
   using T = TypeParam;
   Random random(2);
-  const Shape shapes[] = {{1, 5, 1}, {2, 3, 1024}, {3, 64, 49}, {2, 17, 130}, {1, 300, 301}, {70, 33, 16}, {4096, 4, 4}};
+  const Shape shapes[] = {{1, 5, 1},     {2, 3, 1024}, {3, 64, 49}, {2, 17, 130},
+                          {1, 300, 301}, {70, 33, 16}, {4096, 4, 4}};
   for (const Shape& shape : shapes) {
     const std::int64_t c = shape[1], hw = shape[2];
     Buffer<T> rows(shape, Buffer<T>::dense, random), back(shape, Buffer<T>::dense, random);
@@ -152,7 +153,8 @@ TEST_P(Convert, FloatToHalfRoundsToNearestEven) {
     const double low = half_value(static_cast<std::uint16_t>(i));
     const double high = i == 0x7BFF ? 65536 : half_value(static_cast<std::uint16_t>(i + 1));
     const float middle = static_cast<float>((low + high) / 2);
-    for (float value : {middle, std::nextafter(middle, 0.0f), std::nextafter(middle, INFINITY)}) values.push_back(value);
+    for (float value : {middle, std::nextafter(middle, 0.0f), std::nextafter(middle, INFINITY)})
+      values.push_back(value);
   }
   const auto halves = converted<float16>(values, GetParam());
   for (int i = 0; i < 0x7C00; ++i) {
@@ -170,8 +172,8 @@ TEST_P(Convert, FloatToHalfRoundsToNearestEven) {
 TEST_P(Convert, FloatToBfloatRoundsToNearestEven) {
   const std::vector<float> values{1 + 0x1p-8f, 1 + 0x1.8p-7f, 1 + 0x1.01p-8f, 3.4e38f, INFINITY, -INFINITY, 1e-40f};
   const auto out = converted<bfloat16>(values, GetParam());
-  EXPECT_EQ(static_cast<float>(out[0]), 1.0f);            // tie to even
-  EXPECT_EQ(static_cast<float>(out[1]), 1 + 0x1p-6f);     // tie to even
+  EXPECT_EQ(static_cast<float>(out[0]), 1.0f);         // tie to even
+  EXPECT_EQ(static_cast<float>(out[1]), 1 + 0x1p-6f);  // tie to even
   EXPECT_EQ(static_cast<float>(out[2]), 1 + 0x1p-7f);
   EXPECT_EQ(static_cast<float>(out[3]), INFINITY);
   EXPECT_EQ(static_cast<float>(out[4]), INFINITY);
@@ -183,19 +185,19 @@ template <class To, class From>
 void check_truncation(Isa isa) {
   constexpr double low = static_cast<double>(std::numeric_limits<To>::min());
   constexpr double end = static_cast<double>(std::numeric_limits<To>::max() / 2 + 1) * 2;
-  std::vector<From> values{From(0),        From(-0.0), From(1.9),     From(-0.9),     From(-1.9),     From(NAN),
-                           From(INFINITY), -INFINITY,  From(end),     From(low),      From(low * 2),  From(end * 2),
-                           From(127.5),    From(1e30), From(-1e30),   From(254.99),   From(100),      From(77.7)};
+  std::vector<From> values{From(0),        From(-0.0), From(1.9),   From(-0.9),   From(-1.9),    From(NAN),
+                           From(INFINITY), -INFINITY,  From(end),   From(low),    From(low * 2), From(end * 2),
+                           From(127.5),    From(1e30), From(-1e30), From(254.99), From(100),     From(77.7)};
   values.push_back(std::nextafter(From(end), From(0)));
   values.push_back(std::nextafter(From(low), From(-INFINITY)));
   for (int i = 0; i < 50; ++i) values.push_back(static_cast<From>(i * 2.6));
   const auto out = converted<To>(values, isa);
   for (std::size_t i = 0; i < values.size(); ++i) {
     const double t = std::trunc(static_cast<double>(values[i]));
-    const To expected = std::isnan(t)  ? To(0)
-                        : t >= end     ? std::numeric_limits<To>::max()
-                        : t <= low     ? std::numeric_limits<To>::min()
-                                       : static_cast<To>(t);
+    const To expected = std::isnan(t) ? To(0)
+                        : t >= end    ? std::numeric_limits<To>::max()
+                        : t <= low    ? std::numeric_limits<To>::min()
+                                      : static_cast<To>(t);
     EXPECT_EQ(out[i], expected) << values[i];
   }
 }

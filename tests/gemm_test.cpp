@@ -9,7 +9,6 @@
 #include <filesystem>
 #include <iterator>
 #include <limits>
-#include <memory>
 #include <string>
 #include <thread>
 #include <type_traits>
@@ -80,10 +79,7 @@ std::vector<Way> ways() {
 template <class T>
 void run_kernel(Isa isa, const GemmArgs<T>& g) {
   const GemmKernels& kernels = gemm_kernels(isa);
-  std::vector<char> memory(kernels.workspace_bytes + 64);
-  void* workspace = memory.data();
-  std::size_t space = memory.size();
-  std::align(64, kernels.workspace_bytes, workspace, space);
+  void* workspace = scratch(0, kernels.workspace_bytes);
   if constexpr (std::is_same_v<T, float>) kernels.f32(g, workspace);
   if constexpr (std::is_same_v<T, double>) kernels.f64(g, workspace);
   if constexpr (std::is_same_v<T, std::uint32_t>) kernels.u32(g, workspace);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -158,7 +159,7 @@ StateDict cloned(const StateDict& state) {
 }
 
 template <class Make>
-void expect_resumes_exactly(const Make& make) {
+void expect_resumes_exactly(const Make& make, bool had_state) {
   const auto run = [](auto& optimizer, std::vector<Tensor>& parameters, int from, int to) {
     for (int step = from; step < to; ++step) {
       set_gradients(parameters, step);
@@ -173,7 +174,7 @@ void expect_resumes_exactly(const Make& make) {
   std::vector<Tensor> others;
   for (const Tensor& parameter : parameters) others.emplace_back(parameter.array().clone(), true);
   auto resumed = make(others);
-  run(resumed, others, 0, 1);  // state of its own, to be replaced
+  if (had_state) run(resumed, others, 0, 1);  // to be replaced
   for (std::size_t p = 0; p < others.size(); ++p) others[p].set_array(parameters[p].array().clone());
   resumed->load_state_dict(saved);
   EXPECT_EQ(resumed->lr(), optimizer->lr());
@@ -185,12 +186,16 @@ void expect_resumes_exactly(const Make& make) {
 }
 
 TEST(Optimizer, ResumesExactly) {
-  expect_resumes_exactly([](std::vector<Tensor>& parameters) {
+  const auto sgd = [](std::vector<Tensor>& parameters) {
     return std::make_unique<SGD>(parameters, SGDOptions{.momentum = 0.9, .weight_decay = 0.1, .nesterov = true});
-  });
-  expect_resumes_exactly([](std::vector<Tensor>& parameters) {
+  };
+  const auto adam = [](std::vector<Tensor>& parameters) {
     return std::make_unique<Adam>(parameters, AdamOptions{.weight_decay = 0.1});
-  });
+  };
+  for (const bool had_state : {false, true}) {
+    expect_resumes_exactly(sgd, had_state);
+    expect_resumes_exactly(adam, had_state);
+  }
 }
 
 TEST(Optimizer, StateDictHasNamesAndShapes) {

@@ -127,7 +127,8 @@ TEST(Random, IntegerRanges) {
   for (std::uint8_t value : draw<std::uint8_t>(RandomKind::integer, {1}, 0, 256, 1000)) (void)value;
   for (std::int32_t value : draw<std::int32_t>(RandomKind::integer, {1}, 42, 43, 1000)) ASSERT_EQ(value, 42);
   bool negative = false, positive = false;
-  for (std::int32_t value : draw<std::int32_t>(RandomKind::integer, {1}, INT32_MIN, std::int64_t{INT32_MAX} + 1, 1000)) {
+  for (std::int32_t value :
+       draw<std::int32_t>(RandomKind::integer, {1}, INT32_MIN, std::int64_t{INT32_MAX} + 1, 1000)) {
     (value < 0 ? negative : positive) = true;
   }
   EXPECT_TRUE(negative && positive);

@@ -46,7 +46,8 @@ class Tensor {
   }
 
   bool defined() const { return state_ != nullptr; }
-  const Array& array() const;
+  const Array& array() const&;
+  Array array() && { return static_cast<const Tensor&>(*this).array(); }
   const Shape& shape() const { return array().shape(); }
   /// Size of one axis; negative axes count from the end. Throws IndexError.
   std::int64_t size(int axis) const;
