@@ -184,9 +184,9 @@ void pack_weight(const ConvColumns& columns, const std::array<std::int64_t, 3>& 
           }
         } else {
           for (std::int64_t j = 0; j < cols; ++j) {
-            for (std::int64_t c = 0; c < count; ++c) {
-              to[c * block_width + j] = from[j * layout.column + (first + c) * layout.channel];
-            }
+            const T* column = from + j * layout.column + first;
+            __builtin_prefetch(column + 2 * kPackChannels);
+            for (std::int64_t c = 0; c < count; ++c) to[c * block_width + j] = column[c];
           }
         }
         to += count * block_width;

@@ -5,18 +5,19 @@
 namespace weft::nn {
 namespace {
 
-Pool2dOptions pool_options(const char* owner, Pair kernel, Pair stride, Pair padding) {
+Pool2dOptions pool_options(const char* owner, Pair kernel, const PoolOptions& options) {
   require_at_least(1, owner, "kernel height", kernel.height);
   require_at_least(1, owner, "kernel width", kernel.width);
-  require_at_least(0, owner, "stride height", stride.height);
-  require_at_least(0, owner, "stride width", stride.width);
+  require_at_least(0, owner, "stride height", options.stride.height);
+  require_at_least(0, owner, "stride width", options.stride.width);
+  const Pair padding = options.padding;
   for (const auto& [size, amount] :
        {std::pair(kernel.height, padding.height), std::pair(kernel.width, padding.width)}) {
     if (amount >= 0 && amount <= size / 2) continue;
     throw ValueError(std::string(owner) + ": padding must be at most half the kernel of " + std::to_string(size) +
                      ", got " + std::to_string(amount));
   }
-  return {kernel, stride, padding};
+  return {kernel, options.stride, padding};
 }
 
 }  // namespace
@@ -61,12 +62,10 @@ Tensor Flatten::forward(const Tensor& x) { return flatten(x, first_axis_, last_a
 Dropout::Dropout(double p) : p_(p) { require(p >= 0 && p <= 1, "Dropout", "p", "in [0, 1]", p); }
 Tensor Dropout::forward(const Tensor& x) { return dropout(x, p_, is_training()); }
 
-MaxPool2d::MaxPool2d(Pair kernel, Pair stride, Pair padding)
-    : options_(pool_options("MaxPool2d", kernel, stride, padding)) {}
+MaxPool2d::MaxPool2d(Pair kernel, const PoolOptions& options) : options_(pool_options("MaxPool2d", kernel, options)) {}
 Tensor MaxPool2d::forward(const Tensor& x) { return max_pool2d(x, options_); }
 
-AvgPool2d::AvgPool2d(Pair kernel, Pair stride, Pair padding)
-    : options_(pool_options("AvgPool2d", kernel, stride, padding)) {}
+AvgPool2d::AvgPool2d(Pair kernel, const PoolOptions& options) : options_(pool_options("AvgPool2d", kernel, options)) {}
 Tensor AvgPool2d::forward(const Tensor& x) { return avg_pool2d(x, options_); }
 
 Tensor GlobalAvgPool2d::forward(const Tensor& x) { return global_avg_pool2d(x); }

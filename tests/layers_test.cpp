@@ -235,12 +235,12 @@ TEST(Layers, TheSmallOnesAreTheirFunctions) {
   EXPECT_EQ(Flatten()(x).shape(), (Shape{2, 72}));
   EXPECT_EQ(Flatten(2, 3)(x).shape(), (Shape{2, 3, 24}));
   EXPECT_EQ(MaxPool2d(2)(x).shape(), (Shape{2, 3, 2, 3}));
-  EXPECT_EQ(MaxPool2d(3, 1, 1)(x).shape(), (Shape{2, 3, 4, 6}));
-  EXPECT_EQ(AvgPool2d(Pair(2, 3))(x).shape(), (Shape{2, 3, 2, 2}));
-  EXPECT_LT(largest_difference(AvgPool2d(Pair(4, 6))(x), GlobalAvgPool2d()(x)), 1e-6);
+  EXPECT_EQ(MaxPool2d(3, {.stride = 1, .padding = 1})(x).shape(), (Shape{2, 3, 4, 6}));
+  EXPECT_EQ(AvgPool2d({2, 3})(x).shape(), (Shape{2, 3, 2, 2}));
+  EXPECT_LT(largest_difference(AvgPool2d({4, 6})(x), GlobalAvgPool2d()(x)), 1e-6);
   EXPECT_THROW(MaxPool2d(0), ValueError);
-  EXPECT_THROW(MaxPool2d(2, 2, 2), ValueError);
-  EXPECT_THROW(AvgPool2d(2, -1), ValueError);
+  EXPECT_THROW(MaxPool2d(2, {.padding = 2}), ValueError);
+  EXPECT_THROW(AvgPool2d(2, {.stride = -1}), ValueError);
 }
 
 TEST(Layers, DropoutDropsOnlyInTraining) {

@@ -215,10 +215,14 @@ class Dropout final : public Module {
   double p_;
 };
 
-/// A stride of 0 is the kernel's size; padding is at most half the kernel.
+struct PoolOptions {
+  Pair stride = 0;   ///< 0: the kernel's size
+  Pair padding = 0;  ///< at most half the kernel
+};
+
 class MaxPool2d final : public Module {
  public:
-  explicit MaxPool2d(Pair kernel, Pair stride = 0, Pair padding = 0);
+  explicit MaxPool2d(Pair kernel, const PoolOptions& options = {});
   Tensor forward(const Tensor& x) override;
 
  private:
@@ -227,7 +231,7 @@ class MaxPool2d final : public Module {
 
 class AvgPool2d final : public Module {
  public:
-  explicit AvgPool2d(Pair kernel, Pair stride = 0, Pair padding = 0);
+  explicit AvgPool2d(Pair kernel, const PoolOptions& options = {});
   Tensor forward(const Tensor& x) override;
 
  private:
