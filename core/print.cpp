@@ -102,7 +102,11 @@ Formatter scientific_formatter(const std::vector<double>& finite, DType dtype, s
     const double value = scalar.as_double();
     if (!std::isfinite(value)) return padded_left(special(value), width);
     Scientific parts = scientific(value, dtype);
-    parts.mantissa.resize(parts.mantissa.find('.') + 1 + right, '0');
+    if (parts.mantissa.size() - parts.mantissa.find('.') - 1 < right) {  // filled up with digits of the exact value
+      char filled[64];
+      std::snprintf(filled, sizeof(filled), "%.*e", static_cast<int>(right), value);
+      parts.mantissa = std::string(filled, std::find(filled, filled + sizeof(filled), 'e'));
+    }
     parts.exponent.insert(1, exponent - parts.exponent.size(), '0');
     return padded_left(parts.mantissa + 'e' + parts.exponent, width);
   };

@@ -11,7 +11,8 @@ constexpr std::int64_t kSliceRows = 256;
 constexpr std::int64_t kSliceBytes = 16 << 20;  // of all slices
 constexpr std::int64_t kTasks = 32;             // at least, where the shape allows
 constexpr std::int64_t kTileBytes = 256 << 10;  // of x and y's gradient, that stay in the second-level cache
-constexpr std::int64_t kNarrow = 8;             // channels
+constexpr std::int64_t kNarrowTileBytes = 32 << 10;  // first-level, as the lines are copied there
+constexpr std::int64_t kNarrow = 8;                  // channels
 
 /// How the work is cut, by shape alone: `slices` of the rows, `tap_groups` and `blocks` of filters make one task each.
 struct Plan {
@@ -103,15 +104,12 @@ void copy_lines(const Plan& plan, const ConvShape& shape, const T* x, std::vecto
   const TapAxis& width = plan.columns.axes[2];
   const std::int64_t before = std::clamp<std::int64_t>(-width.offset * shape.c, 0, plan.line);
   const std::int64_t last = std::clamp((width.in - width.offset) * shape.c, before, plan.line);
-  for (ConvRows& run : runs) {
-    const T* from = x + run.source;
+  for (std::size_t i = 0; i < runs.size(); ++i, lines += plan.line) {
     std::fill(lines, lines + before, T(0));
-    std::copy(from + before, from + last, lines + before);
+    std::copy_n(x + runs[i].source + before, last - before, lines + before);
     std::fill(lines + last, lines + plan.line, T(0));
-    run.source = 0;
-    lines += plan.line;
+    runs[i].source = static_cast<std::int64_t>(i) * plan.line;
   }
-  for (std::size_t i = 0; i < runs.size(); ++i) runs[i].source = static_cast<std::int64_t>(i) * plan.line;
 }
 
 struct Task {
@@ -138,7 +136,7 @@ void sum_task(const Plan& plan, const ConvShape& shape, const Task& task, const 
   sum.source_stride = plan.images ? plan.columns.image() : width.step * shape.c;
 
   const std::int64_t row_bytes = (plan.channels + sum.cols) * static_cast<std::int64_t>(sizeof(T));
-  const std::int64_t tile_rows = std::max<std::int64_t>(64, kTileBytes / row_bytes);
+  const std::int64_t tile_rows = std::max<std::int64_t>(64, (plan.narrow ? kNarrowTileBytes : kTileBytes) / row_bytes);
   const std::int64_t begin = task.slice * plan.slice_units;
   const std::int64_t end = std::min(begin + plan.slice_units, plan.units);
   const std::int64_t unit_step = plan.images ? tile_rows : std::max<std::int64_t>(1, tile_rows / width.out);

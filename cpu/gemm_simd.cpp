@@ -154,9 +154,13 @@ void pack_b(const T* b, int64_t ldb, bool trans, int64_t k, int64_t cols, T* out
         }
       }
     } else {
-      for (int64_t x = 0; x < width; ++x) {
-        const T* column = b + (j + x) * ldb;
-        for (int64_t p = 0; p < k; ++p) out[p * width + x] = x < real ? column[p] : T{0};
+      constexpr int64_t kLine = 64 / sizeof(T);  // a cache line of each column at a time
+      for (int64_t begin = 0; begin < k; begin += kLine) {
+        const int64_t end = min(begin + kLine, k);
+        for (int64_t x = 0; x < width; ++x) {
+          const T* column = b + (j + x) * ldb;
+          for (int64_t p = begin; p < end; ++p) out[p * width + x] = x < real ? column[p] : T{0};
+        }
       }
     }
     out += k * width;

@@ -1,0 +1,28 @@
+# `cmake --install`: the library and its headers, for find_package(weft) and for pkg-config; the program if it is built.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+install(TARGETS weft EXPORT weft_targets
+  FILE_SET core_headers DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+  FILE_SET nn_headers DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+if(WEFT_PROGRAM)
+  install(TARGETS weft_program)
+endif()
+
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/weft)
+install(EXPORT weft_targets NAMESPACE weft:: FILE weft-targets.cmake DESTINATION ${package_dir})
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/weft-config.cmake.in ${PROJECT_BINARY_DIR}/weft-config.cmake
+  INSTALL_DESTINATION ${package_dir} NO_SET_AND_CHECK_MACRO NO_CHECK_REQUIRED_COMPONENTS_MACRO)
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/weft-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/weft-config.cmake ${PROJECT_BINARY_DIR}/weft-config-version.cmake
+  DESTINATION ${package_dir})
+
+# A static library's own libraries belong to every link; a shared one carries them.
+set(weft_pc_libs "")
+if(NOT BUILD_SHARED_LIBS)
+  set(weft_pc_libs "${weft_private_libs}")
+endif()
+# weft.pc finds its prefix from where it lies, so that an installed tree can be moved.
+file(RELATIVE_PATH weft_pc_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+configure_file(${CMAKE_CURRENT_LIST_DIR}/weft.pc.in ${PROJECT_BINARY_DIR}/weft.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/weft.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

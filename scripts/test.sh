@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds into build/ and runs the tests; arguments go to ctest. WEFT_WERROR=ON makes
+# warnings errors.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scripts/setup.sh
+cmake -S . -B build -G Ninja -DWEFT_WERROR="${WEFT_WERROR:-OFF}"
+cmake --build build
+ctest --test-dir build --output-on-failure -j "$(nproc)" "$@"

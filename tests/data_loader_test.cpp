@@ -1,0 +1,241 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <set>
+
+#include "weft/weft.h"
+
+namespace weft::nn {
+namespace {
+
+// `count` images of random bytes; image i has label i mod 10 and byte i in its first pixel, to be known by.
+ImageDataset random_images(int count, int height = 8, int width = 6, int channels = 3) {
+  ImageDataset data;
+  data.name = "random";
+  data.channels = channels;
+  data.height = height;
+  data.width = width;
+  Generator generator(7);
+  for (int i = 0; i < count; ++i) {
+    data.labels.push_back(static_cast<std::uint8_t>(i % 10));
+    for (int j = 0; j < channels * height * width; ++j)
+      data.images.push_back(static_cast<std::uint8_t>(generator.below(256)));
+  }
+  return data;
+}
+
+constexpr std::array<double, 3> kMean{0.4914, 0.4822, 0.4465};
+constexpr std::array<double, 3> kStd{0.2470, 0.2435, 0.2616};
+
+double normalised(const ImageDataset& data, int image, int c, int y, int x) {
+  const auto at = static_cast<std::size_t>(((image * data.channels + c) * data.height + y) * data.width + x);
+  return (data.images[at] / 255.0 - kMean[static_cast<std::size_t>(c)]) / kStd[static_cast<std::size_t>(c)];
+}
+
+// The padded image at (y, x), which may lie outside by up to the padding.
+double padded(const ImageDataset& data, int image, int c, int y, int x, bool reflect) {
+  const auto inside = [](int at, int size) { return at < 0 ? -at : at >= size ? 2 * size - 2 - at : at; };
+  if (y < 0 || x < 0 || y >= data.height || x >= data.width) {
+    if (!reflect) return 0;
+    return normalised(data, image, c, inside(y, data.height), inside(x, data.width));
+  }
+  return normalised(data, image, c, y, x);
+}
+
+// Whether row-major (C, H, W) values show the image shifted by (dy, dx) and mirrored.
+bool shows(const ImageDataset& data, const std::vector<float>& values, int image, int dy, int dx, bool mirrored,
+           bool reflect) {
+  for (int c = 0, i = 0; c < data.channels; ++c) {
+    for (int y = 0; y < data.height; ++y) {
+      for (int x = 0; x < data.width; ++x, ++i) {
+        const int across = mirrored ? data.width - 1 - x : x;
+        const double expected = padded(data, image, c, y + dy, across + dx, reflect);
+        if (std::abs(values[static_cast<std::size_t>(i)] - expected) > 1e-5) return false;
+      }
+    }
+  }
+  return true;
+}
+
+TEST(DataLoader, GivesEveryImageNormalisedInOrder) {
+  const ImageDataset data = random_images(10);
+  std::int64_t seen = 0;
+  for (auto& [images, labels] : DataLoader(data, {.batch_size = 4})) {
+    EXPECT_TRUE(images.array().layout().is_channels_last());
+    EXPECT_EQ(images.shape(), (Shape{std::min<std::int64_t>(4, 10 - seen), 3, 8, 6}));
+    for (std::int64_t i = 0; i < labels.size(); ++i, ++seen) {
+      EXPECT_EQ(labels.select(0, i).item<int>(), seen % 10);
+      EXPECT_TRUE(shows(data, images.select(0, i).to_vector<float>(), static_cast<int>(seen), 0, 0, false, false));
+    }
+  }
+  EXPECT_EQ(seen, 10);
+}
+
+TEST(DataLoader, ShufflesEachEpochAnewAndRepeatably) {
+  const ImageDataset data = random_images(30);
+  const auto order = [&](DataLoader& loader) {
+    std::vector<std::int64_t> labels;
+    for (auto& batch : loader) {
+      for (const std::int64_t label : batch.labels.to_vector<std::int64_t>()) labels.push_back(label);
+    }
+    return labels;
+  };
+  DataLoader a(data, {.batch_size = 7, .shuffle = true, .seed = 3});
+  DataLoader b(data, {.batch_size = 7, .shuffle = true, .seed = 3});
+  DataLoader c(data, {.batch_size = 7, .shuffle = true, .seed = 4});
+  const auto first = order(a);
+  EXPECT_EQ(first, order(b));
+  EXPECT_NE(first, order(c));
+  const auto second = order(a);
+  EXPECT_NE(first, second);
+  b.set_epoch(1);
+  EXPECT_EQ(second, order(b));
+  std::vector<std::int64_t> sorted = first;
+  std::sort(sorted.begin(), sorted.end());
+  for (std::size_t i = 0; i < sorted.size(); ++i) EXPECT_EQ(sorted[i], static_cast<std::int64_t>(i / 3));
+}
+
+TEST(DataLoader, CropsAndFlipsEveryWay) {
+  const ImageDataset data = random_images(1);
+  for (const bool reflect : {false, true}) {
+    DataLoader loader(data, {.batch_size = 1, .augmentation = {.crop_padding = 2, .reflect = reflect, .flip = true}});
+    std::set<std::tuple<int, int, bool>> seen;
+    for (int epoch = 0; epoch < 600; ++epoch) {
+      const std::vector<float> values = (*loader.begin()).images.to_vector<float>();
+      bool found = false;
+      for (int dy = -2; dy <= 2; ++dy) {
+        for (int dx = -2; dx <= 2; ++dx) {
+          for (const bool mirrored : {false, true}) {
+            if (!shows(data, values, 0, dy, dx, mirrored, reflect)) continue;
+            found = true;
+            seen.insert({dy, dx, mirrored});
+          }
+        }
+      }
+      ASSERT_TRUE(found) << "epoch " << epoch;
+    }
+    EXPECT_EQ(seen.size(), 50u);
+  }
+}
+
+TEST(DataLoader, CutsASquareOut) {
+  const ImageDataset data = random_images(1);
+  DataLoader loader(data, {.batch_size = 1, .augmentation = {.cutout = 3}});
+  std::set<std::pair<int, int>> places;
+  for (int epoch = 0; epoch < 300; ++epoch) {
+    const std::vector<float> values = (*loader.begin()).images.to_vector<float>();
+    int top = data.height;
+    int left = data.width;
+    int zeros = 0;
+    for (int c = 0, i = 0; c < 3; ++c) {
+      for (int y = 0; y < data.height; ++y) {
+        for (int x = 0; x < data.width; ++x, ++i) {
+          if (values[static_cast<std::size_t>(i)] != 0.0f) continue;
+          ++zeros;
+          top = std::min(top, y);
+          left = std::min(left, x);
+        }
+      }
+    }
+    ASSERT_EQ(zeros, 27);
+    places.insert({top, left});
+  }
+  EXPECT_EQ(places.size(), 24u);
+}
+
+TEST(DataLoader, AugmentationOfAnImageIgnoresTheBatchSize) {
+  const ImageDataset data = random_images(12);
+  const auto all = [&](std::int64_t batch_size) {
+    std::vector<Tensor> parts;
+    for (auto& batch :
+         DataLoader(data, {.batch_size = batch_size, .augmentation = {.crop_padding = 1, .flip = true, .cutout = 2}})) {
+      parts.push_back(batch.images);
+    }
+    return concatenate(parts).to_vector<float>();
+  };
+  EXPECT_EQ(all(5), all(12));
+}
+
+TEST(DataLoader, DropsTheLastBatch) {
+  const ImageDataset data = random_images(10);
+  DataLoader loader(data, {.batch_size = 4, .drop_last = true});
+  EXPECT_EQ(loader.size(), 2);
+  std::int64_t batches = 0;
+  for (auto& batch : loader) batches += batch.labels.size() == 4 ? 1 : 100;
+  EXPECT_EQ(batches, 2);
+  EXPECT_EQ(DataLoader(data, {.batch_size = 4}).size(), 3);
+}
+
+TEST(DataLoader, CanBeLeftEarlyAndUsedTwiceAtOnce) {
+  const ImageDataset data = random_images(40);
+  DataLoader loader(data, {.batch_size = 2});
+  for (auto& batch : loader) {
+    EXPECT_EQ(batch.labels.size(), 2);
+    break;
+  }
+  auto a = loader.begin();
+  auto b = loader.begin();
+  ++a;
+  EXPECT_EQ((*a).labels.to_vector<std::int64_t>(), (std::vector<std::int64_t>{2, 3}));
+  EXPECT_EQ((*b).labels.to_vector<std::int64_t>(), (std::vector<std::int64_t>{0, 1}));
+}
+
+TEST(DataLoader, AnEmptyDataSetHasNoBatches) {
+  const ImageDataset data = random_images(0);
+  DataLoader loader(data);
+  EXPECT_EQ(loader.size(), 0);
+  EXPECT_TRUE(loader.begin() == loader.end());
+}
+
+TEST(DataLoader, RefusesBadOptions) {
+  const ImageDataset data = random_images(1);
+  EXPECT_THROW(DataLoader(data, {.batch_size = 0}), ValueError);
+  EXPECT_THROW(DataLoader(data, {.augmentation = {.crop_padding = -1}}), ValueError);
+  EXPECT_THROW(DataLoader(data, {.augmentation = {.crop_padding = 6, .reflect = true}}), ValueError);
+  EXPECT_THROW(DataLoader(data, {.augmentation = {.cutout = 7}}), ValueError);
+}
+
+TEST(Trainer, LearnsTheBuiltInImages) {
+  const ImageDataset train = builtin_images(Split::train, 2000);
+  const ImageDataset test = builtin_images(Split::test, 300);
+  manual_seed(1);
+  Sequential model = resnet9({.variant = ResNet9::needle});
+  const Metrics before = evaluate(model, test, Device::cpu());
+  EXPECT_EQ(before.images, 300);
+  EXPECT_TRUE(model.is_training());
+  Trainer trainer(model, train, {.recipe = Recipe::make(Recipe::Kind::needle), .seed = 1});
+  const Metrics first = trainer.run_epoch();
+  EXPECT_EQ(first.images, 2000);
+  Metrics last;
+  for (int i = 0; i < 2; ++i) last = trainer.run_epoch();
+  EXPECT_EQ(trainer.epoch(), 3);
+  EXPECT_LT(last.loss, first.loss);
+  EXPECT_GT(evaluate(model, test, Device::cpu()).accuracy, before.accuracy + 0.1);
+}
+
+TEST(Trainer, RepeatsToTheBit) {
+  const ImageDataset train = builtin_images(Split::train, 300);
+  const auto loss = [&] {
+    manual_seed(5);
+    Sequential model = resnet9({.variant = ResNet9::needle});
+    Trainer trainer(model, train, {.recipe = Recipe::make(Recipe::Kind::needle), .seed = 5});
+    trainer.run_epoch();
+    return trainer.run_epoch().loss;
+  };
+  EXPECT_EQ(loss(), loss());
+}
+
+TEST(Trainer, StopsWhenAsked) {
+  const ImageDataset train = builtin_images(Split::train, 600);
+  Sequential model = resnet9({.variant = ResNet9::needle});
+  Trainer trainer(model, train, {.recipe = Recipe::make(Recipe::Kind::needle)});
+  const Metrics metrics = trainer.run_epoch([](const Trainer::Step& step) { return step.step < 1; });
+  EXPECT_TRUE(trainer.stopped());
+  EXPECT_EQ(trainer.epoch(), 0);
+  EXPECT_EQ(metrics.images, 256);
+}
+
+}  // namespace
+}  // namespace weft::nn
