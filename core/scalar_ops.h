@@ -16,29 +16,26 @@
 #define WEFT_SCALAR [[gnu::always_inline]] inline
 #endif
 
+// clang-format off
 // T -> T for u8, i32, i64, f32, f64.
 #define WEFT_UNARY_NUMERIC(OP) OP(negative) OP(abs) OP(sign) OP(square)
 // T -> T for f32, f64.
 #define WEFT_UNARY_FLOAT(OP)                                                                                         \
-  OP(reciprocal)                                                                                                     \
-  OP(sqrt)                                                                                                           \
-  OP(rsqrt)                                                                                                          \
-  OP(exp)                                                                                                            \
-  OP(expm1)                                                                                                          \
-  OP(log)                                                                                                            \
-  OP(log1p) OP(log2) OP(log10) OP(sin) OP(cos) OP(tan) OP(asin) OP(acos) OP(atan) OP(sinh) OP(cosh) OP(tanh) OP(erf) \
-      OP(sigmoid) OP(relu) OP(gelu) OP(gelu_tanh) OP(floor) OP(ceil) OP(round)
+  OP(reciprocal) OP(sqrt) OP(rsqrt) OP(exp) OP(expm1) OP(log) OP(log1p) OP(log2) OP(log10) OP(sin) OP(cos) OP(tan)   \
+  OP(asin) OP(acos) OP(atan) OP(sinh) OP(cosh) OP(tanh) OP(erf) OP(sigmoid) OP(relu) OP(gelu) OP(gelu_tanh)          \
+  OP(floor) OP(ceil) OP(round)
 // T -> bool for every dtype but f16 and bf16.
 #define WEFT_UNARY_PREDICATE(OP) OP(is_nan) OP(is_finite) OP(logical_not)
 // (T, T) -> T for u8, i32, i64, f32, f64.
-#define WEFT_BINARY_NUMERIC(OP) \
+#define WEFT_BINARY_NUMERIC(OP)                                                                                      \
   OP(add) OP(subtract) OP(multiply) OP(floor_divide) OP(remainder) OP(power) OP(maximum) OP(minimum)
 // (T, T) -> T for f32, f64. relu_grad(g, y) is g where y > 0 and 0 elsewhere.
 #define WEFT_BINARY_FLOAT(OP) OP(divide) OP(atan2) OP(relu_grad)
 // (T, T) -> bool for every dtype but f16 and bf16.
-#define WEFT_BINARY_PREDICATE(OP) \
-  OP(equal)                       \
-  OP(not_equal) OP(less) OP(less_equal) OP(greater) OP(greater_equal) OP(logical_and) OP(logical_or) OP(logical_xor)
+#define WEFT_BINARY_PREDICATE(OP)                                                                                    \
+  OP(equal) OP(not_equal) OP(less) OP(less_equal) OP(greater) OP(greater_equal) OP(logical_and) OP(logical_or)       \
+  OP(logical_xor)
+// clang-format on
 
 namespace weft {
 

@@ -11,20 +11,37 @@ constexpr std::int64_t kSliceRows = 256;
 constexpr std::int64_t kSliceBytes = 16 << 20;  // of all slices
 constexpr std::int64_t kTasks = 32;             // at least, where the shape allows
 constexpr std::int64_t kTileBytes = 256 << 10;  // of x and y's gradient, that stay in the second-level cache
-constexpr std::int64_t kNarrowTileBytes = 32 << 10;  // first-level, as the lines are copied there
-constexpr std::int64_t kNarrow = 8;                  // channels
+constexpr std::int64_t kNarrow = 8;             // channels
+
+/// Outputs `rows` along the last axis, all of which read taps `taps`.
+struct Piece {
+  Range rows, taps;
+};
 
 /// How the work is cut, by shape alone: `slices` of the rows, `tap_groups` and `blocks` of filters make one task each.
 struct Plan {
   ConvColumns columns;
-  bool narrow = false;  // few channels: taps along the last axis join them, and lines are copied with their padding
+  bool narrow = false;  // few channels: the taps along the last axis join them
   bool images = false;  // a run is one position of all images, else a line of positions
-  std::int64_t channels = 0, filters = 0, line = 0;
+  std::int64_t channels = 0, filters = 0;
   std::vector<ConvTap> taps;
+  std::vector<Piece> pieces;  // of a narrow plan, for each tap
   std::int64_t units = 0, slices = 1, slice_units = 1;  // units: images or lines
   std::int64_t tap_groups = 1, group_taps = 1, blocks = 1, block_filters = 1;
   std::int64_t block_stride = 0, slice_size = 0;
 };
+
+std::vector<Piece> narrow_pieces(const TapAxis& width) {
+  std::vector<Piece> pieces;
+  for (std::int64_t o = 0; o < width.out; ++o) {
+    const Range taps = inside(o * width.step + width.offset, width.tap_step, width.taps, width.in);
+    if (pieces.empty() || pieces.back().taps.begin != taps.begin || pieces.back().taps.end != taps.end) {
+      pieces.push_back({{o, o}, taps});
+    }
+    pieces.back().rows.end = o + 1;
+  }
+  return pieces;
+}
 
 template <class T>
 Plan make_plan(const ConvShape& shape) {
@@ -39,7 +56,7 @@ Plan make_plan(const ConvShape& shape) {
     if (tap.at[2] == 0 || !plan.narrow) plan.taps.push_back(tap);
   }
   if (plan.narrow) {
-    plan.line = ((width.out - 1) * width.step + width.taps) * plan.channels;
+    plan.pieces = narrow_pieces(width);
     plan.channels *= width.taps;
   }
   const auto taps = static_cast<std::int64_t>(plan.taps.size());
@@ -70,8 +87,8 @@ struct Tile {
   std::int64_t begin, end, first, last;
 };
 
-/// The rows of a tile in which the tap reads x, not padding.
-void list_rows(const Plan& plan, const ConvShape& shape, const ConvTap& tap, const Tile& tile,
+/// The rows of a tile, of those in the piece, in which the tap reads x, not padding; from the piece's first tap on.
+void list_rows(const Plan& plan, const ConvShape& shape, const ConvTap& tap, const Piece& piece, const Tile& tile,
                std::vector<ConvRows>& runs) {
   const auto& [depth, height, width] = plan.columns.axes;
   runs.clear();
@@ -87,28 +104,13 @@ void list_rows(const Plan& plan, const ConvShape& shape, const ConvTap& tap, con
     }
     return;
   }
-  const std::int64_t x = width.offset + tap.at[2] * width.tap_step;
-  const Range all = plan.narrow ? Range{0, width.out} : inside(x, width.step, width.out, width.in);
-  for (std::int64_t line = tile.begin; line < tile.end && all.begin < all.end; ++line) {
+  const std::int64_t x = piece.rows.begin * width.step + width.offset + piece.taps.begin * width.tap_step;
+  for (std::int64_t line = tile.begin; line < tile.end; ++line) {
     const std::int64_t h = line % height.out, d = line / height.out % depth.out, n = line / height.out / depth.out;
     const std::int64_t z = depth.position(d, tap.at[0]), y = height.position(h, tap.at[1]);
     if (z < 0 || y < 0) continue;
-    const std::int64_t source = ((n * depth.in + z) * height.in + y) * width.in + x + all.begin * width.step;
-    runs.push_back({source * shape.c, (line * width.out + all.begin) * shape.k, all.end - all.begin});
-  }
-}
-
-/// A narrow plan's lines: for each run the line of x with the padding that its rows read.
-template <class T>
-void copy_lines(const Plan& plan, const ConvShape& shape, const T* x, std::vector<ConvRows>& runs, T* lines) {
-  const TapAxis& width = plan.columns.axes[2];
-  const std::int64_t before = std::clamp<std::int64_t>(-width.offset * shape.c, 0, plan.line);
-  const std::int64_t last = std::clamp((width.in - width.offset) * shape.c, before, plan.line);
-  for (std::size_t i = 0; i < runs.size(); ++i, lines += plan.line) {
-    std::fill(lines, lines + before, T(0));
-    std::copy_n(x + runs[i].source + before, last - before, lines + before);
-    std::fill(lines + last, lines + plan.line, T(0));
-    runs[i].source = static_cast<std::int64_t>(i) * plan.line;
+    runs.push_back({(((n * depth.in + z) * height.in + y) * width.in + x) * shape.c,
+                    (line * width.out + piece.rows.begin) * shape.k, piece.rows.end - piece.rows.begin});
   }
 }
 
@@ -127,7 +129,7 @@ void sum_task(const Plan& plan, const ConvShape& shape, const Task& task, const 
   std::fill(block + first_tap * tap_size, block + last_tap * tap_size, T(0));
 
   ConvSum<T> sum;
-  sum.channels = plan.channels;
+  sum.source = x + task.group * plan.channels;
   sum.cols = std::min(plan.block_filters, plan.filters - filter);
   sum.sum_stride = plan.block_stride;
   sum.y = y_grad + task.group * plan.filters + filter;
@@ -136,7 +138,7 @@ void sum_task(const Plan& plan, const ConvShape& shape, const Task& task, const 
   sum.source_stride = plan.images ? plan.columns.image() : width.step * shape.c;
 
   const std::int64_t row_bytes = (plan.channels + sum.cols) * static_cast<std::int64_t>(sizeof(T));
-  const std::int64_t tile_rows = std::max<std::int64_t>(64, (plan.narrow ? kNarrowTileBytes : kTileBytes) / row_bytes);
+  const std::int64_t tile_rows = std::max<std::int64_t>(64, kTileBytes / row_bytes);
   const std::int64_t begin = task.slice * plan.slice_units;
   const std::int64_t end = std::min(begin + plan.slice_units, plan.units);
   const std::int64_t unit_step = plan.images ? tile_rows : std::max<std::int64_t>(1, tile_rows / width.out);
@@ -148,19 +150,18 @@ void sum_task(const Plan& plan, const ConvShape& shape, const Task& task, const 
     for (std::int64_t first = 0; first < unit_positions; first += step) {
       const Tile tile{unit, unit_end, first, std::min(first + step, unit_positions)};
       for (std::int64_t i = first_tap; i < last_tap; ++i) {
-        list_rows(plan, shape, plan.taps[static_cast<std::size_t>(i)], tile, runs);
-        if (runs.empty()) continue;
-        if (plan.narrow) {
-          T* lines = conv_scratch<T>(kConvTaskSlot, static_cast<std::int64_t>(runs.size()) * plan.line);
-          copy_lines(plan, shape, x, runs, lines);
-          sum.source = lines;
-        } else {
-          sum.source = x + task.group * plan.channels;
+        const ConvTap& tap = plan.taps[static_cast<std::size_t>(i)];
+        const std::int64_t at = tap.at[2];
+        const Piece own{inside(width.offset + at * width.tap_step, width.step, width.out, width.in), {at, at + 1}};
+        for (std::size_t j = 0; j < (plan.narrow ? plan.pieces.size() : 1); ++j) {
+          const Piece& piece = plan.narrow ? plan.pieces[j] : own;
+          list_rows(plan, shape, tap, piece, tile, runs);
+          sum.runs = runs.data();
+          sum.run_count = static_cast<std::int64_t>(runs.size());
+          sum.channels = (piece.taps.end - piece.taps.begin) * shape.c / shape.groups;
+          sum.sum = block + i * tap_size + (plan.narrow ? piece.taps.begin * shape.c * plan.block_stride : 0);
+          if (!runs.empty()) call(sum);
         }
-        sum.runs = runs.data();
-        sum.run_count = static_cast<std::int64_t>(runs.size());
-        sum.sum = block + i * tap_size;
-        call(sum);
       }
     }
   }

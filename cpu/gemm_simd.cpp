@@ -36,7 +36,6 @@ template <class T>
 inline constexpr int kRowStride = (kDepthBytes + 64) / static_cast<int>(sizeof(T));
 
 constexpr std::size_t kPanelBytes = static_cast<std::size_t>(14) * (kDepthBytes + 64);
-
 constexpr std::size_t kBlockBytes = static_cast<std::size_t>(kDepthBytes) * kWidth;
 
 inline int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -32,9 +32,6 @@ class AxisList {
   const Axis* begin() const { return axes_; }
   const Axis* end() const { return axes_ + count_; }
   int count() const { return count_; }
-  void sort() {
-    std::stable_sort(begin(), end(), [](const Axis& a, const Axis& b) { return std::abs(a.x) < std::abs(b.x); });
-  }
 
  private:
   Axis axes_[kMaxRank];
@@ -93,9 +90,9 @@ TileLoop pick(const TileLoop (&row)[kDTypes], DType dtype) {
   return loop;
 }
 
-/// Merges what lies densely inside one another; sorted by stride.
+/// Sorted by stride, those that lie densely inside one another merged. Strides are positive.
 AxisList merged(AxisList axes) {
-  axes.sort();
+  std::stable_sort(axes.begin(), axes.end(), [](const Axis& a, const Axis& b) { return a.x < b.x; });
   AxisList result;
   for (const Axis& axis : axes) {
     if (result.count() > 0) {
@@ -108,6 +105,17 @@ AxisList merged(AxisList axes) {
     result.push(axis);
   }
   return result;
+}
+
+/// Gives the axes dense strides of `out` in the order of their strides of x; returns the number of elements.
+std::int64_t make_dense(AxisList& axes) {
+  Axis* order[kMaxRank];
+  int count = 0;
+  for (Axis& axis : axes) order[count++] = &axis;
+  std::stable_sort(order, order + count, [](const Axis* a, const Axis* b) { return std::abs(a->x) < std::abs(b->x); });
+  std::int64_t size = 1;
+  for (int i = 0; i < count; ++i) order[i]->out = std::exchange(size, size * order[i]->size);
+  return size;
 }
 
 }  // namespace
@@ -147,15 +155,8 @@ void reduce(ReduceOp op, const ConstView& x, const View& out) {
     // Partial results of each chunk, dense in x's order of axes with the chunks outermost.
     reduced.drop_first();
     AxisList rest = reduced;
-    const int rest_reduced = rest.count();
     for (const Axis& k : kept) rest.push(k);
-    Axis* order[kMaxRank];
-    int count = 0;
-    for (Axis& a : rest) order[count++] = &a;
-    std::stable_sort(order, order + count,
-                     [](const Axis* a, const Axis* b) { return std::abs(a->x) < std::abs(b->x); });
-    std::int64_t dense = 1;
-    for (int i = 0; i < count; ++i) order[i]->out = std::exchange(dense, dense * order[i]->size);
+    const std::int64_t dense = make_dense(rest);
     auto next = std::make_unique_for_overwrite<char[]>(static_cast<std::size_t>(dense * chunks) * bytes);
 
     const std::int64_t whole = axis.size / chunk, left = axis.size % chunk;
@@ -167,11 +168,10 @@ void reduce(ReduceOp op, const ConstView& x, const View& out) {
                   next.get() + static_cast<std::size_t>(whole * dense) * bytes, x.dtype, rest, left, axis.x);
     }
 
-    AxisList next_reduced;
-    for (int i = 0; i < rest_reduced; ++i) next_reduced.push({rest.begin()[i].size, rest.begin()[i].out, 0});
-    if (chunks > 1) next_reduced.push({chunks, dense, 0});
-    for (int i = 0; i < kept.count(); ++i) kept.begin()[i].x = rest.begin()[rest_reduced + i].out;
-    reduced = next_reduced;
+    const Axis* walked = rest.begin();
+    for (Axis& r : reduced) r.x = walked++->out;
+    for (Axis& k : kept) k.x = walked++->out;
+    if (chunks > 1) reduced.push({chunks, dense, 0});
     partial = std::move(next);
     data = partial.get();
   }

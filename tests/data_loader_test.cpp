@@ -5,6 +5,7 @@
 #include <numeric>
 #include <set>
 
+#include "cpu/threads.h"
 #include "weft/weft.h"
 
 namespace weft::nn {
@@ -215,16 +216,21 @@ TEST(Trainer, LearnsTheBuiltInImages) {
   EXPECT_GT(evaluate(model, test, Device::cpu()).accuracy, before.accuracy + 0.1);
 }
 
-TEST(Trainer, RepeatsToTheBit) {
+TEST(Trainer, RepeatsToTheBitOnAnyNumberOfThreads) {
   const ImageDataset train = builtin_images(Split::train, 300);
-  const auto loss = [&] {
+  const auto loss = [&](int threads) {
+    cpu::set_thread_count(threads);
     manual_seed(5);
     Sequential model = resnet9({.variant = ResNet9::needle});
     Trainer trainer(model, train, {.recipe = Recipe::make(Recipe::Kind::needle), .seed = 5});
     trainer.run_epoch();
     return trainer.run_epoch().loss;
   };
-  EXPECT_EQ(loss(), loss());
+  const int threads = cpu::thread_count();
+  const double alone = loss(1);
+  EXPECT_EQ(alone, loss(1));
+  for (const int others : {2, 3, 8}) EXPECT_EQ(alone, loss(others)) << others << " threads";
+  cpu::set_thread_count(threads);
 }
 
 TEST(Trainer, StopsWhenAsked) {

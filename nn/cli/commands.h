@@ -43,8 +43,8 @@ Command add_info(CLI::App& app);
 Device choose_device(const std::string& text);
 
 /// The two splits named by --data: a folder, "builtin", or (empty) ./data/cifar-10-batches-bin if it is there and the
-/// built-in images if not.
-nn::ImageDataset load_split(const std::string& data, nn::Split split);
+/// built-in images if not. A `limit` above 0 keeps only that many, the first.
+nn::ImageDataset load_split(const std::string& data, nn::Split split, std::int64_t limit);
 
 /// A ResNet9 in a checkpoint: its metadata says which.
 nn::Sequential load_model(const std::string& path);

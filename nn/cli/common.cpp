@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 
@@ -17,16 +18,30 @@ Device choose_device(const std::string& text) {
   return device;
 }
 
-nn::ImageDataset load_split(const std::string& data, nn::Split split) {
+namespace {
+
+nn::ImageDataset first_images(nn::ImageDataset dataset, std::int64_t limit) {
+  if (limit == 0 || limit >= dataset.size()) return dataset;
+  const std::size_t image_bytes = dataset.images.size() / dataset.labels.size();
+  dataset.labels.resize(static_cast<std::size_t>(limit));
+  dataset.images.resize(dataset.labels.size() * image_bytes);
+  dataset.images.shrink_to_fit();
+  return dataset;
+}
+
+}  // namespace
+
+nn::ImageDataset load_split(const std::string& data, nn::Split split, std::int64_t limit) {
   static const std::filesystem::path usual = "data/cifar-10-batches-bin";
-  if (data == "builtin") return nn::builtin_images(split);
-  if (!data.empty()) return nn::cifar10(data, split);
-  if (std::filesystem::is_directory(usual)) return nn::cifar10(usual, split);
-  if (split == nn::Split::train) {
+  const bool is_usual = data.empty() && std::filesystem::is_directory(usual);
+  if (is_usual || (!data.empty() && data != "builtin")) {
+    return first_images(nn::cifar10(is_usual ? usual.string() : data, split), limit);
+  }
+  if (data.empty() && split == nn::Split::train) {
     std::cerr << "data: " << usual.string()
               << " is not there; using the built-in images (scripts/fetch_cifar10.sh gets CIFAR-10)\n";
   }
-  return nn::builtin_images(split);
+  return nn::builtin_images(split, std::min<std::int64_t>(limit, split == nn::Split::train ? 50000 : 10000));
 }
 
 nn::ResNet9 parse_model(const std::string& name) {

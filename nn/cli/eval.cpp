@@ -12,13 +12,14 @@ struct Options {
   std::string device = "auto";
   std::string data;
   std::int64_t batch = 512;
+  std::int64_t limit = 0;
 };
 
 int evaluate(const Options& options) {
   const Device device = choose_device(options.device);
   nn::Sequential model = load_model(options.checkpoint);
   model.to(device);
-  const nn::ImageDataset test_set = load_split(options.data, nn::Split::test);
+  const nn::ImageDataset test_set = load_split(options.data, nn::Split::test, options.limit);
   const nn::Metrics test = nn::evaluate(model, test_set, device, options.batch);
   std::printf("test accuracy on %s: %.2f%%, loss %.4f (%ld images, %.0f images/s)\n", test_set.name.c_str(),
               100 * test.accuracy, test.loss, static_cast<long>(test.images), test.images_per_second());
@@ -38,6 +39,9 @@ Command add_eval(CLI::App& app) {
       "folder of CIFAR-10's binary files, or builtin (default: data/cifar-10-batches-bin if it is there)");
   command->add_option("--batch", options->batch, "images per step")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20))
+      ->capture_default_str();
+  command->add_option("--limit", options->limit, "use only the first N images (0: all)")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   return [options] { return evaluate(*options); };
 }

@@ -30,6 +30,7 @@ struct Options {
   std::int64_t batch = 0;
   double lr = -1;
   std::uint64_t seed = 1;
+  std::int64_t limit = 0;
 };
 
 nn::Recipe make_recipe(const Options& o) {
@@ -67,8 +68,8 @@ class Run {
   }
 
   int train() {
-    const nn::ImageDataset train_set = load_split(options_.data, nn::Split::train);
-    const nn::ImageDataset test_set = load_split(options_.data, nn::Split::test);
+    const nn::ImageDataset train_set = load_split(options_.data, nn::Split::train, options_.limit);
+    const nn::ImageDataset test_set = load_split(options_.data, nn::Split::test, options_.limit);
     if (recipe_.drop_last && train_set.size() < recipe_.batch_size) {
       throw ValueError("train: a batch of " + std::to_string(recipe_.batch_size) + " exceeds the " +
                        std::to_string(train_set.size()) + " images");
@@ -84,10 +85,10 @@ class Run {
     nn::Sequential model = nn::resnet9(model_options);
     model.to(device_);
     nn::Trainer trainer(model, train_set, {.recipe = recipe_, .seed = options_.seed, .device = device_});
-    start(log, model, train_set, test_set);
-
     std::signal(SIGINT, on_signal);
     std::signal(SIGTERM, on_signal);
+    start(log, model, train_set, test_set);
+
     const auto epochs = static_cast<std::int64_t>(std::ceil(recipe_.epochs));
     Progress progress;
     nn::Metrics test;
@@ -182,6 +183,9 @@ Command add_train(CLI::App& app) {
   command->add_option(
       "--data", options->data,
       "folder of CIFAR-10's binary files, or builtin (default: data/cifar-10-batches-bin if it is there)");
+  command->add_option("--limit", options->limit, "use only the first N training and N test images (0: all)")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   command->add_option("--out", options->out, "run folder: model.safetensors and log.jsonl")->capture_default_str();
   return [options] { return Run(*options).train(); };
 }
