@@ -155,6 +155,7 @@ void sum_task(const Plan& plan, const ConvShape& shape, const Task& task, const 
         const Piece own{inside(width.offset + at * width.tap_step, width.step, width.out, width.in), {at, at + 1}};
         for (std::size_t j = 0; j < (plan.narrow ? plan.pieces.size() : 1); ++j) {
           const Piece& piece = plan.narrow ? plan.pieces[j] : own;
+          if (piece.rows.begin == piece.rows.end || piece.taps.begin == piece.taps.end) continue;
           list_rows(plan, shape, tap, piece, tile, runs);
           sum.runs = runs.data();
           sum.run_count = static_cast<std::int64_t>(runs.size());

@@ -27,8 +27,8 @@ const NormKernelsOf<T>& kernels() {
 }
 
 /// (rows, channels) as the kernels see it. As many rows are folded into one of `width` columns as fill whole vectors;
-/// column j then belongs to channel j mod channels. Blocks are of block_rows wide rows; the last one may be
-/// the part of a wide row that is left over.
+/// column j then belongs to channel j mod channels. Blocks are of block_rows wide rows; the last one may be the part of a
+/// wide row that is left over.
 struct Blocks {
   std::int64_t rows, channels;
   std::int64_t width = 0, wide_rows = 0, block_rows = 0, count = 0;
@@ -63,13 +63,15 @@ struct Blocks {
   /// Sums over the columns of each channel, in order.
   void sum_columns(const std::vector<double>& columns, std::vector<double>& out) const {
     out.assign(static_cast<std::size_t>(channels), 0.0);
-    for (std::int64_t j = 0; j < width; ++j) out[j % channels] += columns[j];
+    for (std::int64_t first = 0; first < width; first += channels) {
+      for (std::int64_t c = 0; c < channels; ++c) out[c] += columns[first + c];
+    }
   }
 
   template <class T>
   std::vector<T> widen(const T* values) const {
     std::vector<T> wide(static_cast<std::size_t>(width));
-    for (std::int64_t j = 0; j < width; ++j) wide[j] = values[j % channels];
+    for (std::int64_t first = 0; first < width; first += channels) std::copy_n(values, channels, &wide[first]);
     return wide;
   }
 };

@@ -123,16 +123,14 @@ std::vector<Plain> numeric_gradients(const OpCase& row, std::vector<Plain> value
 class OpCases : public ::testing::TestWithParam<std::string> {
  protected:
   static void for_each_row(int derivatives, const std::function<void(const OpCase&)>& f) {
-    int rows = 0;
     for (const OpCase& row : op_cases()) {
       if (row.op != GetParam() || row.derivatives < derivatives) continue;
       SCOPED_TRACE(describe(row));
       f(row);
-      ++rows;
     }
-    if (rows == 0) GTEST_SKIP() << "no derivatives";
   }
 };
+class OpDerivatives : public OpCases {};
 
 TEST_P(OpCases, ForwardMatchesTheReferenceInEveryPlacement) {
   for_each_row(0, [](const OpCase& row) {
@@ -153,7 +151,7 @@ TEST_P(OpCases, ForwardMatchesTheReferenceInEveryPlacement) {
   });
 }
 
-TEST_P(OpCases, FirstDerivativesMatchFiniteDifferences) {
+TEST_P(OpDerivatives, FirstMatchFiniteDifferences) {
   for_each_row(1, [](const OpCase& row) {
     const std::vector<Plain> values = make_inputs(row);
     const Plain weights = random_like(row.reference(values), 1);
@@ -165,7 +163,7 @@ TEST_P(OpCases, FirstDerivativesMatchFiniteDifferences) {
   });
 }
 
-TEST_P(OpCases, FirstDerivativesDoNotDependOnPlacement) {
+TEST_P(OpDerivatives, FirstDoNotDependOnPlacement) {
   for_each_row(1, [](const OpCase& row) {
     for (Placement placement : placements(row)) {
       const std::vector<Plain> values = placed_values(row, placement);
@@ -199,7 +197,7 @@ Plain stepped(const Plain& x, const Plain& direction, double step) {
   return zip(x, direction, [step](double a, double b) { return a + step * b; });
 }
 
-TEST_P(OpCases, SecondDerivativesMatchFiniteDifferences) {
+TEST_P(OpDerivatives, SecondMatchFiniteDifferences) {
   for_each_row(2, [](const OpCase& row) {
     const std::vector<Plain> values = make_inputs(row);
     const Plain weights = random_like(row.reference(values), 3);
@@ -256,18 +254,22 @@ TEST_P(OpCases, SecondDerivativesMatchFiniteDifferences) {
   });
 }
 
-std::vector<std::string> op_names() {
+std::vector<std::string> op_names(int derivatives) {
   std::set<std::string> names;
-  for (const OpCase& row : op_cases()) names.insert(row.op);
+  for (const OpCase& row : op_cases()) {
+    if (row.derivatives >= derivatives) names.insert(row.op);
+  }
   return {names.begin(), names.end()};
 }
 
-INSTANTIATE_TEST_SUITE_P(All, OpCases, ::testing::ValuesIn(op_names()),
-                         [](const ::testing::TestParamInfo<std::string>& info) {
-                           std::string id = info.param;
-                           std::replace(id.begin(), id.end(), ':', '_');
-                           return id;
-                         });
+std::string test_name(const ::testing::TestParamInfo<std::string>& op) {
+  std::string id = op.param;
+  std::replace(id.begin(), id.end(), ':', '_');
+  return id;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, OpCases, ::testing::ValuesIn(op_names(0)), test_name);
+INSTANTIATE_TEST_SUITE_P(All, OpDerivatives, ::testing::ValuesIn(op_names(1)), test_name);
 
 // The composition of dilate, flip and transposed convolution against the gather and matrix product.
 TEST(ConvGradients, TheComposedOnesAreTheFastOnes) {

@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# What the shell sees of the program: exit codes, files and their contents.  cli_test.sh WEFT CMAKE
+set -uo pipefail
+
+weft=$(realpath "$1")
+cmake=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failures=0
+small=(--data builtin --limit 256 --batch 64 --epochs 1)
+
+fail() {
+  echo "FAILED: $*"
+  failures=$((failures + 1))
+}
+
+# expect CODE TEXT COMMAND...: the exit code, and one line on stderr that contains TEXT (none at all where it is empty).
+expect() {
+  local code=$1 text=$2 actual=0
+  shift 2
+  "$@" > stdout 2> stderr || actual=$?
+  ((actual == code)) || fail "exit code $actual, not $code: $* ($(tail -n 1 stderr))"
+  [[ -z $text ]] || grep -qF -- "$text" stderr || fail "no '$text' in '$(cat stderr)': $*"
+  if ((code > 2)) && [[ $(grep -c '^weft: ' stderr) != 1 ]]; then fail "not one line: $* ($(cat stderr))"; fi
+}
+
+json() { # LINE KEY...
+  local line=$1
+  shift
+  printf 'string(JSON value GET [====[%s]====] %s)\nmessage(STATUS "${value}")\n' "$line" "$*" > get.cmake
+  "$cmake" -P get.cmake 2> json_error | sed 's/^-- //'
+}
+
+only_run_files() { # FOLDER
+  [[ $(cd "$1" && echo *) == "log.jsonl model.safetensors" ]] || fail "$1 holds $(ls -A "$1")"
+}
+
+# A run, its log and its checkpoint.
+expect 0 "" "$weft" train "${small[@]}" --device cpu --out run
+only_run_files run
+grep -q 'CIFAR' stdout && fail "a result on the built-in images calls itself CIFAR"
+accuracy=$(sed -n 's/^test accuracy on built-in shapes: \([0-9.]*%\).*/\1/p' stdout)
+[[ -n $accuracy ]] || fail "no test accuracy in: $(cat stdout)"
+events=
+while IFS= read -r line; do
+  event=$(json "$line" event)
+  [[ -n $event ]] || fail "log.jsonl: not a JSON object with an event: $line ($(cat json_error))"
+  events+="$event "
+done < run/log.jsonl
+[[ $events == "run_start epoch checkpoint run_end " ]] || fail "log.jsonl has the events $events"
+[[ $(json "$(head -n 1 run/log.jsonl)" train_images) == 256 ]] || fail "--limit: $(head -n 1 run/log.jsonl)"
+
+expect 0 "" "$weft" eval run/model.safetensors --data builtin --limit 256
+grep -qF "built-in shapes: $accuracy," stdout || fail "eval: $(cat stdout), but the run had $accuracy"
+expect 0 "" "$weft" info run/model.safetensors
+grep -q '^model: needle$' stdout || fail "info: $(head -n 3 stdout)"
+expect 0 "" "$weft" info
+expect 0 "" "$weft" train --help
+expect 0 "" "$weft" --version
+
+# The same seed gives the same bits, another seed does not.
+expect 0 "" "$weft" train "${small[@]}" --out again
+cmp run/model.safetensors again/model.safetensors || fail "two equal runs differ"
+expect 0 "" env OMP_NUM_THREADS=1 "$weft" train "${small[@]}" --out again
+cmp run/model.safetensors again/model.safetensors || fail "one thread gives other bits"
+expect 0 "" "$weft" train "${small[@]}" --seed 2 --out again
+cmp -s run/model.safetensors again/model.safetensors && fail "--seed changes nothing"
+
+# Usage: 2.
+expect 2 "" "$weft"
+expect 2 "--nonsense" "$weft" train --nonsense
+expect 2 "--model" "$weft" train --model resnet50
+expect 2 "--batch" "$weft" train --batch 0
+expect 2 "--epochs" "$weft" train --epochs many
+
+# Other errors: 1.
+expect 1 "a batch of 512 exceeds the 256 images" "$weft" train --data builtin --limit 256 --recipe page --out wrong
+
+# Data: 3, and no run folder.
+expect 3 "nowhere" "$weft" train --data nowhere --out wrong
+mkdir -p broken
+for i in 1 2 3 4 5; do truncate -s 30730000 broken/data_batch_$i.bin; done
+truncate -s 30730000 broken/test_batch.bin
+truncate -s 30729999 broken/data_batch_3.bin
+expect 3 "data_batch_3.bin" "$weft" train --data broken --out wrong
+truncate -s 30730001 broken/data_batch_3.bin
+expect 3 "30730001" "$weft" train --data broken --out wrong
+truncate -s 30730000 broken/data_batch_3.bin
+printf '\x0a' | dd of=broken/data_batch_5.bin bs=1 seek=$((3073 * 7)) conv=notrunc status=none
+expect 3 "data_batch_5.bin" "$weft" train --data broken --out wrong
+[[ ! -e wrong ]] || fail "a run that could not start left a folder"
+: > file
+expect 3 "file/run" "$weft" train "${small[@]}" --out file/run
+
+# Checkpoints: 3.
+expect 3 "absent.safetensors" "$weft" eval absent.safetensors --data builtin --limit 10
+head -c 1000 /dev/urandom > garbage.safetensors
+expect 3 "garbage.safetensors" "$weft" eval garbage.safetensors --data builtin --limit 10
+head -c -1 run/model.safetensors > short.safetensors
+expect 3 "short.safetensors" "$weft" eval short.safetensors --data builtin --limit 10
+sed 's/"model":"needle"/"model":"page"  /' run/model.safetensors > other.safetensors
+expect 3 "other.safetensors" "$weft" eval other.safetensors --data builtin --limit 10
+
+# Devices: 4, where there is no GPU.
+"$weft" info | grep -q '^cuda: available' || expect 4 "cuda" "$weft" train "${small[@]}" --device cuda --out wrong
+
+# Signals: a checkpoint that can be read, and 128 + the signal.
+for signal in INT TERM; do
+  rm -rf stopped
+  # A background job of a script ignores SIGINT, which setsid's child would inherit: env resets it.
+  env --default-signal=INT "$weft" train --data builtin --limit 4096 --batch 64 --epochs 1000 --out stopped \
+    > stdout 2> stderr &
+  pid=$!
+  for _ in {1..600}; do
+    grep -qs epoch stopped/log.jsonl && break
+    sleep 0.1
+  done
+  kill -"$signal" "$pid"
+  code=0
+  wait "$pid" || code=$?
+  ((code == 128 + $(kill -l "$signal"))) || fail "SIG$signal: exit code $code ($(cat stderr))"
+  only_run_files stopped
+  [[ $(json "$(tail -n 1 stopped/log.jsonl)" reason) == signal ]] || fail "the log ends with $(tail -n 1 stopped/log.jsonl)"
+  expect 0 "" "$weft" eval stopped/model.safetensors --data builtin --limit 10
+done
+
+# A checkpoint that cannot be written whole: an error, the old one intact, no temporary file.
+full_disk() { # FOLDER COMMAND...
+  local folder=$1
+  shift
+  cp run/model.safetensors "$folder"/model.safetensors
+  expect 3 "model.safetensors" "$@" "$weft" train "${small[@]}" --seed 3 --out "$folder"
+  cmp run/model.safetensors "$folder"/model.safetensors || fail "$folder: the old checkpoint is damaged"
+  only_run_files "$folder"
+}
+mkdir limited
+full_disk limited bash -c "trap '' XFSZ; ulimit -f 1000; exec \"\$@\"" limited
+mkdir full
+if mount -t tmpfs -o size=2500k weft_cli_test full 2> stderr; then
+  trap 'umount "$work"/full; rm -rf "$work"' EXIT
+  full_disk full env
+else
+  echo "SKIPPED: a full file system ($(cat stderr))"
+fi
+
+((failures)) && exit 1
+echo "cli_test: all as it should be"
