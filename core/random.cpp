@@ -25,9 +25,7 @@ std::uint64_t Generator::below(std::uint64_t bound) {
   return static_cast<std::uint64_t>((static_cast<unsigned __int128>(next_word(*this)) * bound) >> 64);
 }
 
-double Generator::uniform() {
-  return scalar::unit_interval(next_word(*this));
-}
+double Generator::uniform() { return scalar::unit_interval(next_word(*this)); }
 
 namespace {
 

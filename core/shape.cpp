@@ -103,16 +103,16 @@ bool Layout::is_channels_last() const { return same_strides(*this, channels_last
 
 bool Layout::is_dense() const {
   if (size() == 0) return true;
-  std::array<std::pair<std::int64_t, std::int64_t>, kMaxRank> axes{};  // (stride, size), sizes above 1
-  int count = 0;
-  for (int i = 0; i < rank(); ++i) {
-    if (shape[i] != 1) axes[static_cast<std::size_t>(count++)] = {strides[i], shape[i]};
-  }
-  std::sort(axes.begin(), axes.begin() + count);
+  std::array<bool, kMaxRank> done{};
   std::int64_t step = 1;
-  for (int i = 0; i < count; ++i) {
-    if (axes[static_cast<std::size_t>(i)].first != step) return false;
-    step *= axes[static_cast<std::size_t>(i)].second;
+  for (int remaining = rank(); remaining > 0; --remaining) {  // the axis of each next larger stride in turn
+    int next = -1;
+    for (int i = 0; i < rank(); ++i) {
+      if (!done[static_cast<std::size_t>(i)] && (shape[i] == 1 || strides[i] == step)) next = i;
+    }
+    if (next < 0) return false;
+    done[static_cast<std::size_t>(next)] = true;
+    step *= shape[next];
   }
   return true;
 }

@@ -1,0 +1,88 @@
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "weft/weft.h"
+
+namespace weft {
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kCaching = false;  // every block goes back to the system, so that overruns are seen
+#else
+constexpr bool kCaching = true;
+#endif
+
+TEST(Memory, CountsWhatIsLive) {
+  const MemoryStatistics before = memory_statistics(Device::cpu());
+  {
+    const Array a = Array::empty({1000});
+    const MemoryStatistics during = memory_statistics(Device::cpu());
+    EXPECT_GE(during.live, before.live + 4000);
+    EXPECT_LE(during.live, before.live + 5000);
+    EXPECT_GE(during.peak, during.live);
+    EXPECT_EQ(during.reserved, during.live + during.cached);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(a.data()) % 64, 0u);
+  }
+  EXPECT_EQ(memory_statistics(Device::cpu()).live, before.live);
+}
+
+TEST(Memory, ReusesBlocksAndGivesThemBack) {
+  if (!kCaching) GTEST_SKIP() << "no cache under AddressSanitizer";
+  release_cached_memory(Device::cpu());
+  EXPECT_EQ(memory_statistics(Device::cpu()).cached, 0u);
+  const void* address = Array::empty({123, 457}).data();
+  const MemoryStatistics before = memory_statistics(Device::cpu());
+  EXPECT_GT(before.cached, 0u);
+  EXPECT_EQ(Array::empty({123, 457}).data(), address);
+  EXPECT_EQ(memory_statistics(Device::cpu()).system_allocations, before.system_allocations);
+  release_cached_memory(Device::cpu());
+  EXPECT_EQ(memory_statistics(Device::cpu()).cached, 0u);
+}
+
+TEST(Memory, EverySizeIsWholeAndItsOwn) {
+  std::vector<Array> arrays;
+  for (std::int64_t size = 0; size < 700; ++size) {
+    arrays.push_back(Array::empty({size}, DType::u8));
+    if (size > 0) std::memset(arrays.back().data(), static_cast<int>(size % 251), static_cast<std::size_t>(size));
+  }
+  for (std::int64_t size = 1; size < 700; ++size) {
+    const auto* bytes = arrays[static_cast<std::size_t>(size)].data_as<std::uint8_t>();
+    for (std::int64_t i = 0; i < size; ++i) ASSERT_EQ(bytes[i], size % 251) << size;
+  }
+}
+
+TEST(Memory, TooMuchIsAnErrorThatTells) {
+  try {
+    Array::empty({std::int64_t{1} << 60}, DType::u8);
+    FAIL();
+  } catch (const OutOfMemoryError& error) {
+    EXPECT_NE(std::string(error.what()).find("cannot allocate 1152921504606846976 bytes"), std::string::npos)
+        << error.what();
+  }
+  EXPECT_THROW(Array::empty({std::int64_t{1} << 62}, DType::f64), ShapeError);
+  EXPECT_EQ(Array::full({3}, 2).to_vector<float>(), (std::vector<float>{2, 2, 2}));
+}
+
+TEST(Memory, ATrainingStepAsksTheSystemForNothingAfterTheFirst) {
+  if (!kCaching) GTEST_SKIP() << "no cache under AddressSanitizer";
+  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::needle});
+  nn::Adam optimizer(model.parameters());
+  const Tensor images = randn({16, 3, 32, 32});
+  const Tensor labels = randint(0, 10, {16});
+  const auto step = [&] {
+    optimizer.zero_grad();
+    cross_entropy(model(images), labels).backward();
+    optimizer.step();
+  };
+  step();
+  step();  // the first step had no gradients to let go of
+  const MemoryStatistics before = memory_statistics(Device::cpu());
+  for (int i = 0; i < 3; ++i) step();
+  const MemoryStatistics after = memory_statistics(Device::cpu());
+  EXPECT_EQ(after.system_allocations, before.system_allocations);
+  EXPECT_EQ(after.live, before.live);
+}
+
+}  // namespace
+}  // namespace weft
