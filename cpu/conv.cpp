@@ -41,8 +41,8 @@ void conv_input_grad(const ConvShape& shape, const T* y_grad, const T* weight, T
   for (const ConvPhase& phase : phases) {
     pack_weight(phase.columns, shape.filter, shape.groups, channels,
                 {weight, filters * taps * channels, channels, taps * channels, 1}, packed);
-    products.push_back({phase.columns, shape.groups, y_grad, packed, zeros, x_grad, shape.c, phase.first, shape.stride,
-                        shape.in});
+    products.push_back(
+        {phase.columns, shape.groups, y_grad, packed, zeros, x_grad, shape.c, phase.first, shape.stride, shape.in});
     packed += shape.groups * padded * phase.columns.taps() * filters;
   }
   run_products(products);

@@ -33,9 +33,9 @@ TapAxis trim(TapAxis axis) {
   return axis;
 }
 
-/// Positions first + i·stride of x. Output p contributes through tap r where p·stride + r·dilation = position + padding,
-/// so the taps that hit are r = r0 + m·(stride / g), g = gcd(stride, dilation), and p falls by dilation / g from one to
-/// the next: listed backwards they walk up the output.
+/// Positions first + i·stride of x. Output p contributes through tap r where p·stride + r·dilation = position +
+/// padding, so the taps that hit are r = r0 + m·(stride / g), g = gcd(stride, dilation), and p falls by dilation / g
+/// from one to the next: listed backwards they walk up the output.
 TapAxis phase_axis(const ConvShape& shape, std::size_t d, std::int64_t first) {
   const std::int64_t stride = shape.stride[d], dilation = shape.dilation[d];
   const std::int64_t common = std::gcd(stride, dilation), spacing = stride / common;

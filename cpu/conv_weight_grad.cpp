@@ -10,8 +10,9 @@ namespace {
 constexpr std::int64_t kSliceRows = 256;
 constexpr std::int64_t kSliceBytes = 16 << 20;  // of all slices
 constexpr std::int64_t kTasks = 32;             // at least, where the shape allows
-constexpr std::int64_t kTileBytes = 256 << 10;  // of x and y's gradient, that stay in the second-level cache
-constexpr std::int64_t kNarrow = 8;             // channels
+// Of x and y's gradient in a tile: second-level cache; first-level for narrow plans, which visit them by short steps.
+constexpr std::int64_t kTileBytes = 256 << 10, kNarrowTileBytes = 24 << 10;
+constexpr std::int64_t kNarrow = 8;  // channels
 
 /// Outputs `rows` along the last axis, all of which read taps `taps`.
 struct Piece {
@@ -25,7 +26,7 @@ struct Plan {
   bool images = false;  // a run is one position of all images, else a line of positions
   std::int64_t channels = 0, filters = 0;
   std::vector<ConvTap> taps;
-  std::vector<Piece> pieces;  // of a narrow plan, for each tap
+  std::vector<Piece> pieces;                            // of a narrow plan, for each tap
   std::int64_t units = 0, slices = 1, slice_units = 1;  // units: images or lines
   std::int64_t tap_groups = 1, group_taps = 1, blocks = 1, block_filters = 1;
   std::int64_t block_stride = 0, slice_size = 0;
@@ -51,7 +52,7 @@ Plan make_plan(const ConvShape& shape) {
   plan.channels = shape.c / shape.groups;
   plan.filters = shape.k / shape.groups;
   plan.narrow = shape.groups == 1 && plan.channels <= kNarrow && width.taps > 1 && width.tap_step == 1;
-  plan.images = !plan.narrow && plan.columns.n >= width.out;
+  plan.images = !plan.narrow && width.out <= 8 && plan.columns.n >= width.out;
   for (const ConvTap& tap : list_taps(plan.columns, shape.filter)) {
     if (tap.at[2] == 0 || !plan.narrow) plan.taps.push_back(tap);
   }
@@ -60,7 +61,8 @@ Plan make_plan(const ConvShape& shape) {
     plan.channels *= width.taps;
   }
   const auto taps = static_cast<std::int64_t>(plan.taps.size());
-  const std::int64_t rows = plan.columns.rows(), size = taps * plan.channels * shape.k;
+  const std::int64_t rows = plan.columns.rows(), padded = padded_columns<T>(plan.filters);
+  const std::int64_t size = taps * plan.channels * shape.groups * padded;
   plan.units = plan.images ? shape.n : shape.n * depth.out * height.out;
   plan.slices = std::min({kTasks, rows / kSliceRows, plan.units,
                           kSliceBytes / static_cast<std::int64_t>(sizeof(T)) / std::max<std::int64_t>(1, size)});
@@ -70,10 +72,11 @@ Plan make_plan(const ConvShape& shape) {
   plan.group_taps = plan.narrow ? taps : even_part(taps, ceil_div(taps, wanted_groups));
   plan.tap_groups = ceil_div(taps, plan.group_taps);
   std::int64_t block = 128;
-  while (block > 32 && plan.slices * shape.groups * plan.tap_groups * ceil_div(plan.filters, block) < kTasks) block /= 2;
+  while (block > 32 && plan.slices * shape.groups * plan.tap_groups * ceil_div(plan.filters, block) < kTasks)
+    block /= 2;
   plan.block_filters = block;
   plan.blocks = ceil_div(plan.filters, block);
-  plan.block_stride = std::min(block, padded_columns<T>(plan.filters));
+  plan.block_stride = std::min(block, padded);
   plan.slice_size = shape.groups * plan.blocks * taps * plan.channels * plan.block_stride;
   return plan;
 }
@@ -137,8 +140,9 @@ void sum_task(const Plan& plan, const ConvShape& shape, const Task& task, const 
   sum.y_stride = plan.images ? positions * shape.k : shape.k;
   sum.source_stride = plan.images ? plan.columns.image() : width.step * shape.c;
 
-  const std::int64_t row_bytes = (plan.channels + sum.cols) * static_cast<std::int64_t>(sizeof(T));
-  const std::int64_t tile_rows = std::max<std::int64_t>(64, kTileBytes / row_bytes);
+  const std::int64_t row_bytes =
+      (plan.columns.image() / positions / shape.groups + sum.cols) * static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t tile_rows = std::max<std::int64_t>(64, (plan.narrow ? kNarrowTileBytes : kTileBytes) / row_bytes);
   const std::int64_t begin = task.slice * plan.slice_units;
   const std::int64_t end = std::min(begin + plan.slice_units, plan.units);
   const std::int64_t unit_step = plan.images ? tile_rows : std::max<std::int64_t>(1, tile_rows / width.out);
@@ -178,7 +182,8 @@ void write_tap(const Plan& plan, const ConvShape& shape, std::int64_t group, std
   const std::int64_t filter = group * plan.filters + block * plan.block_filters;
   const std::int64_t filters = std::min(plan.block_filters, plan.filters - block * plan.block_filters);
   T* from = sums + ((group * plan.blocks + block) * taps + tap) * plan.channels * plan.block_stride;
-  T* to = weight_grad + (filter * all_taps + plan.taps[static_cast<std::size_t>(tap)].filter) * (shape.c / shape.groups);
+  T* to =
+      weight_grad + (filter * all_taps + plan.taps[static_cast<std::size_t>(tap)].filter) * (shape.c / shape.groups);
   for (std::int64_t c = 0; c < plan.channels; c += kChannels, from += kChannels * plan.block_stride, to += kChannels) {
     const std::int64_t channels = std::min(kChannels, plan.channels - c);
     for (std::int64_t slice = 1; slice < plan.slices; ++slice) {

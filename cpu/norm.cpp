@@ -27,8 +27,8 @@ const NormKernelsOf<T>& kernels() {
 }
 
 /// (rows, channels) as the kernels see it. As many rows are folded into one of `width` columns as fill whole vectors;
-/// column j then belongs to channel j mod channels. Blocks are of block_rows wide rows; the last one may be the part of a
-/// wide row that is left over.
+/// column j then belongs to channel j mod channels. Blocks are of block_rows wide rows; the last one may be the part of
+/// a wide row that is left over.
 struct Blocks {
   std::int64_t rows, channels;
   std::int64_t width = 0, wide_rows = 0, block_rows = 0, count = 0;

@@ -34,7 +34,7 @@ trap 'rm -rf "$work"; rmdir data 2> /dev/null || true' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-echo "fetch_cifar10.sh: downloading $url (170 MB)" >&2
+echo "fetch_cifar10.sh: downloading $url (170 MB)"
 download "$url" "$work/archive" || fail "$url cannot be downloaded"
 actual=$(sha256sum "$work/archive" | cut -d ' ' -f 1)
 [[ $actual == "$sha256" ]] || fail "$url has SHA-256 $actual, not $sha256"

@@ -23,9 +23,10 @@ if ! command -v dpkg-query > /dev/null; then
   echo "setup.sh: not a Debian system; install these yourself: ${packages[*]}" >&2
   exit 0
 fi
+installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}.\n' "${packages[@]}" 2> /dev/null || true)
 missing=()
 for package in "${packages[@]}"; do
-  [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null) == installed ]] || missing+=("$package")
+  [[ $installed == *"installed $package."* ]] || missing+=("$package")
 done
 ((${#missing[@]})) || exit 0
 

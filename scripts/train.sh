@@ -16,8 +16,9 @@ if ((${#data[@]})) && [[ ! -d ${data[1]} ]]; then setup=(--fetch); fi
 scripts/setup.sh "${setup[@]}"
 cmake -S . -B build -G Ninja > /dev/null
 cmake --build build --target weft_program
-if ((${#data[@]})) && ! scripts/fetch_cifar10.sh; then
-  echo "train.sh: CIFAR-10 is not at hand: training on the built-in images instead" >&2
+exec 3>&2
+if ((${#data[@]})) && ! reason=$(scripts/fetch_cifar10.sh 2>&1 >&3); then
+  echo "train.sh: no CIFAR-10 (${reason#fetch_cifar10.sh: }): training on the built-in images instead" >&2
   data=(--data builtin)
 fi
 exec build/weft train "${data[@]}" "$@"

@@ -25,11 +25,12 @@ expect() {
   if ((code > 2)) && [[ $(grep -c '^weft: ' stderr) != 1 ]]; then fail "not one line: $* ($(cat stderr))"; fi
 }
 
-json() { # LINE KEY...
-  local line=$1
-  shift
-  printf 'string(JSON value GET [====[%s]====] %s)\nmessage(STATUS "${value}")\n' "$line" "$*" > get.cmake
-  "$cmake" -P get.cmake 2> json_error | sed 's/^-- //'
+cat > get.cmake <<- 'END'
+	string(JSON value GET "${LINE}" "${KEY}")
+	message(STATUS "${value}")
+END
+json() { # LINE KEY
+  "$cmake" -D "LINE=$1" -D "KEY=$2" -P get.cmake 2> json_error | sed 's/^-- //'
 }
 
 only_run_files() { # FOLDER

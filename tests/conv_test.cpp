@@ -196,7 +196,8 @@ TEST_P(ConvShapes, BitsDoNotDependOnThreads) {
     for (const int threads : {2, 3, 8}) {
       set_thread_count(threads);
       const std::vector<float> many = computed(pass, s, in, pass == ConvPass::forward);
-      EXPECT_EQ(one.size() * sizeof(float) == 0 ? 0 : std::memcmp(one.data(), many.data(), one.size() * sizeof(float)), 0)
+      EXPECT_EQ(one.size() * sizeof(float) == 0 ? 0 : std::memcmp(one.data(), many.data(), one.size() * sizeof(float)),
+                0)
           << describe(s) << " pass " << static_cast<int>(pass) << ", " << threads << " threads";
     }
   }

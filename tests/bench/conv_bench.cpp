@@ -23,11 +23,11 @@ struct Layer {
   std::int64_t c, size, k, filter, stride, padding;
 };
 
-const std::vector<Layer> kNeedle = {{"conv1", 3, 32, 16, 7, 4, 3}, {"conv2", 16, 8, 32, 3, 2, 1},
-                                    {"res1", 32, 4, 32, 3, 1, 1},  {"conv3", 32, 4, 64, 3, 2, 1},
+const std::vector<Layer> kNeedle = {{"conv1", 3, 32, 16, 7, 4, 3},  {"conv2", 16, 8, 32, 3, 2, 1},
+                                    {"res1", 32, 4, 32, 3, 1, 1},   {"conv3", 32, 4, 64, 3, 2, 1},
                                     {"conv4", 64, 2, 128, 3, 2, 1}, {"res2", 128, 1, 128, 3, 1, 1}};
-const std::vector<Layer> kPage = {{"prep", 3, 32, 64, 3, 1, 1},      {"layer1", 64, 32, 128, 3, 1, 1},
-                                  {"res1", 128, 16, 128, 3, 1, 1},   {"layer2", 128, 16, 256, 3, 1, 1},
+const std::vector<Layer> kPage = {{"prep", 3, 32, 64, 3, 1, 1},     {"layer1", 64, 32, 128, 3, 1, 1},
+                                  {"res1", 128, 16, 128, 3, 1, 1},  {"layer2", 128, 16, 256, 3, 1, 1},
                                   {"layer3", 256, 8, 512, 3, 1, 1}, {"res3", 512, 4, 512, 3, 1, 1}};
 
 ConvShape conv_shape(const Layer& layer, std::int64_t batch) {
@@ -93,14 +93,15 @@ int main(int argc, char** argv) {
     const double flop = 2.0 * static_cast<double>(y.size() * weight.size()) / static_cast<double>(shape.k);
     const auto report = [&](const char* pass, auto step) {
       const double time = median_seconds(seconds, step);
-      std::printf("{\"what\": \"conv\", \"model\": \"%s\", \"layer\": \"%s\", \"batch\": %lld, \"pass\": \"%s\", "
-                  "\"threads\": %d, \"ms\": %.5f, \"gflops\": %.1f}\n",
-                  model, layer.name, static_cast<long long>(batch), pass, cpu::thread_count(), time * 1e3,
-                  flop / time / 1e9);
+      std::printf(
+          "{\"what\": \"conv\", \"model\": \"%s\", \"layer\": \"%s\", \"batch\": %lld, \"pass\": \"%s\", "
+          "\"threads\": %d, \"ms\": %.5f, \"gflops\": %.1f}\n",
+          model, layer.name, static_cast<long long>(batch), pass, cpu::thread_count(), time * 1e3, flop / time / 1e9);
       std::fflush(stdout);
     };
     report("forward", [&] { cpu::conv(ConvPass::forward, shape, view(x), view(weight), nullptr, view(y)); });
     report("input_grad", [&] { cpu::conv(ConvPass::input_grad, shape, view(y), view(weight), nullptr, view(x_grad)); });
-    report("weight_grad", [&] { cpu::conv(ConvPass::weight_grad, shape, view(y), view(x), nullptr, view(weight_grad)); });
+    report("weight_grad",
+           [&] { cpu::conv(ConvPass::weight_grad, shape, view(y), view(x), nullptr, view(weight_grad)); });
   }
 }
