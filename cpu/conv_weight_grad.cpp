@@ -12,7 +12,8 @@ constexpr std::int64_t kSliceBytes = 16 << 20;  // of all slices
 constexpr std::int64_t kTasks = 32;             // at least, where the shape allows
 // Of x and y's gradient in a tile: second-level cache; first-level for narrow plans, which visit them by short steps.
 constexpr std::int64_t kTileBytes = 256 << 10, kNarrowTileBytes = 24 << 10;
-constexpr std::int64_t kNarrow = 8;  // channels
+constexpr std::int64_t kNarrow = 8;     // channels
+constexpr std::int64_t kShortLine = 8;  // outputs
 
 /// Outputs `rows` along the last axis, all of which read taps `taps`.
 struct Piece {
@@ -52,7 +53,7 @@ Plan make_plan(const ConvShape& shape) {
   plan.channels = shape.c / shape.groups;
   plan.filters = shape.k / shape.groups;
   plan.narrow = shape.groups == 1 && plan.channels <= kNarrow && width.taps > 1 && width.tap_step == 1;
-  plan.images = !plan.narrow && width.out <= 8 && plan.columns.n >= width.out;
+  plan.images = !plan.narrow && width.out <= kShortLine && plan.columns.n >= width.out;
   for (const ConvTap& tap : list_taps(plan.columns, shape.filter)) {
     if (tap.at[2] == 0 || !plan.narrow) plan.taps.push_back(tap);
   }
