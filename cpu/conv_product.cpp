@@ -61,7 +61,7 @@ Place place(const ConvColumns& columns, const Panels& panels, std::int64_t i) {
 void list_runs(const ConvColumns& columns, const Panels& panels, const Place& at, std::int64_t group_channels,
                std::int64_t begin, std::int64_t end, std::vector<ConvRun>& runs) {
   runs.clear();
-  const auto& [depth, height, width] = columns.axes;
+  const TapAxis &depth = columns.axes[0], &height = columns.axes[1], &width = columns.axes[2];
   const std::int64_t z0 = at.o[0] * depth.step + depth.offset, y0 = at.o[1] * height.step + height.offset;
   const std::int64_t x0 = at.o[2] * width.step + width.offset;
   const auto add = [&](std::int64_t line, std::int64_t tap, std::int64_t taps, std::int64_t column, Range rows) {

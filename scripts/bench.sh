@@ -72,9 +72,9 @@ awk -v json=build/bench.json -v rounds="$rounds" '
       split(works[i], w, " ")
       speed = median(works[i] SUBSEP names[i])
       ratio = median(works[i] SUBSEP "weft") / speed
-      printf "%-8s %5d  %-32s %12.0f  %s\n", w[1], w[2], names[i], speed, names[i] == "weft" ? "" : sprintf("%.2f", ratio)
+      printf "%-8s %5d  %-32s %12.0f  %s\n", w[1], w[2], names[i], speed, (names[i] == "weft" ? "" : sprintf("%.2f", ratio))
       printf "%s\n  {\"what\": \"train\", \"model\": \"%s\", \"batch\": %d, \"peer\": \"%s\", \"threads\": %d, \"rounds\": %d, \"images_per_s\": %.1f}",
-        i > 1 ? "," : "", w[1], w[2], names[i], threads[i], rounds, speed > json
+        (i > 1 ? "," : ""), w[1], w[2], names[i], threads[i], rounds, speed > json
     }
     print "\n]" > json
   }' "$rows"

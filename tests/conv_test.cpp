@@ -215,6 +215,8 @@ const ConvShape kShapes[] = {
     make_shape(3, 256, 300, {1, 4, 4}, {1, 3, 3}, {1, 1, 1}, {0, 1, 1}),   // a large filter: gradient in blocks
     make_shape(40, 270, 260, {1, 2, 2}, {1, 3, 3}, {1, 2, 2}, {0, 1, 1}),  // the same, trimmed, with remainders
     make_shape(2, 520, 520, {1, 4, 3}, {1, 2, 2}, {1, 1, 1}, {0, 1, 1}, {1, 1, 1}, 2),
+    make_shape(300, 600, 24, {1, 1, 1}, {1, 1, 1}),  // several tiles of images
+    make_shape(3, 12, 20, {1, 20, 17}, {1, 3, 3}, {1, 1, 1}, {0, 1, 1}),
     // C == H == W, and everything different.
     make_shape(4, 4, 4, {1, 4, 4}, {1, 4, 4}, {1, 1, 1}, {0, 2, 2}),
     make_shape(3, 5, 7, {1, 11, 6}, {1, 2, 5}, {1, 3, 2}, {0, 1, 4}),

@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <iostream>
 #include <utility>
 #include <vector>
@@ -16,7 +17,9 @@ int report(const char* kind, const std::exception& error, int code) {
 int run(const weft::cli::Command& command) {
   using namespace weft::cli;
   try {
-    return command();
+    const int code = command();
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw weft::IoError("standard output cannot be written");
+    return code;
   } catch (const DivergedError& error) {
     return report("", error, kDiverged);
   } catch (const weft::OutOfMemoryError& error) {
