@@ -18,7 +18,7 @@ int run(const weft::cli::Command& command) {
   using namespace weft::cli;
   try {
     const int code = command();
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw weft::IoError("standard output cannot be written");
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw weft::Error("standard output cannot be written");
     return code;
   } catch (const DivergedError& error) {
     return report("", error, kDiverged);
