@@ -177,7 +177,7 @@ void pack_weight(const ConvColumns& columns, const std::array<std::int64_t, 3>& 
       const T* from = layout.data + group * layout.group + tap.filter * layout.tap + col * layout.column;
       for (std::int64_t first = 0; first < channels; first += kPackChannels) {
         const std::int64_t count = std::min(kPackChannels, channels - first);
-        if (cols < block_width) std::fill_n(to, count * block_width, T(0));
+        if (cols < block_width) std::fill_n(to, count * block_width, T(0));  // dropped, but no slow denormals
         if (layout.column == 1) {
           for (std::int64_t c = 0; c < count; ++c) {
             std::copy_n(from + (first + c) * layout.channel, cols, to + c * block_width);

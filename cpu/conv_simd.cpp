@@ -1,12 +1,6 @@
 #include "cpu/conv_kernels.h"
 #include "cpu/vec.h"
 
-#if defined(__clang__)
-#define WEFT_UNROLL _Pragma("unroll")
-#else
-#define WEFT_UNROLL _Pragma("GCC unroll 16")
-#endif
-
 namespace weft::cpu::WEFT_ISA {
 namespace {
 

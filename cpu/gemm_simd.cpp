@@ -5,12 +5,6 @@
 // register tile wide; then each panel of kRows rows of A is packed into the first-level cache and meets every panel of
 // the block. An element of C is summed in order of k within a block of depth, whatever the tile it lies in.
 
-#if defined(__clang__)
-#define WEFT_UNROLL _Pragma("unroll")
-#else
-#define WEFT_UNROLL _Pragma("GCC unroll 16")
-#endif
-
 namespace weft::cpu::WEFT_ISA {
 namespace {
 

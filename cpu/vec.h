@@ -10,6 +10,13 @@
 #include <immintrin.h>
 #endif
 
+/// Before a loop over a register tile.
+#if defined(__clang__)
+#define WEFT_UNROLL _Pragma("unroll")
+#else
+#define WEFT_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 namespace weft::cpu::WEFT_ISA {
 
 #if defined(__AVX512F__)

@@ -5,37 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "tests/nn_support.h"
 #include "weft/weft.h"
 
 namespace {
 
 using namespace weft;      // NOLINT(google-build-using-namespace)
 using namespace weft::nn;  // NOLINT(google-build-using-namespace)
-
-std::vector<std::string> names_of(const NamedTensors& tensors) {
-  std::vector<std::string> names;
-  for (const auto& entry : tensors) names.push_back(entry.first);
-  return names;
-}
-
-Tensor named(const NamedTensors& tensors, const std::string& name) {
-  const auto found = std::find_if(tensors.begin(), tensors.end(), [&](const auto& it) { return it.first == name; });
-  return found == tensors.end() ? Tensor() : found->second;
-}
-
-double largest_difference(const Tensor& a, const Tensor& b) {
-  EXPECT_EQ(a.shape(), b.shape());
-  const auto x = a.array().to(DType::f64).to_vector<double>(), y = b.array().to(DType::f64).to_vector<double>();
-  double largest = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) largest = std::max(largest, std::abs(x[i] - y[i]));
-  return largest;
-}
-
-StateDict cloned(const StateDict& state) {
-  StateDict copy;
-  for (const auto& [name, array] : state) copy.emplace(name, array.clone());
-  return copy;
-}
 
 TEST(Init, FansCountTheReceptiveField) {
   const init::Fans fans = init::calculate_fans({16, 3, 7, 5});
