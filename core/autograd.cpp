@@ -131,7 +131,8 @@ Tensor sum_of(Tensor a, const Tensor& b) {
 }
 
 // The gradient in the leaf's own strides, not shared with anything.
-Tensor owned_like(Tensor gradient, const Array& leaf) {
+// By value: it is shared with nobody if this is its only handle.
+Tensor owned_like(Tensor gradient, const Array& leaf) {  // NOLINT(performance-unnecessary-value-param)
   const Layout wanted = leaf.layout().is_dense() ? leaf.layout() : Layout::row_major(leaf.shape());
   const bool exclusive = gradient.state().use_count() == 1 && gradient.array().storage().use_count() == 1;
   if (exclusive && gradient.array().layout().is_dense() && gradient.array().strides() == wanted.strides)

@@ -89,7 +89,7 @@ Tensor stack(const std::vector<Tensor>& xs, int axis) {
 
 namespace {
 
-Tensor pad_reflect(Tensor x, int axis, std::int64_t before, std::int64_t after) {
+Tensor pad_reflect(const Tensor& x, int axis, std::int64_t before, std::int64_t after) {
   const std::int64_t size = x.shape()[axis];
   if (before < 0 || after < 0 || before >= size || after >= size) {
     throw ValueError("pad: reflection of (" + std::to_string(before) + ", " + std::to_string(after) +

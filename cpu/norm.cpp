@@ -40,7 +40,7 @@ struct Blocks {
     const std::int64_t fold = lanes / std::gcd(lanes, b.channels);
     b.width = fold * b.channels;
     b.wide_rows = b.rows / fold;
-    b.block_rows = std::clamp(kBlockElements / b.width, kMinBlockRows, kMaxBlockRows);
+    b.block_rows = std::clamp(kBlockElements / std::max<std::int64_t>(b.width, 1), kMinBlockRows, kMaxBlockRows);
     b.count = (b.wide_rows + b.block_rows - 1) / b.block_rows + (b.rows % fold != 0);
     return b;
   }

@@ -121,7 +121,7 @@ void Optimizer::step() {
   for (const auto& [i, gradient] : gradients) {
     const Array& value = parameters_[i].array();
     OptimizerTensor tensor{value.data(), gradient.data(), nullptr, nullptr, value.size(), value.dtype()};
-    if (state_names_.size() > 0) tensor.first = state(i, 0).data();
+    if (!state_names_.empty()) tensor.first = state(i, 0).data();
     if (state_names_.size() > 1) tensor.second = state(i, 1).data();
     tensors[static_cast<std::size_t>(std::find(devices.begin(), devices.end(), value.device()) - devices.begin())]
         .push_back(tensor);

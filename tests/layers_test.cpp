@@ -13,6 +13,15 @@ namespace {
 using namespace weft;      // NOLINT(google-build-using-namespace)
 using namespace weft::nn;  // NOLINT(google-build-using-namespace)
 
+TEST(Layers, BatchNormTakesNoChannels) {
+  const Tensor x = zeros({4, 0}, {.requires_grad = true});
+  const Tensor none = zeros({0});
+  const Tensor y = batch_norm(x, none, none, {}, {});
+  EXPECT_EQ(y.shape(), (Shape{4, 0}));
+  y.sum().backward();
+  EXPECT_EQ(x.grad().shape(), (Shape{4, 0}));
+}
+
 TEST(Init, FansCountTheReceptiveField) {
   const init::Fans fans = init::calculate_fans({16, 3, 7, 5});
   EXPECT_EQ(fans.in, 3 * 35);

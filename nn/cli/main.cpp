@@ -37,9 +37,7 @@ int run(const weft::cli::Command& command) {
   }
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int parse_and_run(int argc, char** argv) {
   CLI::App app("weft trains ResNet9 on CIFAR-10.", "weft");
   app.require_subcommand(1);
   app.set_version_flag("--version", WEFT_VERSION);
@@ -54,4 +52,15 @@ int main(int argc, char** argv) {
     if (app.got_subcommand(name)) return run(command);
   }
   return weft::cli::kUsageError;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return parse_and_run(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "weft: %s\n", error.what());
+    return weft::cli::kRuntimeError;
+  }
 }

@@ -12,7 +12,7 @@ RunLog::RunLog(const std::filesystem::path& folder) : path_(folder / "log.jsonl"
   if (!file_) throw IoError(path_.string() + ": cannot be written (" + std::strerror(errno) + ")");
 }
 
-void RunLog::write(const std::string& event, nlohmann::ordered_json fields) {
+void RunLog::write(const std::string& event, const nlohmann::ordered_json& fields) {
   nlohmann::ordered_json line = {
       {"event", event}, {"time", std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count()}};
   line.update(fields);

@@ -12,7 +12,7 @@ class RunLog {
   /// Starts the file anew. Throws IoError.
   explicit RunLog(const std::filesystem::path& folder);
   /// Writes one line and flushes it. Throws IoError, when the disk is full for example.
-  void write(const std::string& event, nlohmann::ordered_json fields);
+  void write(const std::string& event, const nlohmann::ordered_json& fields);
 
  private:
   std::filesystem::path path_;
