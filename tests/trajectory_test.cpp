@@ -93,6 +93,10 @@ std::unique_ptr<nn::Optimizer> make_optimizer(const std::string& name, const nn:
                                    nn::SGDOptions{.lr = 0.05, .momentum = 0.9, .weight_decay = 5e-4, .nesterov = true});
 }
 
+Tensor batch_loss(nn::Sequential& model, int step, DType dtype) {
+  return cross_entropy(model(generated("images." + std::to_string(step), {16, 3, 32, 32}, 0, 2, dtype)), labels(step));
+}
+
 class Trajectory : public testing::TestWithParam<std::string> {
  protected:
   static void SetUpTestSuite() {
@@ -122,8 +126,7 @@ TEST_P(Trajectory, F64AgreesToOneInTenToTheEight) {
   const std::vector<double> losses = golden(GetParam() + ".loss").to_vector<double>();
   for (int step = 0; step < kSteps; ++step) {
     optimizer->zero_grad();
-    const Tensor loss = cross_entropy(
-        model(generated("images." + std::to_string(step), {16, 3, 32, 32}, 0, 2, DType::f64)), labels(step));
+    const Tensor loss = batch_loss(model, step, DType::f64);
     EXPECT_NEAR(loss.item<double>(), losses[static_cast<std::size_t>(step)],
                 1e-8 * losses[static_cast<std::size_t>(step)]);
     loss.backward();
@@ -151,8 +154,7 @@ TEST_P(Trajectory, F32LossesFollow) {
   const std::vector<double> losses = golden(GetParam() + ".loss").to_vector<double>();
   for (int step = 0; step < kSteps; ++step) {
     optimizer->zero_grad();
-    const Tensor loss = cross_entropy(
-        model(generated("images." + std::to_string(step), {16, 3, 32, 32}, 0, 2, DType::f32)), labels(step));
+    const Tensor loss = batch_loss(model, step, DType::f32);
     const double expected = losses[static_cast<std::size_t>(step)];
     EXPECT_NEAR(loss.item<double>(), expected, (step == 0 ? 1e-6 : 2e-3) * expected) << "step " << step;
     loss.backward();
