@@ -1,11 +1,13 @@
 #include "cpu/backend.h"
 
 #include <cstring>
+#include <utility>
 
 #include "core/backend.h"
 #include "cpu/conv.h"
 #include "cpu/elementwise.h"
 #include "cpu/gather.h"
+#include "cpu/image_batch.h"
 #include "cpu/loss.h"
 #include "cpu/matmul.h"
 #include "cpu/memory.h"
@@ -19,8 +21,20 @@ namespace weft::cpu {
 
 namespace {
 
+/// Nothing to record: the work is done where it is asked for.
+class Calls final : public Replay {
+ public:
+  explicit Calls(std::function<void()> fn) : fn_(std::move(fn)) {}
+  void run() override { fn_(); }
+
+ private:
+  std::function<void()> fn_;
+};
+
 class CpuBackend final : public Backend {
  public:
+  bool computes(DType dtype) const override { return dtype != DType::f16 && dtype != DType::bf16; }
+
   void* allocate(std::size_t bytes) override { return cpu::allocate(bytes); }
   void deallocate(void* address, std::size_t bytes) noexcept override { cpu::deallocate(address, bytes); }
   MemoryStatistics memory_statistics() const override { return cpu::memory_statistics(); }
@@ -28,6 +42,7 @@ class CpuBackend final : public Backend {
   void copy_from_host(void* out, const void* host, std::size_t bytes) override { std::memcpy(out, host, bytes); }
   void copy_to_host(void* host, const void* in, std::size_t bytes) override { std::memcpy(host, in, bytes); }
   void synchronize() override {}
+  std::unique_ptr<Replay> capture(const std::function<void()>& fn) override { return std::make_unique<Calls>(fn); }
 
   void fill(const View& out, Scalar value) override { cpu::fill(out, value); }
   void arange(const View& out, Scalar start, Scalar step) override { cpu::arange(out, start, step); }
@@ -85,6 +100,11 @@ class CpuBackend final : public Backend {
 
   void random(RandomKind kind, const PhiloxKey& key, Scalar low, Scalar high, const View& out) override {
     cpu::random(kind, key, low, high, out);
+  }
+
+  void image_batch(const ImageBatchArguments& arguments, const ConstView& images, const ConstView& labels,
+                   const ConstView& order, const ConstView& clock, const View& out, const View& out_labels) override {
+    cpu::image_batch(arguments, images, labels, order, clock, out, out_labels);
   }
 
   void sgd(std::span<const OptimizerTensor> tensors, const SgdArguments& arguments,

@@ -4,9 +4,18 @@
 #include <cstdint>
 #include <vector>
 
-#include "cpu/conv_plan.h"
+#include "core/conv_plan.h"
+#include "cpu/threads.h"
 
 namespace weft::cpu {
+
+/// Uses of scratch(): the task's own, and two that belong to the calling thread and are shared by its tasks.
+inline constexpr int kConvTaskSlot = 0, kConvWeightSlot = 1, kConvSumSlot = 2;
+
+template <class T>
+T* conv_scratch(int slot, std::int64_t count) {
+  return static_cast<T*>(scratch(slot, static_cast<std::size_t>(count) * sizeof(T)));
+}
 
 /// `columns` of a group, rounded up to whole vectors of this CPU.
 template <class T>

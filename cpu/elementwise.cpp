@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstdlib>
-#include <numeric>
 #include <string>
 
+#include "core/overlap.h"
 #include "cpu/elementwise_kernels.h"
 #include "cpu/gather_kernels.h"
 #include "cpu/nest.h"
@@ -55,23 +54,6 @@ void arange_blocks(const View& out, T start, T step) {
   });
 }
 
-struct Walk {
-  std::int64_t size = 1, out = 0, in = 0;  // strides in elements
-};
-
-/// Whether no two indices of axis `a` reach one position of out, whatever the indices of the other axes: its steps are
-/// longer than all of theirs together, or all of its steps together shorter than the spacing of theirs.
-bool apart(const Walk* axes, int count, int a) {
-  std::int64_t extent = 0, spacing = 0;
-  for (int k = 0; k < count; ++k) {
-    if (k == a) continue;
-    extent += (axes[k].size - 1) * std::abs(axes[k].out);
-    spacing = std::gcd(spacing, axes[k].out);
-  }
-  const std::int64_t step = std::abs(axes[a].out);
-  return step > extent || (step != 0 && (axes[a].size - 1) * step < spacing);
-}
-
 }  // namespace
 
 void arange(const View& out, Scalar start, Scalar step) {
@@ -100,55 +82,42 @@ void where(const ConstView& condition, const ConstView& a, const ConstView& b, c
 void accumulate(const ConstView& in, const View& out) {
   const TileLoop add = pick(elementwise_kernels().binary[static_cast<int>(BinaryOp::add)], out.dtype, "accumulate");
   if (out.size() == 0) return;
-  Walk axes[kMaxRank + 1];  // those that may meet, in row-major order
-  int count = 0;
-  for (int a = 0; a < out.rank(); ++a) {
-    if (out.shape[a] > 1) axes[count++] = {out.shape[a], out.strides[a], in.strides[a]};
+  OverlapSplit split = split_overlap(in, out);
+  if (split.meeting.empty()) {
+    split.meeting.push_back(1);
+    split.meeting_out.push_back(0);
+    split.meeting_in.push_back(0);
   }
-  View out_apart{out.data, {}, {}, out.dtype};
-  ConstView in_apart{in.data, {}, {}, in.dtype};
-  for (int a = 0; a < count;) {
-    if (!apart(axes, count, a)) {
-      ++a;
-      continue;
-    }
-    out_apart.shape.push_back(axes[a].size);
-    out_apart.strides.push_back(axes[a].out);
-    in_apart.strides.push_back(axes[a].in);
-    std::copy(axes + a + 1, axes + count, axes + a);
-    --count;
-    a = 0;
-  }
-  if (count == 0) axes[count++] = Walk();
-
-  const Nest nest(out_apart.shape, {out_apart, out_apart, in_apart});
-  const Walk last = axes[count - 1];  // becomes the rows of a tile
+  const View out_apart{out.data, split.apart, split.apart_out, out.dtype};
+  const ConstView in_apart{in.data, split.apart, split.apart_in, in.dtype};
+  const Nest nest(split.apart, {out_apart, out_apart, in_apart});
+  const int last = split.meeting.rank() - 1;  // becomes the rows of a tile
   std::int64_t outer = 1;
-  for (int k = 0; k + 1 < count; ++k) outer *= axes[k].size;
+  for (int k = 0; k < last; ++k) outer *= split.meeting[k];
   const auto bytes = static_cast<std::int64_t>(size_of(out.dtype));
   const std::int64_t grain =
-      std::max(Nest::kGrain / (outer * last.size), std::min<std::int64_t>(nest.axis(0).size, 512));
+      std::max(Nest::kGrain / (outer * split.meeting[last]), std::min<std::int64_t>(nest.axis(0).size, 512));
   parallel_blocks(nest.size(), grain, [&](std::int64_t begin, std::int64_t end) {
-    std::int64_t index[kMaxRank + 1] = {};
+    std::int64_t index[kMaxRank] = {};
     for (std::int64_t step = 0; step < outer; ++step) {
       std::int64_t out_offset = 0, in_offset = 0;
-      for (int k = 0; k + 1 < count; ++k) {
-        out_offset += index[k] * axes[k].out;
-        in_offset += index[k] * axes[k].in;
+      for (int k = 0; k < last; ++k) {
+        out_offset += index[k] * split.meeting_out[k];
+        in_offset += index[k] * split.meeting_in[k];
       }
       nest.run(begin, end, [&](const Tile& block) {
         Tile tile = block;
-        tile.rows = last.size;
+        tile.rows = split.meeting[last];
         for (std::int64_t row = 0; row < block.rows; ++row) {
           for (int o = 0; o < 3; ++o) {
             tile.data[o] = static_cast<char*>(block.data[o]) +
                            (row * block.row_stride[o] + (o == 2 ? in_offset : out_offset)) * bytes;
-            tile.row_stride[o] = o == 2 ? last.in : last.out;
+            tile.row_stride[o] = (o == 2 ? split.meeting_in : split.meeting_out)[last];
           }
           add(tile);
         }
       });
-      for (int k = count - 2; k >= 0 && ++index[k] == axes[k].size; --k) index[k] = 0;
+      for (int k = last - 1; k >= 0 && ++index[k] == split.meeting[k]; --k) index[k] = 0;
     }
   });
 }

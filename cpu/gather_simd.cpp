@@ -1,12 +1,16 @@
 #include <cstdint>
 #include <cstring>
 
-#include "cpu/convert.h"
+#include "core/convert.h"
 #include "cpu/gather_kernels.h"
 #include "cpu/vec.h"
 
 namespace weft::cpu::WEFT_ISA {
 namespace {
+
+using scalar::Bfloat;
+using scalar::convert;
+using scalar::Half;
 
 template <class T>
 T* row_of(const Tile& tile, int operand, std::int64_t row) {

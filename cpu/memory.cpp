@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstdlib>
 #include <mutex>
 #include <string>
 
+#include "core/size_class.h"
 #include "weft/error.h"
 
 namespace weft::cpu {
@@ -16,23 +16,8 @@ namespace weft::cpu {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
+static_assert(kSmallestClass % kAlignment == 0);
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
-
-// Four classes per power of two from 64 bytes up: at most a fifth of a block is unused.
-std::size_t class_index(std::size_t bytes) {
-  if (bytes <= kAlignment) return 0;
-  const int power = std::bit_width(bytes - 1) - 1;  // 2^power < bytes <= 2^(power + 1)
-  const std::size_t quarter = ((bytes - 1) >> (power - 2)) & 3;
-  return static_cast<std::size_t>(power - 6) * 4 + quarter + 1;
-}
-
-std::size_t class_bytes(std::size_t index) {
-  if (index == 0) return kAlignment;
-  const std::size_t power = (index - 1) / 4 + 6;
-  return (std::size_t{1} << power) + (((index - 1) % 4 + 1) << (power - 2));
-}
-
-constexpr std::size_t kClasses = 1 + 4 * (63 - 6);
 
 // AddressSanitizer must see every block come and go, and where it ends.
 #if defined(__SANITIZE_ADDRESS__)

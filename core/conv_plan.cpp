@@ -1,9 +1,9 @@
-#include "cpu/conv_plan.h"
+#include "core/conv_plan.h"
 
 #include <algorithm>
 #include <numeric>
 
-namespace weft::cpu {
+namespace weft {
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return a > 0 ? (a - 1) / b + 1 : -(-a / b); }
 
@@ -108,4 +108,4 @@ std::vector<ConvTap> list_taps(const ConvColumns& columns, const std::array<std:
   return taps;
 }
 
-}  // namespace weft::cpu
+}  // namespace weft

@@ -1,12 +1,13 @@
 #pragma once
 
-// Conversions between element types, branch-free so that loops of them vectorise. For *_simd.cpp files only.
-
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
 
-namespace weft::cpu::WEFT_ISA {
+#include "core/scalar_ops.h"
+
+/// Conversions between element types, branch-free so that loops of them vectorise; compiled by g++ and nvcc.
+namespace weft::scalar {
 
 struct Half {
   std::uint16_t bits;
@@ -16,16 +17,16 @@ struct Bfloat {
 };
 
 template <class To, class From>
-[[gnu::always_inline]] inline To bits_as(From from) {
+WEFT_SCALAR To bits_as(From from) {
   static_assert(sizeof(To) == sizeof(From));
   To to;
   std::memcpy(&to, &from, sizeof to);
   return to;
 }
 
-[[gnu::always_inline]] inline float widen(Bfloat x) { return bits_as<float>(static_cast<std::uint32_t>(x.bits) << 16); }
+WEFT_SCALAR float widen(Bfloat x) { return bits_as<float>(static_cast<std::uint32_t>(x.bits) << 16); }
 
-[[gnu::always_inline]] inline float widen(Half x) {
+WEFT_SCALAR float widen(Half x) {
   const std::uint32_t sign = (x.bits & 0x8000u) << 16;
   const std::uint32_t magnitude = (x.bits & 0x7FFFu) << 13;
   const float scaled = bits_as<float>(magnitude) * 0x1p112f;  // rebiases the exponent, subnormals included
@@ -33,14 +34,14 @@ template <class To, class From>
   return bits_as<float>(bits_as<std::uint32_t>(scaled) | special | sign);
 }
 
-[[gnu::always_inline]] inline Bfloat to_bfloat(float x) {
+WEFT_SCALAR Bfloat to_bfloat(float x) {
   const std::uint32_t bits = bits_as<std::uint32_t>(x);
   const std::uint32_t rounded = (bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16;  // to nearest even
   const std::uint32_t quiet_nan = bits >> 16 | 0x40u;
   return {static_cast<std::uint16_t>((bits & 0x7FFFFFFFu) > 0x7F800000u ? quiet_nan : rounded)};
 }
 
-[[gnu::always_inline]] inline Half to_half(float x) {
+WEFT_SCALAR Half to_half(float x) {
   const std::uint32_t bits = bits_as<std::uint32_t>(x);
   const std::uint32_t sign = bits >> 16 & 0x8000u;
   const std::uint32_t magnitude = bits & 0x7FFFFFFFu;
@@ -55,7 +56,7 @@ template <class To, class From>
 
 /// Truncates; saturates outside To's range; NaN is 0.
 template <class To, class From>
-[[gnu::always_inline]] inline To truncate(From x) {
+WEFT_SCALAR To truncate(From x) {
   constexpr To lowest = std::is_signed_v<To> ? static_cast<To>(std::uint64_t{1} << (8 * sizeof(To) - 1)) : To(0);
   constexpr To highest = static_cast<To>(~lowest);
   constexpr From low = static_cast<From>(lowest);
@@ -67,7 +68,7 @@ template <class To, class From>
 
 /// Integers wrap; to bool is "is not zero".
 template <class To, class From>
-[[gnu::always_inline]] inline To convert(From x) {
+WEFT_SCALAR To convert(From x) {
   if constexpr (std::is_same_v<From, Half> || std::is_same_v<From, Bfloat>) {
     if constexpr (std::is_same_v<To, From>) {
       return x;
@@ -87,4 +88,4 @@ template <class To, class From>
   }
 }
 
-}  // namespace weft::cpu::WEFT_ISA
+}  // namespace weft::scalar

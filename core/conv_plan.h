@@ -1,17 +1,15 @@
 #pragma once
 
 #include <array>
-#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "core/backend.h"
-#include "cpu/threads.h"
 
 // The geometry of convolutions. Every pass is a product with columns: a matrix with one row per output position and one
 // column per (tap, channel), gathered from a channels-last source. The forward and weight gradient passes gather x; the
 // input gradient gathers the gradient of y, once per phase (positions of x that are congruent modulo the stride).
-namespace weft::cpu {
+namespace weft {
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b);  // b > 0
 /// The size of the equal parts that `total` is cut into, each at most `most`; at least 1.
@@ -66,12 +64,4 @@ struct ConvTap {
 /// All taps in row-major order, which is that of the columns.
 std::vector<ConvTap> list_taps(const ConvColumns& columns, const std::array<std::int64_t, 3>& filter);
 
-/// Uses of scratch(): the task's own, and two that belong to the calling thread and are shared by its tasks.
-inline constexpr int kConvTaskSlot = 0, kConvWeightSlot = 1, kConvSumSlot = 2;
-
-template <class T>
-T* conv_scratch(int slot, std::int64_t count) {
-  return static_cast<T*>(scratch(slot, static_cast<std::size_t>(count) * sizeof(T)));
-}
-
-}  // namespace weft::cpu
+}  // namespace weft

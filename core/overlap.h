@@ -1,0 +1,16 @@
+#pragma once
+
+#include "core/backend.h"
+
+namespace weft {
+
+/// The axes of out += in split for work in parallel where positions of out may overlap: indices of the axes `apart`
+/// never reach one position whatever the other indices are; `meeting` ones, in row-major order, may, and are walked in
+/// order. Strides count elements; both start at the views' first elements.
+struct OverlapSplit {
+  Shape apart, meeting;
+  Strides apart_out, apart_in, meeting_out, meeting_in;
+};
+OverlapSplit split_overlap(const ConstView& in, const View& out);
+
+}  // namespace weft
