@@ -9,6 +9,14 @@ if(WEFT_PROGRAM)
   install(TARGETS weft_program)
 endif()
 
+# A static library's own libraries belong to every link; a shared one carries them.
+set(weft_pc_libs "")
+set(weft_needs_cuda OFF)
+if(NOT BUILD_SHARED_LIBS)
+  set(weft_pc_libs "${weft_private_libs}")
+  set(weft_needs_cuda ${weft_cuda})
+endif()
+
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/weft)
 install(EXPORT weft_targets NAMESPACE weft:: FILE weft-targets.cmake DESTINATION ${package_dir})
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/weft-config.cmake.in ${PROJECT_BINARY_DIR}/weft-config.cmake
@@ -17,11 +25,6 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/weft-config-version.cmake
 install(FILES ${PROJECT_BINARY_DIR}/weft-config.cmake ${PROJECT_BINARY_DIR}/weft-config-version.cmake
   DESTINATION ${package_dir})
 
-# A static library's own libraries belong to every link; a shared one carries them.
-set(weft_pc_libs "")
-if(NOT BUILD_SHARED_LIBS)
-  set(weft_pc_libs "${weft_private_libs}")
-endif()
 # weft.pc finds its prefix from where it lies, so that an installed tree can be moved.
 file(RELATIVE_PATH weft_pc_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 configure_file(${CMAKE_CURRENT_LIST_DIR}/weft.pc.in ${PROJECT_BINARY_DIR}/weft.pc @ONLY)

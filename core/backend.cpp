@@ -1,6 +1,11 @@
 #include "core/backend.h"
 
+#include <string>
+
 #include "cpu/backend.h"
+#include "cpu/gemm.h"
+#include "cpu/simd.h"
+#include "cpu/threads.h"
 #include "weft/error.h"
 
 #ifdef WEFT_CUDA
@@ -9,16 +14,29 @@
 
 namespace weft {
 
+namespace {
+
+std::string cpu_description() {
+  return std::to_string(cpu::thread_count()) + " threads, " + cpu::name(cpu::isa()) +
+         " kernels, f32 matrix products by " + (cpu::gemm_uses_onednn() ? "oneDNN" : "weft");
+}
+
+}  // namespace
+
 #ifdef WEFT_CUDA
 
-bool cuda_is_available() { return cuda::device_count() > 0; }
+int cuda_device_count() { return cuda::device_count(); }
 std::string cuda_unavailable_reason() { return cuda::unavailable_reason(); }
 
 Backend& backend(const Device& device) { return device.is_cpu() ? cpu::backend() : cuda::backend(device.index); }
 
+std::string device_description(const Device& device) {
+  return device.is_cpu() ? cpu_description() : cuda::description(device.index);
+}
+
 #else
 
-bool cuda_is_available() { return false; }
+int cuda_device_count() { return 0; }
 std::string cuda_unavailable_reason() { return "this build of weft has no CUDA backend"; }
 
 Backend& backend(const Device& device) {
@@ -26,7 +44,14 @@ Backend& backend(const Device& device) {
   throw DeviceError("device " + to_string(device) + " is not available: " + cuda_unavailable_reason());
 }
 
+std::string device_description(const Device& device) {
+  static_cast<void>(backend(device));  // throws for all but the CPU
+  return cpu_description();
+}
+
 #endif
+
+bool cuda_is_available() { return cuda_device_count() > 0; }
 
 MemoryStatistics memory_statistics(const Device& device) { return backend(device).memory_statistics(); }
 

@@ -3,14 +3,18 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <span>
+#include <string>
 
 #include "core/scalar_ops.h"
 #include "weft/array.h"
 
 /// The device contract. Core checks arguments, infers shapes and allocates; a backend only fills `out`. It sees plain
-/// views (address, layout, dtype), never arrays or gradients. Views never alias unless a method says so. Any size may
-/// be 0. No method synchronizes the device with the host but copy_to_host and synchronize.
+/// views (address, layout, dtype), never arrays or gradients. A dtype in brackets is one that only computes() promises.
+/// Views never alias unless a method says so. Any size may be 0. No method synchronizes the device with the host but
+/// copy_to_host and synchronize.
 namespace weft {
 
 /// max and min: NaN wins. sum adds in a fixed tree.
@@ -75,9 +79,10 @@ struct PoolShape {
 };
 
 /// One stream of random numbers: element i takes number i mod 4 of Philox block (offset + i / 4) (f64 and i64: two
-/// numbers each).
+/// numbers each). `base`, unless null, is a number on the device that is added to the offset.
 struct PhiloxKey {
   std::uint64_t seed = 0, stream = 0, offset = 0;
+  const std::uint64_t* base = nullptr;
 };
 
 struct BatchNormArguments {
@@ -112,9 +117,30 @@ struct AdamArguments {
   bool decoupled = false;
 };
 
+/// How a batch is made of 8-bit images (core/image_draw.h has the random choices): pad by `padding`, crop back, mirror,
+/// cut a square out, normalise to (byte / 255 - mean) / stddev. Padding and the square are the mean colour, 0.
+struct ImageBatchArguments {
+  int padding = 0;
+  bool reflect = false;  ///< pad by reflection instead
+  bool flip = false;
+  int cutout = 0;
+  std::array<float, 3> mean{}, stddev{1, 1, 1};
+  std::uint64_t seed = 0;
+};
+
+/// Work that was recorded once and can be enqueued again as a whole.
+class Replay {
+ public:
+  virtual ~Replay() = default;
+  virtual void run() = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
+
+  /// Whether arithmetic on the dtype is there: every dtype but f16 on a GPU, neither f16 nor bf16 on the CPU.
+  virtual bool computes(DType dtype) const = 0;
 
   // Memory. Addresses are aligned to 64 bytes at least; allocate throws OutOfMemoryError.
   virtual void* allocate(std::size_t bytes) = 0;
@@ -124,6 +150,10 @@ class Backend {
   virtual void copy_from_host(void* out, const void* host, std::size_t bytes) = 0;
   virtual void copy_to_host(void* host, const void* in, std::size_t bytes) = 0;
   virtual void synchronize() = 0;
+  /// Records what fn enqueues instead of running it (the CPU has nothing to record and keeps fn, which its run()
+  /// calls). Memory that fn allocates or frees stays reserved for the Replay while it lives; all else that fn reads and
+  /// writes must outlive it. fn must not wait for the device. What fn throws is passed on, with nothing recorded.
+  virtual std::unique_ptr<Replay> capture(const std::function<void()>& fn) = 0;
 
   // Elementwise. Shapes of operands equal out's (broadcast axes have stride 0).
   virtual void fill(const View& out, Scalar value) = 0;
@@ -145,10 +175,10 @@ class Backend {
   /// Along one axis, of size > 0; out is i64 with size 1 there. The first of equals wins; NaN wins.
   virtual void arg_reduce(ArgReduceOp op, const ConstView& x, int axis, const View& out) = 0;
 
-  /// (B, m, k) x (B, k, n) -> dense row-major (B, m, n); strides of a and b are free. f32, f64, i32, i64, u8.
+  /// (B, m, k) x (B, k, n) -> dense row-major (B, m, n); strides of a and b are free. f32, f64, i32, i64, u8 (bf16).
   virtual void matmul(const ConstView& a, const ConstView& b, const View& out) = 0;
 
-  // Convolution and pooling on dense channels-last memory, f32 or f64.
+  // Convolution and pooling on dense channels-last memory, f32 or f64 (bf16).
   /// forward: (x, weight) -> y, plus bias (k,) unless null. input_grad: (y's gradient, weight) -> x's. weight_grad:
   /// (y's gradient, x) -> weight's.
   virtual void conv(ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
@@ -156,7 +186,8 @@ class Backend {
   virtual void pool(PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices,
                     const View& out) = 0;
 
-  // Batch normalisation of dense x (rows, channels); the other vectors are (channels,), all of x's dtype.
+  // Batch normalisation of dense x (rows, channels); the other vectors are (channels,), all of x's dtype (f32 where x
+  // and y are bf16).
   /// Normalises by the batch's statistics, writes mean and inverse_std = 1/√(var + eps), and updates the running
   /// statistics unless their data is null.
   virtual void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bias,
@@ -170,7 +201,7 @@ class Backend {
                                const ConstView& mean, const ConstView& inverse_std, const BatchNormArguments& arguments,
                                const View& x_grad, const View& weight_grad, const View& bias_grad) = 0;
 
-  // Rows of dense (rows, columns), f32 or f64.
+  // Rows of dense (rows, columns), f32 or f64 (softmax: bf16).
   virtual void softmax(bool log, const ConstView& x, const View& y) = 0;
   virtual void softmax_grad(bool log, const ConstView& y, const ConstView& y_grad, const View& x_grad) = 0;
   /// losses (rows,) of logits (rows, classes) and labels (rows,) i64; a label outside the classes gives NaN.
@@ -183,6 +214,13 @@ class Backend {
   /// uniform: [low, high); normal: mean low, standard deviation high; integer: [low, high). out is dense.
   virtual void random(RandomKind kind, const PhiloxKey& key, Scalar low, Scalar high, const View& out) = 0;
 
+  /// Image number order[first + i] of dense planar u8 images (N, channels, height, width) -> out[i], dense
+  /// channels-last (count, height, width, channels), f32 (bf16), and its label (u8) -> out_labels[i], i64. `clock` is
+  /// two i64 on the device: the epoch, which the random choices depend on, and `first`. Positions beyond the order wrap
+  /// around.
+  virtual void image_batch(const ImageBatchArguments& arguments, const ConstView& images, const ConstView& labels,
+                           const ConstView& order, const ConstView& clock, const View& out, const View& out_labels) = 0;
+
   // One pass over all parameters. `learning_rate` is one f64 on the device; adam reads and advances `step`, one i64 on
   // the device (0 before the first).
   virtual void sgd(std::span<const OptimizerTensor> tensors, const SgdArguments& arguments,
@@ -193,6 +231,9 @@ class Backend {
 
 /// The backend of a device; the only place that knows which exist. Throws DeviceError when the device is not there.
 Backend& backend(const Device& device);
+/// What the device is, in one line for people to read: a GPU's name, compute capability, memory, driver and runtime;
+/// the CPU's threads and kernels. Throws DeviceError when the device is not there.
+std::string device_description(const Device& device);
 
 inline ConstView const_view(const Array& array) {
   return {array.data(), array.shape(), array.strides(), array.dtype()};

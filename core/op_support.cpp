@@ -1,5 +1,7 @@
 #include "core/op_support.h"
 
+#include "weft/precision.h"
+
 namespace weft {
 
 const Device& common_device(std::string_view op, std::initializer_list<Tensor> inputs) {
@@ -16,9 +18,10 @@ const Device& common_device(std::string_view op, std::initializer_list<Tensor> i
 }
 
 void check_float(std::string_view op, const Tensor& x) {
-  if (x.dtype() != DType::f32 && x.dtype() != DType::f64) {
-    throw DTypeError(std::string(op) + ": takes f32 or f64, not " + std::string(name(x.dtype())));
-  }
+  if (x.dtype() == DType::f32 || x.dtype() == DType::f64) return;
+  if (x.dtype() == DType::bf16 && backend(x.device()).computes(DType::bf16)) return;
+  throw DTypeError(std::string(op) + ": takes f32 or f64, not " + std::string(name(x.dtype())) +
+                   (x.dtype() == DType::bf16 ? ", which " + to_string(x.device()) + " only stores" : ""));
 }
 
 void check_rank(std::string_view op, std::string_view what, const Tensor& x, int rank) {
@@ -28,11 +31,15 @@ void check_rank(std::string_view op, std::string_view what, const Tensor& x, int
   }
 }
 
-void check_computes(std::string_view op, DType dtype) {
-  if (dtype == DType::f16 || dtype == DType::bf16) {
-    throw DTypeError(std::string(op) + ": " + std::string(name(dtype)) +
-                     " only stores; convert with to(DType::f32) first");
+void check_computes(std::string_view op, DType dtype, const Device& device) {
+  if ((dtype == DType::f16 || dtype == DType::bf16) && !backend(device).computes(dtype)) {
+    throw DTypeError(std::string(op) + ": " + std::string(name(dtype)) + " only stores on " + to_string(device) +
+                     "; convert with to(DType::f32) first");
   }
+}
+
+Tensor autocast(const Tensor& x) {
+  return x.defined() && x.dtype() == DType::f32 && precision() == Precision::bf16 ? x.to(DType::bf16) : x;
 }
 
 namespace {

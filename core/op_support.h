@@ -17,11 +17,14 @@ namespace weft {
 // Checks; each throws naming op and the offending values.
 /// All defined and on the device of the first, which is returned.
 const Device& common_device(std::string_view op, std::initializer_list<Tensor> inputs);
-/// f32 or f64: what the numeric kernels of neural networks take.
+/// f32 or f64, and bf16 where its device computes with it: what the numeric kernels of neural networks take.
 void check_float(std::string_view op, const Tensor& x);
 void check_rank(std::string_view op, std::string_view what, const Tensor& x, int rank);
-/// Not f16 or bf16, which only store.
-void check_computes(std::string_view op, DType dtype);
+/// Not a dtype that the device only stores: f16, and bf16 on the CPU.
+void check_computes(std::string_view op, DType dtype, const Device& device);
+
+/// Under Precision::bf16 an f32 tensor converted to bf16; otherwise, or when undefined, the tensor itself.
+Tensor autocast(const Tensor& x);
 
 /// PyTorch's result dtype: a 0-dimensional operand counts only when its kind (bool, integer, floating) is higher.
 DType result_dtype(const Tensor& a, const Tensor& b);

@@ -15,7 +15,7 @@ struct Operands {
 Operands promoted(std::string_view name, const Tensor& a, const Tensor& b, bool floating = false) {
   common_device(name, {a, b});
   DType dtype = result_dtype(a, b);
-  check_computes(name, dtype);
+  check_computes(name, dtype, a.device());
   if (floating && !is_floating_point(dtype)) dtype = DType::f32;
   return {a.to(dtype), b.to(dtype)};
 }

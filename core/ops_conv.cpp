@@ -97,7 +97,8 @@ void check_output_grad(std::string_view op, const Tensor& output_grad, const Con
 
 // The three passes are closed under differentiation: each is bilinear, and its two gradients are the other two.
 
-Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
+Tensor conv2d(const Tensor& input, const Tensor& filter, const Tensor& offset, const Conv2dOptions& options) {
+  const Tensor x = autocast(input), weight = autocast(filter), bias = autocast(offset);
   check_operands("conv2d", x, weight);
   const ConvShape s = conv_shape("conv2d", x.shape(), weight.shape(), options);
   Array bias_array;

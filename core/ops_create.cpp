@@ -46,7 +46,7 @@ Tensor arange(Scalar start, Scalar stop, Scalar step, const TensorOptions& optio
       count = static_cast<std::int64_t>(whole);
     }
   }
-  check_computes("arange", options.dtype);
+  check_computes("arange", options.dtype, options.device);
   Array out = Array::empty({count}, options.dtype, options.device);
   backend(options.device).arange(mutable_view(out), start, step);
   return Tensor(std::move(out), options.requires_grad);

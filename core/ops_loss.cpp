@@ -68,9 +68,10 @@ Tensor cross_entropy_rows(const Tensor& logits, const Array& labels, double smoo
 
 }  // namespace
 
-Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntropyOptions& options) {
-  common_device("cross_entropy", {logits, labels});
-  check_float("cross_entropy", logits);
+Tensor cross_entropy(const Tensor& scores, const Tensor& labels, const CrossEntropyOptions& options) {
+  common_device("cross_entropy", {scores, labels});
+  check_float("cross_entropy", scores);
+  const Tensor logits = scores.dtype() == DType::bf16 ? scores.to(DType::f32) : scores;
   check_rank("cross_entropy", "logits (N, classes)", logits, 2);
   if (!is_integer(labels.dtype()))
     throw DTypeError("cross_entropy: labels need an integer dtype, not " + std::string(name(labels.dtype())));

@@ -19,10 +19,11 @@ Tensor batched(const Tensor& a, const Tensor& b) {
 
 }  // namespace
 
-Tensor matmul(const Tensor& a, const Tensor& b) {
-  common_device("matmul", {a, b});
+Tensor matmul(const Tensor& left, const Tensor& right) {
+  common_device("matmul", {left, right});
+  const Tensor a = autocast(left), b = autocast(right);
   const DType dtype = promote(a.dtype(), b.dtype());
-  check_computes("matmul", dtype);
+  check_computes("matmul", dtype, a.device());
   if (dtype == DType::boolean) throw DTypeError("matmul: takes numbers, not bool");
   const auto fail = [&] {
     throw ShapeError("matmul: shapes " + to_string(a.shape()) + " and " + to_string(b.shape()) + " do not fit");
@@ -69,7 +70,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
                      std::to_string(weight.shape()[0]) + " outputs of weight " + to_string(weight.shape()));
   }
   const Tensor y = matmul(x, transpose(weight, 0, 1));
-  return bias.defined() ? add(y, bias) : y;
+  return bias.defined() ? add(y, autocast(bias)) : y;
 }
 
 }  // namespace weft

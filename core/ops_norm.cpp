@@ -31,9 +31,12 @@ View mutable_rows(const Array& x) {
   return {x.data(), view.shape, view.strides, view.dtype};
 }
 
+// Of the parameters and statistics of an input.
+DType parameter_dtype(const Tensor& x) { return x.dtype() == DType::bf16 ? DType::f32 : x.dtype(); }
+
 void check_vector(std::string_view what, const Tensor& v, const Tensor& x) {
   common_device("batch_norm", {x, v});
-  if (!(v.shape() == Shape{x.size(1)}) || v.dtype() != x.dtype()) {
+  if (!(v.shape() == Shape{x.size(1)}) || v.dtype() != parameter_dtype(x)) {
     throw ShapeError("batch_norm: " + std::string(what) + " " + to_string(v.shape()) + " of " +
                      std::string(name(v.dtype())) + " does not fit the channels of input " + to_string(x.shape()) +
                      " of " + std::string(name(x.dtype())));
@@ -41,15 +44,17 @@ void check_vector(std::string_view what, const Tensor& v, const Tensor& x) {
 }
 
 // The gradient in public ops, for gradients of gradients: everything is computed again from the input.
-Values composed_grad(const Tensor& g, const Tensor& x, const Tensor& weight, double eps, const Tensor* y) {
+Values composed_grad(const Tensor& gradient, const Tensor& input, const Tensor& weight, double eps, const Tensor* y) {
+  const Tensor x = input.to(weight.dtype()), g = gradient.to(weight.dtype());
   const Axes axes = all_but_channels(x.rank());
-  const Tensor masked = y != nullptr ? relu_grad(g, *y) : g;
+  const Tensor masked = y != nullptr ? relu_grad(g, y->to(g.dtype())) : g;
   const Tensor centred = x - mean(x, axes, true);
   const Tensor inverse_std = rsqrt(mean(square(centred), axes, true) + eps);
   const Tensor normal = centred * inverse_std;
   const Tensor slope = mean(masked * normal, axes, true);
-  return {per_channel(weight, x.rank()) * inverse_std * (masked - mean(masked, axes, true) - normal * slope),
-          sum(masked * normal, axes), sum(masked, axes)};
+  const Tensor x_grad =
+      per_channel(weight, x.rank()) * inverse_std * (masked - mean(masked, axes, true) - normal * slope);
+  return {x_grad.to(input.dtype()), sum(masked * normal, axes), sum(masked, axes)};
 }
 
 Tensor train(const Tensor& input, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
@@ -60,8 +65,8 @@ Tensor train(const Tensor& input, const Tensor& weight, const Tensor& bias, cons
                                 [](const SavedValues&, const Tensor& g) { return Values{g}; });
   const BatchNormArguments arguments{options.eps, options.momentum, options.unbiased_running, options.relu};
   Backend& device = backend(x.device());
-  const Array mean = Array::empty({x.size(1)}, x.dtype(), x.device());
-  const Array inverse_std = Array::empty({x.size(1)}, x.dtype(), x.device());
+  const Array mean = Array::empty({x.size(1)}, weight.dtype(), x.device());
+  const Array inverse_std = Array::empty({x.size(1)}, weight.dtype(), x.device());
   const Array out = Array::empty_like(Layout::channels_last(x.shape()), x.dtype(), x.device());
   const View no_view;
   device.batch_norm(rows(x.array()), const_view(weight.array().contiguous()), const_view(bias.array().contiguous()),
@@ -81,8 +86,9 @@ Tensor train(const Tensor& input, const Tensor& weight, const Tensor& bias, cons
                   const Array g_rows = channels_last(g.array());
                   const Array x_grad =
                       Array::empty_like(Layout::channels_last(values.shape()), values.dtype(), values.device());
-                  const Array weight_grad = Array::empty({values.shape()[1]}, values.dtype(), values.device());
-                  const Array bias_grad = Array::empty({values.shape()[1]}, values.dtype(), values.device());
+                  const DType dtype = saved[1].dtype();
+                  const Array weight_grad = Array::empty({values.shape()[1]}, dtype, values.device());
+                  const Array bias_grad = Array::empty({values.shape()[1]}, dtype, values.device());
                   backend(values.device())
                       .batch_norm_grad(rows(g_rows), rows(values), arguments.relu ? rows(y.array()) : ConstView{},
                                        const_view(saved[1].array().contiguous()), const_view(saved[2].array()),
@@ -98,7 +104,7 @@ Tensor evaluate(const Tensor& x, const Tensor& weight, const Tensor& bias, const
     const Tensor scale = weight * rsqrt(running_var + options.eps);
     const Tensor y =
         (x - per_channel(running_mean, x.rank())) * per_channel(scale, x.rank()) + per_channel(bias, x.rank());
-    return options.relu ? relu(y) : y;
+    return (options.relu ? relu(y) : y).to(x.dtype());
   }
   const Array dense = channels_last(x.array());
   Array out = Array::empty_like(Layout::channels_last(x.shape()), x.dtype(), x.device());

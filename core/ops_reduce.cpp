@@ -32,14 +32,14 @@ std::int64_t reduced_count(const Shape& shape, const Mask& mask) {
 Array reshaped(const Array& array, const Shape& shape) { return array.view(Layout::row_major(shape)); }
 
 Tensor floating(std::string_view name, const Tensor& x) {
-  check_computes(name, x.dtype());
+  check_computes(name, x.dtype(), x.device());
   return is_floating_point(x.dtype()) ? x : x.to(DType::f32);
 }
 
 }  // namespace
 
 Tensor sum(const Tensor& x, const Axes& axes, bool keep_axes) {
-  check_computes("sum", x.dtype());
+  check_computes("sum", x.dtype(), x.device());
   const Mask mask = layout::axes_mask("sum", axes, x.rank());
   const Tensor input = is_floating_point(x.dtype()) ? x : x.to(DType::i64);
   if (reduces_nothing(mask)) return input;
@@ -58,7 +58,7 @@ Tensor mean(const Tensor& x, const Axes& axes, bool keep_axes) {
 namespace {
 
 Tensor extreme(ReduceOp op, std::string_view name, const Tensor& x, const Axes& axes, bool keep_axes) {
-  check_computes(name, x.dtype());
+  check_computes(name, x.dtype(), x.device());
   const Mask mask = layout::axes_mask(name, axes, x.rank());
   if (reduces_nothing(mask)) return x;
   if (reduced_count(x.shape(), mask) == 0) {
@@ -108,7 +108,7 @@ Tensor logsumexp(const Tensor& x, const Axes& axes, bool keep_axes) {
 namespace {
 
 Tensor arg_extreme(ArgReduceOp op, std::string_view name, const Tensor& x, std::optional<int> axis, bool keep_axes) {
-  check_computes(name, x.dtype());
+  check_computes(name, x.dtype(), x.device());
   const Tensor input = axis ? x.detach() : reshape(x.detach(), {-1});
   const int at = axis ? layout::normalize_axis(name, *axis, x.rank()) : 0;
   if (input.shape()[at] == 0)

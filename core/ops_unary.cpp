@@ -24,13 +24,13 @@ Tensor differentiable(UnaryOp op, std::string_view name, const Tensor& x, Saves 
 }
 
 void check_numbers(std::string_view name, const Tensor& x) {
-  check_computes(name, x.dtype());
+  check_computes(name, x.dtype(), x.device());
   if (x.dtype() == DType::boolean) throw DTypeError(std::string(name) + ": takes numbers, not bool");
 }
 
 // For functions without integer values: integers and bool become f32.
 Tensor floating(std::string_view name, const Tensor& x) {
-  check_computes(name, x.dtype());
+  check_computes(name, x.dtype(), x.device());
   return is_floating_point(x.dtype()) ? x : x.to(DType::f32);
 }
 
@@ -121,17 +121,17 @@ Tensor clamp(const Tensor& x, std::optional<Scalar> low, std::optional<Scalar> h
 }
 
 Tensor is_nan(const Tensor& x) {
-  check_computes("is_nan", x.dtype());
+  check_computes("is_nan", x.dtype(), x.device());
   return Tensor(unary_array(UnaryOp::is_nan, x.array()));
 }
 
 Tensor is_finite(const Tensor& x) {
-  check_computes("is_finite", x.dtype());
+  check_computes("is_finite", x.dtype(), x.device());
   return Tensor(unary_array(UnaryOp::is_finite, x.array()));
 }
 
 Tensor logical_not(const Tensor& x) {
-  check_computes("logical_not", x.dtype());
+  check_computes("logical_not", x.dtype(), x.device());
   return Tensor(unary_array(UnaryOp::logical_not, x.array()));
 }
 

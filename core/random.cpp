@@ -2,6 +2,7 @@
 
 #include "core/op_support.h"
 #include "core/philox.h"
+#include "core/random_capture.h"
 
 namespace weft {
 
@@ -36,7 +37,13 @@ Tensor draw(RandomKind kind, const Shape& shape, const TensorOptions& options, S
   Array out = Array::empty(shape, options.dtype, options.device);
   const auto per_block = static_cast<std::int64_t>(size_of(options.dtype) == 8 ? 2 : 4);
   const std::int64_t blocks = out.size() / per_block + (out.size() % per_block != 0 ? 1 : 0);
-  const PhiloxKey key{generator.seed(), generator.stream(), generator.advance(static_cast<std::uint64_t>(blocks))};
+  PhiloxKey key{generator.seed(), generator.stream(), generator.advance(static_cast<std::uint64_t>(blocks))};
+  if (const RandomCapture* capture = random_capture(); capture != nullptr && capture->device == options.device) {
+    if (&generator != &thread_generator)
+      throw ValueError("random: a recorded step draws from the default generator only");
+    key.offset -= capture->start;
+    key.base = capture->base;
+  }
   backend(options.device).random(kind, key, low, high, mutable_view(out));
   return Tensor(std::move(out), options.requires_grad);
 }

@@ -1,11 +1,10 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
-#include <numeric>
 #include <optional>
 #include <thread>
 
-#include "nn/image_batch.h"
+#include "nn/device_batches.h"
 #include "weft/error.h"
 #include "weft/ops.h"
 #include "weft/random.h"
@@ -14,33 +13,33 @@ namespace weft::nn {
 
 namespace {
 
-std::vector<std::int64_t> epoch_order(std::int64_t size, const DataLoaderOptions& options, std::int64_t epoch) {
-  std::vector<std::int64_t> order(static_cast<std::size_t>(size));
-  std::iota(order.begin(), order.end(), 0);
-  if (!options.shuffle) return order;
-  Generator generator(options.seed, static_cast<std::uint64_t>(epoch));
-  for (std::size_t i = order.size(); i > 1; --i)
-    std::swap(order[i - 1], order[generator.below(i)]);  // Fisher and Yates
-  return order;
-}
-
 std::int64_t batch_count(std::int64_t images, const DataLoaderOptions& options) {
   return options.drop_last ? images / options.batch_size : (images + options.batch_size - 1) / options.batch_size;
 }
 
 }  // namespace
 
-// Makes the batches of one epoch in a thread, one ahead of the reader.
+// The batches of one epoch, in order.
 class DataLoader::Iterator::Producer {
  public:
-  Producer(const ImageDataset& dataset, const DataLoaderOptions& options, std::int64_t epoch)
+  virtual ~Producer() = default;
+  /// The next batch; undefined tensors behind the last one.
+  virtual Batch next() = 0;
+};
+
+namespace {
+
+// Made in a thread, one ahead of the reader.
+class HostProducer final : public DataLoader::Iterator::Producer {
+ public:
+  HostProducer(const ImageDataset& dataset, const DataLoaderOptions& options, std::int64_t epoch)
       : dataset_(dataset),
         options_(options),
         epoch_(epoch),
         order_(epoch_order(dataset.size(), options, epoch)),
         thread_([this] { run(); }) {}
 
-  ~Producer() {
+  ~HostProducer() override {
     {
       const std::lock_guard lock(mutex_);
       stopping_ = true;
@@ -49,8 +48,8 @@ class DataLoader::Iterator::Producer {
     thread_.join();
   }
 
-  /// The next batch; undefined tensors behind the last one. Rethrows what stopped the thread.
-  Batch next() {
+  /// Rethrows what stopped the thread.
+  Batch next() override {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return ready_.has_value() || finished_; });
     if (!ready_) {
@@ -61,7 +60,7 @@ class DataLoader::Iterator::Producer {
     ready_.reset();
     lock.unlock();
     changed_.notify_all();
-    return {batch.images.to(options_.device), batch.labels.to(options_.device)};
+    return batch;
   }
 
  private:
@@ -87,15 +86,22 @@ class DataLoader::Iterator::Producer {
   }
 
   Batch make(std::int64_t number) const {
-    const std::int64_t first = number * options_.batch_size;
-    const std::int64_t count = std::min(options_.batch_size, dataset_.size() - first);
-    const std::span<const std::int64_t> indices(order_.data() + first, static_cast<std::size_t>(count));
-    const Array images = Array::empty_like(
-        Layout::channels_last({count, dataset_.channels, dataset_.height, dataset_.width}), DType::f32, Device::cpu());
-    write_images(dataset_, options_, epoch_, indices, images.data_as<float>());
+    const ImageDataset& d = dataset_;
+    const std::array<std::int64_t, 2> clock{epoch_, number * options_.batch_size};
+    const std::int64_t count = std::min(options_.batch_size, d.size() - clock[1]);
+    const Array images =
+        Array::empty_like(Layout::channels_last({count, d.channels, d.height, d.width}), DType::f32, Device::cpu());
     const Array labels = Array::empty({count}, DType::i64);
-    std::transform(indices.begin(), indices.end(), labels.data_as<std::int64_t>(),
-                   [this](std::int64_t index) { return dataset_.labels[static_cast<std::size_t>(index)]; });
+    const auto view = [](const void* data, const Shape& shape, DType dtype) {
+      return ConstView{data, shape, row_major_strides(shape), dtype};
+    };
+    const Shape rows{count, d.height, d.width, d.channels};
+    backend(Device::cpu())
+        .image_batch(image_batch_arguments(options_),
+                     view(d.images.data(), {d.size(), d.channels, d.height, d.width}, DType::u8),
+                     view(d.labels.data(), {d.size()}, DType::u8), view(order_.data(), {d.size()}, DType::i64),
+                     view(clock.data(), {2}, DType::i64), {images.data(), rows, row_major_strides(rows), DType::f32},
+                     mutable_view(labels));
     return {Tensor(images), Tensor(labels)};
   }
 
@@ -112,6 +118,29 @@ class DataLoader::Iterator::Producer {
   std::thread thread_;  // last: it uses all the others
 };
 
+// Made on the device when they are asked for, which costs the host a launch.
+class DeviceProducer final : public DataLoader::Iterator::Producer {
+ public:
+  DeviceProducer(std::shared_ptr<DeviceBatches> batches, const DataLoaderOptions& options, std::int64_t epoch)
+      : batches_(std::move(batches)), batch_size_(options.batch_size), left_(batch_count(batches_->images(), options)) {
+    batches_->start_epoch(epoch);
+  }
+  Batch next() override {
+    if (left_ == 0) return {};
+    --left_;
+    Batch batch = batches_->make_arrays(std::min(batch_size_, batches_->images() - first_));
+    first_ += batch_size_;
+    batches_->next(batch);
+    return batch;
+  }
+
+ private:
+  std::shared_ptr<DeviceBatches> batches_;
+  std::int64_t batch_size_, left_, first_ = 0;
+};
+
+}  // namespace
+
 DataLoader::Iterator::Iterator(std::shared_ptr<Producer> producer)
     : producer_(std::move(producer)), batch_(producer_->next()) {}
 
@@ -123,23 +152,17 @@ DataLoader::Iterator& DataLoader::Iterator::operator++() {
 
 DataLoader::DataLoader(const ImageDataset& dataset, const DataLoaderOptions& options)
     : dataset_(&dataset), options_(options) {
-  const Augmentation& a = options.augmentation;
-  const int smaller = std::min(dataset.height, dataset.width);
-  const auto require = [](bool holds, const std::string& what, std::int64_t value) {
-    if (!holds) throw ValueError("data loader: " + what + " must not be " + std::to_string(value));
-  };
-  require(options.batch_size >= 1, "batch_size", options.batch_size);
-  require(dataset.channels >= 1 && dataset.channels <= 3, "the number of channels", dataset.channels);
-  require(dataset.width >= 1 && dataset.width <= 1024, "the width", dataset.width);
-  require(a.crop_padding >= 0 && (!a.reflect || a.crop_padding < smaller) && a.crop_padding <= 1024, "crop_padding",
-          a.crop_padding);
-  require(a.cutout >= 0 && a.cutout <= smaller, "cutout", a.cutout);
+  check_loader_options(dataset, options);
+  if (options.device.is_cuda()) device_batches_ = std::make_shared<DeviceBatches>(dataset, options);
 }
 
+std::int64_t DataLoader::images() const { return dataset_->size(); }
 std::int64_t DataLoader::size() const { return batch_count(dataset_->size(), options_); }
 
 DataLoader::Iterator DataLoader::begin() {
-  return Iterator(std::make_shared<Iterator::Producer>(*dataset_, options_, epoch_++));
+  const std::int64_t epoch = epoch_++;
+  if (device_batches_ != nullptr) return Iterator(std::make_shared<DeviceProducer>(device_batches_, options_, epoch));
+  return Iterator(std::make_shared<HostProducer>(*dataset_, options_, epoch));
 }
 
 }  // namespace weft::nn

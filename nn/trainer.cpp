@@ -1,102 +1,140 @@
 #include "weft/nn/trainer.h"
 
-#include <chrono>
-
+#include "nn/device_batches.h"
+#include "nn/tally.h"
+#include "weft/graph.h"
 #include "weft/ops.h"
 
 namespace weft::nn {
 
 namespace {
 
-// Sums that stay on the device until somebody asks.
-class Tally {
- public:
-  explicit Tally(const Device& device)
-      : loss_(zeros({}, {.dtype = DType::f64, .device = device})),
-        hits_(zeros({}, {.dtype = DType::i64, .device = device})) {}
-
-  void add(const Tensor& logits, const Tensor& labels, const Tensor& loss_sum) {
-    const NoGrad no_grad;
-    loss_ = loss_ + loss_sum.detach().to(DType::f64);
-    hits_ = hits_ + equal(argmax(logits, 1), labels).sum();
-    images_ += labels.size();
-  }
-
-  Metrics metrics() const {
-    Metrics m;
-    const auto count = static_cast<double>(std::max<std::int64_t>(images_, 1));
-    m.loss = loss_.item<double>() / count;
-    m.accuracy = static_cast<double>(hits_.item<std::int64_t>()) / count;
-    m.images = images_;
-    m.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    return m;
-  }
-
- private:
-  Tensor loss_;
-  Tensor hits_;
-  std::int64_t images_ = 0;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
-
-DataLoaderOptions loader_options(const TrainerOptions& options) {
+DataLoaderOptions loader_options(const TrainerOptions& options, const Device& device) {
   const Recipe& recipe = options.recipe;
   return {.batch_size = recipe.batch_size,
           .shuffle = true,
           .drop_last = recipe.drop_last,
           .augmentation = recipe.augmentation,
           .seed = options.seed,
-          .device = options.device};
+          .device = device};
 }
 
 }  // namespace
 
-Metrics evaluate(Module& model, const ImageDataset& dataset, const Device& device, std::int64_t batch_size) {
+Metrics evaluate(Module& model, const ImageDataset& dataset, const Device& device, std::int64_t batch_size,
+                 Precision precision) {
   const bool training = model.is_training();
   model.eval();
   const NoGrad no_grad;
+  const PrecisionGuard precise(precision);
   Tally tally(device);
   for (auto& [images, labels] : DataLoader(dataset, {.batch_size = batch_size, .device = device})) {
     const Tensor logits = model(images);
     tally.add(logits, labels, cross_entropy(logits, labels, {.reduction = Reduction::sum}));
+    tally.count(labels.size());
   }
   model.train(training);
   return tally.metrics();
 }
 
+/// The steps of a GPU: the data set lies there, batches of one size are made in the same arrays, and making one is part
+/// of the recorded step.
+class Trainer::DeviceSteps {
+ public:
+  DeviceSteps(const ImageDataset& train, const TrainerOptions& options)
+      : batches_(train, loader_options(options, options.device)),
+        dtype_(options.precision == Precision::bf16 ? DType::bf16 : DType::f32),
+        full_(batches_.make_arrays(options.recipe.batch_size, dtype_)),
+        graph_(options.device, options.graph) {}
+
+  void start_epoch(std::int64_t epoch) { batches_.start_epoch(epoch); }
+  template <class Step>
+  void run(std::int64_t count, const Step& step) {
+    if (count == full_.labels.size()) {
+      graph_.run([&] {
+        batches_.next(full_);
+        step(full_);
+      });
+    } else {
+      const Batch rest = batches_.make_arrays(count, dtype_);
+      batches_.next(rest);
+      step(rest);
+    }
+  }
+  bool captured() const { return graph_.is_captured(); }
+
+ private:
+  DeviceBatches batches_;
+  DType dtype_;
+  Batch full_;
+  StepGraph graph_;
+};
+
 Trainer::Trainer(Module& model, const ImageDataset& train, const TrainerOptions& options)
     : model_(model),
       options_(options),
-      loader_(train, loader_options(options)),
+      loader_(train, loader_options(options, Device::cpu())),
       schedule_(options.recipe.schedule()),
-      optimizer_(options.recipe.optimizer(model.parameters())) {}
+      optimizer_(options.recipe.optimizer(model.parameters())),
+      tally_(std::make_unique<Tally>(options.device)) {
+  if (options.device.is_cuda()) device_steps_ = std::make_unique<DeviceSteps>(train, options);
+}
+
+Trainer::~Trainer() = default;
+
+bool Trainer::captured() const { return device_steps_ != nullptr && device_steps_->captured(); }
+
+void Trainer::set_rate(std::int64_t step, std::int64_t steps) {
+  // The rate at the end of this step: a rise from zero starts above it.
+  optimizer_->set_lr(
+      schedule_(static_cast<double>(epoch_) + static_cast<double>(step + 1) / static_cast<double>(steps)));
+}
+
+void Trainer::train_step(const Batch& batch) {
+  const auto& [images, labels] = batch;
+  optimizer_->zero_grad();
+  const Tensor logits = model_(images);
+  const Tensor loss_sum = cross_entropy(logits, labels, {.reduction = Reduction::sum});
+  const Tensor loss = options_.recipe.sum_loss ? loss_sum : loss_sum / static_cast<double>(labels.size());
+  loss.backward();
+  optimizer_->step();
+  tally_->add(logits, labels, loss_sum);
+}
+
+bool Trainer::goes_on(const Callback& callback, std::int64_t step, std::int64_t steps) {
+  stopped_ = callback && !callback({epoch_, step, steps, [&] { return tally_->metrics(); }});
+  return !stopped_;
+}
 
 Metrics Trainer::run_epoch(const Callback& callback) {
+  const PrecisionGuard precise(options_.precision);
   model_.train();
   stopped_ = false;
-  Tally tally(options_.device);
+  tally_->start();
   const std::int64_t steps = loader_.size();
   std::int64_t step = 0;
-  loader_.set_epoch(epoch_);
-  for (auto& [images, labels] : loader_) {
-    // The rate at the end of this step: a rise from zero starts above it.
-    optimizer_->set_lr(
-        schedule_(static_cast<double>(epoch_) + static_cast<double>(step + 1) / static_cast<double>(steps)));
-    optimizer_->zero_grad();
-    const Tensor logits = model_(images);
-    const Tensor loss_sum = cross_entropy(logits, labels, {.reduction = Reduction::sum});
-    const Tensor loss = options_.recipe.sum_loss ? loss_sum : loss_sum / static_cast<double>(labels.size());
-    loss.backward();
-    optimizer_->step();
-    tally.add(logits, labels, loss_sum);
-    if (callback && !callback({epoch_, step, steps, [&] { return tally.metrics(); }})) {
-      stopped_ = true;
-      break;
+  if (device_steps_ != nullptr) {
+    device_steps_->start_epoch(epoch_);
+    for (; step < steps; ++step) {
+      const std::int64_t count =
+          std::min(options_.recipe.batch_size, loader_.images() - step * options_.recipe.batch_size);
+      set_rate(step, steps);
+      device_steps_->run(count, [&](const Batch& batch) { train_step(batch); });
+      tally_->count(count);
+      if (!goes_on(callback, step, steps)) break;
     }
-    ++step;
+  } else {
+    loader_.set_epoch(epoch_);
+    for (const Batch& batch : loader_) {
+      set_rate(step, steps);
+      train_step(batch);
+      tally_->count(batch.labels.size());
+      if (!goes_on(callback, step, steps)) break;
+      ++step;
+    }
   }
   if (!stopped_) ++epoch_;
-  return tally.metrics();
+  return tally_->metrics();
 }
 
 }  // namespace weft::nn

@@ -42,6 +42,9 @@ Command add_info(CLI::App& app);
 /// not there.
 Device choose_device(const std::string& text);
 
+/// "fp32", "tf32" or "bf16". Throws ValueError for the last two on the CPU.
+Precision parse_precision(const std::string& name, const Device& device);
+
 /// The two splits named by --data: a folder, "builtin", or (empty) ./data/cifar-10-batches-bin if it is there and the
 /// built-in images if not. A `limit` above 0 keeps only that many, the first.
 nn::ImageDataset load_split(const std::string& data, nn::Split split, std::int64_t limit);

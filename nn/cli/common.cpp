@@ -50,6 +50,12 @@ nn::ResNet9 parse_model(const std::string& name) {
   throw ValueError("model: '" + name + "' is not needle or page");
 }
 
+Precision parse_precision(const std::string& name, const Device& device) {
+  if (name == "fp32") return Precision::fp32;
+  if (device.is_cpu()) throw ValueError("--precision " + name + " needs a GPU; the CPU computes in fp32");
+  return name == "tf32" ? Precision::tf32 : Precision::bf16;
+}
+
 std::string to_string(nn::ResNet9 variant) { return variant == nn::ResNet9::needle ? "needle" : "page"; }
 
 nn::Sequential load_model(const std::string& path) {

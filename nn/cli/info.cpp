@@ -1,9 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "cpu/gemm.h"
-#include "cpu/simd.h"
-#include "cpu/threads.h"
+#include "core/backend.h"
 #include "nn/cli/commands.h"
 
 namespace weft::cli {
@@ -12,9 +10,12 @@ namespace {
 
 void print_system() {
   std::printf("weft %s\n", WEFT_VERSION);
-  std::printf("cpu: %d threads, %s kernels, f32 matrix products by %s\n", cpu::thread_count(), cpu::name(cpu::isa()),
-              cpu::gemm_uses_onednn() ? "oneDNN" : "weft");
+  std::printf("cpu: %s\n", device_description(Device::cpu()).c_str());
   std::printf("cuda: %s\n", cuda_is_available() ? "available" : cuda_unavailable_reason().c_str());
+  for (int index = 0; index < cuda_device_count(); ++index) {
+    const Device device = Device::cuda(index);
+    std::printf("%s: %s\n", to_string(device).c_str(), device_description(device).c_str());
+  }
 }
 
 void print_checkpoint(const std::string& path) {

@@ -31,6 +31,8 @@ struct Options {
   double lr = -1;
   std::uint64_t seed = 1;
   std::int64_t limit = 0;
+  std::string precision = "fp32";
+  bool no_graph = false;
 };
 
 nn::Recipe make_recipe(const Options& o) {
@@ -65,6 +67,7 @@ class Run {
                                         : parse_model(options_.model)) {
     if (options_.recipe.empty()) options_.recipe = to_string(variant_);
     recipe_ = make_recipe(options_);
+    precision_ = parse_precision(options_.precision, device_);
   }
 
   int train() {
@@ -84,7 +87,12 @@ class Run {
     if (!options_.init.empty()) model_options.init = options_.init == "needle" ? nn::Init::needle : nn::Init::pytorch;
     nn::Sequential model = nn::resnet9(model_options);
     model.to(device_);
-    nn::Trainer trainer(model, train_set, {.recipe = recipe_, .seed = options_.seed, .device = device_});
+    nn::Trainer trainer(model, train_set,
+                        {.recipe = recipe_,
+                         .seed = options_.seed,
+                         .device = device_,
+                         .precision = precision_,
+                         .graph = !options_.no_graph});
     std::signal(SIGINT, on_signal);
     std::signal(SIGTERM, on_signal);
     start(log, model, train_set, test_set);
@@ -105,7 +113,7 @@ class Run {
         throw DivergedError("train: the loss is " + std::to_string(train.loss) + " after epoch " +
                             std::to_string(epoch + 1) + "; try a smaller --lr");
       }
-      test = nn::evaluate(model, test_set, device_);
+      test = nn::evaluate(model, test_set, device_, 512, precision_);
       print_epoch(epoch + 1, epochs, train, test);
       log.write(
           "epoch",
@@ -137,6 +145,8 @@ class Run {
                             {"batch", recipe_.batch_size},
                             {"lr", recipe_.peak_lr},
                             {"seed", options_.seed},
+                            {"precision", options_.precision},
+                            {"graph", device_.is_cuda() && !options_.no_graph},
                             {"data", train_set.name},
                             {"train_images", train_set.size()},
                             {"test_images", test_set.size()}});
@@ -161,6 +171,7 @@ class Run {
   Device device_;
   nn::ResNet9 variant_;
   nn::Recipe recipe_;
+  Precision precision_ = Precision::fp32;
 };
 
 }  // namespace
@@ -186,6 +197,12 @@ Command add_train(CLI::App& app) {
   command->add_option("--limit", options->limit, "use only the first N training and N test images (0: all)")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  command
+      ->add_option("--precision", options->precision,
+                   "of matrix products and convolutions: fp32, tf32 or bf16 (the last two on a GPU only)")
+      ->check(CLI::IsMember({"fp32", "tf32", "bf16"}))
+      ->capture_default_str();
+  command->add_flag("--no-graph", options->no_graph, "launch every kernel by itself instead of one graph per step");
   command->add_option("--out", options->out, "run folder: model.safetensors and log.jsonl")->capture_default_str();
   return [options] { return Run(*options).train(); };
 }

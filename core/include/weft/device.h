@@ -23,6 +23,8 @@ struct Device {
 
 std::string to_string(const Device& device);
 
+/// GPUs that this build can use: Device::cuda(0) and so on.
+int cuda_device_count();
 /// True when this build has CUDA and at least one GPU answers.
 bool cuda_is_available();
 /// Why cuda_is_available() is false; empty when it is true.

@@ -28,13 +28,17 @@ struct DataLoaderOptions {
   Device device = Device::cpu();
 };
 
+class DeviceBatches;
+
 struct Batch {
   Tensor images;  ///< f32 (N, C, H, W), normalised, channels-last memory
   Tensor labels;  ///< i64 (N,)
 };
 
-/// The batches of a data set; the next one is made by a thread of its own while the current one is in use. Each begin()
-/// starts a new epoch. Order and augmentation depend on (seed, epoch) alone. The data set must outlive the loader.
+/// The batches of a data set. On the CPU the next one is made by a thread of its own while the current one is in use;
+/// for a GPU the data set is copied there once, as bytes, and each batch is made there. Each begin() starts a new
+/// epoch; on a GPU, one that is still being read must not be read on. Order and augmentation depend on (seed, epoch)
+/// alone. The data set must outlive the loader.
 class DataLoader {
  public:
   /// Throws ValueError on options out of range.
@@ -43,6 +47,7 @@ class DataLoader {
 
   /// Batches per epoch.
   std::int64_t size() const;
+  std::int64_t images() const;
   /// The number of the epoch that the next begin() starts; set it to resume.
   std::int64_t epoch() const { return epoch_; }
   void set_epoch(std::int64_t epoch) { epoch_ = epoch; }
@@ -54,9 +59,10 @@ class DataLoader {
     Iterator& operator++();
     friend bool operator==(const Iterator& it, Sentinel) { return !it.batch_.images.defined(); }
 
+    class Producer;
+
    private:
     friend class DataLoader;
-    class Producer;
     explicit Iterator(std::shared_ptr<Producer> producer);
     std::shared_ptr<Producer> producer_;
     Batch batch_;
@@ -69,6 +75,7 @@ class DataLoader {
   const ImageDataset* dataset_;
   DataLoaderOptions options_;
   std::int64_t epoch_ = 0;
+  std::shared_ptr<DeviceBatches> device_batches_;  // on a GPU
 };
 
 }  // namespace weft::nn

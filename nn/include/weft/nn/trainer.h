@@ -5,6 +5,7 @@
 
 #include "weft/nn/module.h"
 #include "weft/nn/recipe.h"
+#include "weft/precision.h"
 
 namespace weft::nn {
 
@@ -17,13 +18,18 @@ struct Metrics {
 };
 
 /// Loss and accuracy in evaluation mode; the model's mode is restored.
-Metrics evaluate(Module& model, const ImageDataset& dataset, const Device& device, std::int64_t batch_size = 512);
+Metrics evaluate(Module& model, const ImageDataset& dataset, const Device& device, std::int64_t batch_size = 512,
+                 Precision precision = Precision::fp32);
 
 struct TrainerOptions {
   Recipe recipe;
   std::uint64_t seed = 0;
   Device device = Device::cpu();
+  Precision precision = Precision::fp32;
+  bool graph = true;  ///< on a GPU, run full batches as one StepGraph; the same bits either way
 };
+
+class Tally;
 
 /// Runs a recipe, an epoch at a time.
 class Trainer {
@@ -36,22 +42,33 @@ class Trainer {
   };
   using Callback = std::function<bool(const Step&)>;
 
-  /// Model and data set must outlive the trainer.
+  /// Model and data set must outlive the trainer; the model's arrays stay in place while it lives.
   Trainer(Module& model, const ImageDataset& train, const TrainerOptions& options);
+  ~Trainer();
 
   /// Trains one epoch and returns its training metrics; of the images seen until then when the callback stopped it.
   Metrics run_epoch(const Callback& callback = {});
   std::int64_t epoch() const { return epoch_; }
   /// True when the callback stopped the last epoch.
   bool stopped() const { return stopped_; }
+  /// True when full batches run as a recorded graph.
+  bool captured() const;
   Optimizer& optimizer() { return *optimizer_; }
 
  private:
+  class DeviceSteps;
+  /// Forward, backward, optimizer and tally.
+  void train_step(const Batch& batch);
+  void set_rate(std::int64_t step, std::int64_t steps);
+  bool goes_on(const Callback& callback, std::int64_t step, std::int64_t steps);
+
   Module& model_;
   TrainerOptions options_;
   DataLoader loader_;
   Schedule schedule_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<Tally> tally_;
+  std::unique_ptr<DeviceSteps> device_steps_;  // on a GPU
   std::int64_t epoch_ = 0;
   bool stopped_ = false;
 };

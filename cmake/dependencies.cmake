@@ -1,0 +1,20 @@
+# Header-only libraries: from the folder WEFT_DEPS where it has them (NAME/include, as scripts/gpu_deps.sh makes it for
+# machines without packages or network), otherwise found as packages: CLI11_DIR, nlohmann_json_DIR, CMAKE_PREFIX_PATH.
+set(WEFT_DEPS "" CACHE PATH "Folder with CLI11/include and nlohmann/include, used instead of installed packages")
+
+macro(weft_find_headers package target folder version)
+  if(NOT TARGET ${target})
+    if(WEFT_DEPS AND EXISTS "${WEFT_DEPS}/${folder}/include")
+      add_library(${target} INTERFACE IMPORTED GLOBAL)
+      target_include_directories(${target} SYSTEM INTERFACE "${WEFT_DEPS}/${folder}/include")
+    else()
+      find_package(${package} ${version} REQUIRED)
+    endif()
+  endif()
+endmacro()
+macro(weft_find_nlohmann_json)
+  weft_find_headers(nlohmann_json nlohmann_json::nlohmann_json nlohmann 3.11)
+endmacro()
+macro(weft_find_cli11)
+  weft_find_headers(CLI11 CLI11::CLI11 CLI11 "")
+endmacro()

@@ -1,0 +1,20 @@
+# GTest::gtest, GTest::gmock and GTest::gtest_main: built from WEFT_GTEST_SOURCE where that is set, otherwise the installed ones.
+set(WEFT_GTEST_SOURCE "" CACHE PATH "GoogleTest's sources, e.g. /usr/src/googletest, instead of an installed one")
+
+if(WEFT_GTEST_SOURCE)
+  if(NOT EXISTS "${WEFT_GTEST_SOURCE}/CMakeLists.txt")
+    message(FATAL_ERROR "weft: WEFT_GTEST_SOURCE=${WEFT_GTEST_SOURCE} has no CMakeLists.txt")
+  endif()
+  set(INSTALL_GTEST OFF CACHE BOOL "" FORCE)
+  set(BUILD_GMOCK ON CACHE BOOL "" FORCE)
+  set(CMAKE_POLICY_VERSION_MINIMUM 3.5)  # for CMake 4 with an older GoogleTest
+  add_subdirectory("${WEFT_GTEST_SOURCE}" ${PROJECT_BINARY_DIR}/googletest EXCLUDE_FROM_ALL SYSTEM)
+  unset(CMAKE_POLICY_VERSION_MINIMUM)
+  foreach(library gtest gmock gtest_main)
+    if(NOT TARGET GTest::${library})
+      add_library(GTest::${library} ALIAS ${library})
+    endif()
+  endforeach()
+else()
+  find_package(GTest REQUIRED)
+endif()

@@ -1,0 +1,85 @@
+#include "weft/graph.h"
+
+#include "core/backend.h"
+#include "core/random_capture.h"
+
+namespace weft {
+
+namespace {
+
+thread_local const RandomCapture* active_capture = nullptr;
+
+/// Draws of this thread are relative to a base on the device while it lives.
+class CapturesRandom {
+ public:
+  explicit CapturesRandom(const RandomCapture& capture) { active_capture = &capture; }
+  ~CapturesRandom() { active_capture = nullptr; }
+  CapturesRandom(const CapturesRandom&) = delete;
+  CapturesRandom& operator=(const CapturesRandom&) = delete;
+};
+
+}  // namespace
+
+const RandomCapture* random_capture() { return active_capture; }
+
+StepGraph::StepGraph(const Device& device, bool enabled) : device_(device), enabled_(enabled && device.is_cuda()) {}
+
+StepGraph::~StepGraph() = default;
+
+void StepGraph::reset() {
+  replay_.reset();
+  warm_ = false;
+}
+
+void StepGraph::run(const std::function<void()>& step) {
+  if (!enabled_) return step();
+  if (!warm_) {
+    step();
+    warm_ = true;
+    return;
+  }
+  Generator& generator = default_generator();
+  try {
+    if (replay_ == nullptr || generator.seed() != seed_ || generator.stream() != stream_) capture(step);
+    if (random_blocks_ != 0 && generator.offset() != expected_offset_) {
+      backend(device_).fill(mutable_view(random_base_), static_cast<std::int64_t>(generator.offset()));
+    }
+    replay_->run();
+  } catch (...) {
+    reset();
+    throw;
+  }
+  generator.advance(random_blocks_);
+  expected_offset_ = generator.offset();
+}
+
+void StepGraph::capture(const std::function<void()>& step) {
+  replay_.reset();
+  Generator& generator = default_generator();
+  const std::uint64_t start = generator.offset();
+  if (!random_base_.defined()) random_base_ = Array::empty({}, DType::i64, device_);
+  Backend& device = backend(device_);
+  device.fill(mutable_view(random_base_), static_cast<std::int64_t>(start));
+  try {
+    replay_ = device.capture([&] {
+      {
+        const RandomCapture capture{device_, static_cast<const std::uint64_t*>(random_base_.data()), start};
+        const CapturesRandom scope(capture);
+        step();
+      }
+      random_blocks_ = generator.offset() - start;
+      if (random_blocks_ == 0) return;
+      const Array blocks = Array::full({}, static_cast<std::int64_t>(random_blocks_), DType::i64, device_);
+      device.accumulate(const_view(blocks), mutable_view(random_base_));
+    });
+  } catch (...) {
+    generator.set_offset(start);
+    throw;
+  }
+  generator.set_offset(start);
+  expected_offset_ = start;
+  seed_ = generator.seed();
+  stream_ = generator.stream();
+}
+
+}  // namespace weft

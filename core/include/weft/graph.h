@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "weft/array.h"
+#include "weft/random.h"
+
+namespace weft {
+
+class Replay;
+
+/// Work that is the same every time, a training step above all, run again and again. On a GPU the first run is an
+/// ordinary one, the second is recorded as a CUDA graph, and that and all later ones launch the graph: one launch
+/// instead of hundreds, the same bits. On the CPU every run is an ordinary one.
+///
+/// The step must do the same work on the same arrays each time and must not look at values on the host. What changes
+/// from run to run lies in device memory: an Optimizer's learning rate and step count do, and random numbers of the
+/// default generator go on from run to run. Arrays that the step reads and writes but does not make itself must outlive
+/// the StepGraph, in place (Module::to and load_state_dict into another dtype or device replace them).
+class StepGraph {
+ public:
+  /// Not enabled: every run is an ordinary one.
+  explicit StepGraph(const Device& device, bool enabled = true);
+  ~StepGraph();
+  StepGraph(const StepGraph&) = delete;
+  StepGraph& operator=(const StepGraph&) = delete;
+
+  /// What the step throws is passed on; the next run then starts over with an ordinary one.
+  void run(const std::function<void()>& step);
+  /// Forgets the recording, after a change of what the step does.
+  void reset();
+  bool is_captured() const { return replay_ != nullptr; }
+
+ private:
+  void capture(const std::function<void()>& step);
+
+  Device device_;
+  bool enabled_;
+  bool warm_ = false;
+  std::unique_ptr<Replay> replay_;
+  Array random_base_;                  // u64 as i64, on the device: the generator's offset as the next replay sees it
+  std::uint64_t random_blocks_ = 0;    // that one run uses
+  std::uint64_t expected_offset_ = 0;  // of the generator, if nobody else drew since
+  std::uint64_t seed_ = 0, stream_ = 0;
+};
+
+}  // namespace weft

@@ -1,0 +1,64 @@
+#include "cuda/context.h"
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include "weft/error.h"
+
+namespace weft::cuda {
+
+namespace {
+
+// The one thing that must come before everything else of a context.
+int made_current(int device) {
+  runtime::set_device(device);
+  return device;
+}
+
+struct Contexts {
+  std::mutex mutex;
+  std::vector<std::atomic<Context*>> made =
+      std::vector<std::atomic<Context*>>(static_cast<std::size_t>(runtime::device_count()));
+};
+
+// Never destroyed: arrays with static lifetime give their memory back after everything else is gone.
+Contexts& contexts() {
+  static Contexts& instance = *new Contexts;
+  return instance;
+}
+
+}  // namespace
+
+Context::Context(int device_index)
+    : device(made_current(device_index)),
+      properties(runtime::properties(device)),
+      stream(runtime::create_stream()),
+      memory(stream),
+      blas(blas::create_handle()) {}
+
+Context& context(int device) {
+  Contexts& all = contexts();
+  const auto count = static_cast<int>(all.made.size());
+  if (device < 0 || device >= count) {
+    std::string reason = runtime::unavailable_reason();
+    if (count == 1) reason = "there is 1";
+    if (count > 1) reason = "there are " + std::to_string(count);
+    throw DeviceError("device cuda:" + std::to_string(device) + " is not available: " + reason);
+  }
+  std::atomic<Context*>& slot = all.made[static_cast<std::size_t>(device)];
+  Context* context = slot.load(std::memory_order_acquire);
+  if (context == nullptr) {
+    const std::lock_guard lock(all.mutex);
+    context = slot.load(std::memory_order_relaxed);
+    if (context == nullptr) {
+      context = new Context(device);
+      slot.store(context, std::memory_order_release);
+    }
+  }
+  return *context;
+}
+
+Use::Use(Context& context) : lock_(context.mutex) { runtime::set_device(context.device); }
+
+}  // namespace weft::cuda

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstddef>
+#include <mutex>
+
+#include "cuda/blas.h"
+#include "cuda/memory.h"
+#include "cuda/runtime.h"
+#include "cuda/transfer.h"
+#include "weft/device.h"
+
+namespace weft::cuda {
+
+/// One device: the stream that all its work runs on, its memory and its handles. Made at first use, never destroyed.
+/// `mutex` protects everything here.
+struct Context {
+  /// Makes the device current in this thread.
+  explicit Context(int device);
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  int device;
+  runtime::Properties properties;
+  runtime::Stream stream;
+  Memory memory;
+  Staging staging;
+  blas::Handle* blas;
+  std::recursive_mutex mutex;
+};
+
+/// Throws DeviceError when the device is not there (the reason, or how many there are).
+Context& context(int device);
+
+/// Holds a context's lock and makes its device current in this thread.
+class Use {
+ public:
+  explicit Use(Context& context);
+
+ private:
+  std::lock_guard<std::recursive_mutex> lock_;
+};
+
+/// Device memory for the length of a scope. Work already queued may go on using it afterwards: reuse is in stream
+/// order.
+class Scratch {
+ public:
+  Scratch(Context& context, std::size_t bytes)
+      : context_(&context), bytes_(bytes), data_(context.memory.allocate(bytes)) {}
+  ~Scratch() { context_->memory.deallocate(data_, bytes_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  void* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  Context* context_;
+  std::size_t bytes_;
+  void* data_;
+};
+
+}  // namespace weft::cuda

@@ -1,0 +1,351 @@
+#include "cuda/conv.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "core/conv_plan.h"
+#include "cuda/element.h"
+#include "cuda/elementwise.h"
+#include "cuda/gather.h"
+#include "cuda/gemm.h"
+#include "cuda/walk.h"
+
+namespace weft::cuda {
+
+namespace {
+
+constexpr int kThreads = 256;
+constexpr std::int64_t kColumnBytes = std::int64_t{32} << 20;  // of one chunk: within the second-level cache
+constexpr std::int64_t kMostPositions = std::int64_t{1} << 30;
+
+/// One chunk of columns as the kernel sees it, in packs of neighbouring channels.
+struct Im2col {
+  struct Axis {
+    Divisor out, taps;
+    std::int32_t in = 1, step = 1, offset = 0, tap_step = 1;
+  };
+  Axis axis[3];
+  Divisor channels, all_taps, positions;             ///< channels: packs of a group
+  std::int64_t first_image = 0, first_position = 0;  ///< of the chunk's first row
+  std::int64_t source_channels = 0, image = 0;       ///< packs
+  std::int64_t size = 0;                             ///< packs of the chunk, below 2^31
+};
+
+/// Thread i copies pack i of the dense columns (row, tap, channel), or writes zeros where the tap reads padding.
+template <class P>
+WEFT_KERNEL_OF(kThreads)
+im2col_kernel(Im2col g, const P* source, P* columns) {
+  const std::int64_t i = global_thread();
+  if (i >= g.size) return;
+  auto rest = static_cast<std::uint32_t>(i);
+  const auto split = [](std::uint32_t& value, const Divisor& divisor) {
+    const std::uint32_t quotient = divisor.quotient(value);
+    const std::uint32_t remainder = value - quotient * divisor.value;
+    value = quotient;
+    return remainder;
+  };
+  const std::uint32_t channel = split(rest, g.channels);
+  std::uint32_t tap = split(rest, g.all_taps);
+  rest += static_cast<std::uint32_t>(g.first_position);
+  std::uint32_t position = split(rest, g.positions);
+  std::int64_t at = 0, scale = 1;
+  bool inside = true;
+  WEFT_UNROLL
+  for (int d = 2; d >= 0; --d) {
+    const Im2col::Axis& axis = g.axis[d];
+    const auto o = static_cast<std::int32_t>(split(position, axis.out));
+    const auto t = static_cast<std::int32_t>(split(tap, axis.taps));
+    const std::int32_t place = o * axis.step + axis.offset + t * axis.tap_step;
+    inside = inside && place >= 0 && place < axis.in;
+    at += place * scale;
+    scale *= axis.in;
+  }
+  P value{};
+  if (inside) value = source[(g.first_image + rest) * g.image + at * g.source_channels + channel];
+  columns[i] = value;
+}
+
+/// The columns of one group of channels, whole or in chunks of rows.
+class Columns {
+ public:
+  /// `group_channels` of the source's channels from `source` on.
+  Columns(Context& context, const ConvColumns& plan, std::int64_t group_channels, DType dtype)
+      : context_(context), plan_(plan), channels_(group_channels), dtype_(dtype) {
+    depth_ = plan.taps() * channels_;
+    if (plan.positions() > kMostPositions || depth_ > kMostPositions) {
+      throw ShapeError("conv: " + std::to_string(plan.positions()) + " output positions, or " + std::to_string(depth_) +
+                       " products each, exceed 2^30 on a GPU");
+    }
+    is_source_ = true;  // a 1x1 filter that steps by 1 reads the source as it lies
+    for (const TapAxis& axis : plan.axes) {
+      is_source_ = is_source_ && axis.taps == 1 && axis.step == 1 && axis.offset == 0 && axis.in == axis.out;
+    }
+    const std::int64_t most = std::max<std::int64_t>(kColumnBytes / (std::max<std::int64_t>(depth_, 1) * bytes()), 1);
+    chunk_ = is_source_ ? plan.rows() : std::min(plan.rows(), most);
+    if (!is_source_) memory_.emplace(context, static_cast<std::size_t>(chunk_ * depth_ * bytes()));
+  }
+
+  std::int64_t depth() const { return depth_; }
+
+  /// body(first row, rows, matrices) for each chunk in order.
+  template <class Body>
+  void for_chunks(const void* source, const Body& body) {
+    for (std::int64_t first = 0; first < plan_.rows(); first += chunk_) {
+      const std::int64_t rows = std::min(chunk_, plan_.rows() - first);
+      body(first, rows, chunk(source, first, rows));
+    }
+  }
+
+ private:
+  std::int64_t bytes() const { return static_cast<std::int64_t>(size_of(dtype_)); }
+
+  Matrices chunk(const void* source, std::int64_t first, std::int64_t rows) {
+    if (is_source_) return {source, plan_.channels, 1, 0};
+    if (depth_ > 0) gather(source, first, rows);
+    return {memory_->data(), depth_, 1, 0};
+  }
+
+  void gather(const void* source, std::int64_t first, std::int64_t rows) {
+    const auto wide = [&](std::int64_t pack_bytes) {
+      const std::int64_t pack = pack_bytes / bytes();
+      return pack >= 1 && channels_ % pack == 0 && plan_.channels % pack == 0 &&
+             reinterpret_cast<std::uintptr_t>(source) % static_cast<std::uintptr_t>(pack_bytes) == 0;
+    };
+    if (wide(16)) return gather_packs<Pack<std::uint64_t, 2>>(source, first, rows);
+    if (wide(8)) return gather_packs<std::uint64_t>(source, first, rows);
+    if (wide(4)) return gather_packs<std::uint32_t>(source, first, rows);
+    gather_packs<std::uint16_t>(source, first, rows);
+  }
+
+  template <class P>
+  void gather_packs(const void* source, std::int64_t first, std::int64_t rows) {
+    const std::int64_t pack = static_cast<std::int64_t>(sizeof(P)) / bytes();
+    Im2col g;
+    for (std::size_t d = 0; d < 3; ++d) {
+      const TapAxis& axis = plan_.axes[d];
+      g.axis[d].out = Divisor(static_cast<std::uint32_t>(axis.out));
+      g.axis[d].taps = Divisor(static_cast<std::uint32_t>(axis.taps));
+      g.axis[d].in = static_cast<std::int32_t>(axis.in);
+      g.axis[d].step = static_cast<std::int32_t>(axis.step);
+      g.axis[d].offset = static_cast<std::int32_t>(axis.offset);
+      g.axis[d].tap_step = static_cast<std::int32_t>(axis.tap_step);
+    }
+    g.channels = Divisor(static_cast<std::uint32_t>(channels_ / pack));
+    g.all_taps = Divisor(static_cast<std::uint32_t>(plan_.taps()));
+    g.positions = Divisor(static_cast<std::uint32_t>(plan_.positions()));
+    g.first_image = first / plan_.positions();
+    g.first_position = first % plan_.positions();
+    g.source_channels = plan_.channels / pack;
+    g.image = plan_.image() / pack;
+    g.size = rows * depth_ / pack;
+    launch({"im2col", blocks_for(g.size, kThreads), kThreads, context_.stream}, im2col_kernel<P>, g,
+           static_cast<const P*>(source), memory_->as<P>());
+  }
+
+  Context& context_;
+  ConvColumns plan_;
+  std::int64_t channels_;
+  DType dtype_;
+  std::int64_t depth_ = 0, chunk_ = 0;
+  bool is_source_ = false;
+  std::optional<Scratch> memory_;
+};
+
+const void* offset(const void* data, std::int64_t elements, DType dtype) {
+  return static_cast<const char*>(data) + elements * static_cast<std::int64_t>(size_of(dtype));
+}
+void* offset(void* data, std::int64_t elements, DType dtype) {
+  return static_cast<char*>(data) + elements * static_cast<std::int64_t>(size_of(dtype));
+}
+
+/// The taps that `columns` keeps of one group's filters (filters, taps..., channels), as a view of shape
+/// (taps..., filters, channels).
+View kept_taps(const ConvColumns& columns, const ConvShape& shape, std::int64_t filters, std::int64_t channels,
+               void* weight, DType dtype) {
+  View view{weight, {}, {}, dtype};
+  std::int64_t step = channels, first = 0;
+  std::array<std::int64_t, 3> strides{};
+  for (std::size_t d = 3; d-- > 0;) {
+    strides[d] = columns.axes[d].tap_stride * step;
+    first += columns.axes[d].first_tap * step;
+    step *= shape.filter[d];
+  }
+  for (std::size_t d = 0; d < 3; ++d) {
+    view.shape.push_back(columns.axes[d].taps);
+    view.strides.push_back(strides[d]);
+  }
+  view.shape.push_back(filters);
+  view.strides.push_back(step);
+  view.shape.push_back(channels);
+  view.strides.push_back(1);
+  view.data = offset(weight, first, dtype);
+  return view;
+}
+
+View permuted(View view, std::initializer_list<int> axes) {
+  View result{view.data, {}, {}, view.dtype};
+  for (int axis : axes) {
+    result.shape.push_back(view.shape[axis]);
+    result.strides.push_back(view.strides[axis]);
+  }
+  return result;
+}
+
+/// A pass of one dtype: what its three functions share.
+class Pass {
+ public:
+  Pass(Context& context, const ConvShape& shape, DType dtype)
+      : context_(context),
+        shape_(shape),
+        dtype_(dtype),
+        channels_(shape.c / shape.groups),
+        filters_(shape.k / shape.groups),
+        group_weight_(filters_ * shape.filter[0] * shape.filter[1] * shape.filter[2] * channels_) {}
+
+  void forward(const void* x, const void* weight, const void* bias, void* y) {
+    const ConvColumns plan = forward_columns(shape_);
+    Columns columns(context_, plan, channels_, dtype_);
+    const bool whole = columns.depth() * filters_ == group_weight_;
+    for (std::int64_t group = 0; group < shape_.groups; ++group) {
+      const void* filters = offset(weight, group * group_weight_, dtype_);
+      std::optional<Scratch> packed;
+      if (!whole) filters = pack(plan, filters, {3, 0, 1, 2, 4}, packed);
+      columns.for_chunks(offset(x, group * channels_, dtype_),
+                         [&](std::int64_t first, std::int64_t rows, const Matrices& matrix) {
+                           Gemm g = product(rows, filters_, columns.depth());
+                           g.a = matrix;
+                           g.b = {filters, 1, columns.depth(), 0};
+                           g.out = offset(y, first * shape_.k + group * filters_, dtype_);
+                           g.out_row = shape_.k;
+                           if (bias != nullptr) g.bias = offset(bias, group * filters_, dtype_);
+                           gemm(context_, g);
+                         });
+    }
+  }
+
+  void input_grad(const void* y_grad, const void* weight, void* x_grad) {
+    for (const ConvPhase& phase : input_grad_phases(shape_)) {
+      if (phase.columns.rows() == 0) continue;
+      for (std::int64_t group = 0; group < shape_.groups; ++group) {
+        const View target = phase_view(phase, offset(x_grad, group * channels_, dtype_));
+        if (phase.columns.taps() == 0 || filters_ == 0) {
+          fill(context_, target, 0);
+          continue;
+        }
+        Columns columns(context_, phase.columns, filters_, dtype_);
+        std::optional<Scratch> packed, rows_memory;
+        const void* filters =
+            pack(phase.columns, offset(weight, group * group_weight_, dtype_), {0, 1, 2, 3, 4}, packed);
+        const bool direct = shape_.stride == std::array<std::int64_t, 3>{1, 1, 1};
+        if (!direct) rows_memory.emplace(context_, bytes(phase.columns.rows() * channels_));
+        void* const out = direct ? target.data : rows_memory->data();
+        const std::int64_t out_row = direct ? shape_.c : channels_;
+        columns.for_chunks(offset(y_grad, group * filters_, dtype_),
+                           [&](std::int64_t first, std::int64_t rows, const Matrices& matrix) {
+                             Gemm g = product(rows, channels_, columns.depth());
+                             g.a = matrix;
+                             g.b = {filters, channels_, 1, 0};
+                             g.out = offset(out, first * out_row, dtype_);
+                             g.out_row = out_row;
+                             gemm(context_, g);
+                           });
+        if (!direct) copy(context_, {out, target.shape, row_major_strides(target.shape), dtype_}, target);
+      }
+    }
+  }
+
+  void weight_grad(const void* y_grad, const void* x, void* out) {
+    const ConvColumns plan = forward_columns(shape_);
+    Columns columns(context_, plan, channels_, dtype_);
+    const std::int64_t depth = columns.depth();
+    const bool whole = depth * filters_ == group_weight_;
+    const View all{out, {shape_.groups * group_weight_}, {1}, dtype_};
+    if (!whole || plan.rows() == 0) fill(context_, all, 0);
+    if (plan.rows() == 0 || depth == 0) return;
+    // Sums over several chunks are kept in f32 where the result is bf16.
+    const DType sum_type = dtype_ == DType::bf16 ? DType::f32 : dtype_;
+    const bool direct = whole && sum_type == dtype_;
+    std::optional<Scratch> sums;
+    if (!direct) sums.emplace(context_, static_cast<std::size_t>(filters_ * depth) * size_of(sum_type));
+    for (std::int64_t group = 0; group < shape_.groups; ++group) {
+      void* const target = offset(out, group * group_weight_, dtype_);
+      columns.for_chunks(offset(x, group * channels_, dtype_),
+                         [&](std::int64_t first, std::int64_t rows, const Matrices& matrix) {
+                           Gemm g = product(filters_, depth, rows);
+                           g.out_type = sum_type;
+                           g.a = {offset(y_grad, first * shape_.k + group * filters_, dtype_), 1, shape_.k, 0};
+                           g.b = matrix;
+                           g.out = direct ? target : sums->data();
+                           g.out_row = depth;
+                           g.accumulate = first > 0;
+                           gemm(context_, g);
+                         });
+      if (direct) continue;
+      const View kept = permuted(kept_taps(plan, shape_, filters_, channels_, target, dtype_), {3, 0, 1, 2, 4});
+      copy(context_, {sums->data(), kept.shape, row_major_strides(kept.shape), sum_type}, kept);
+    }
+  }
+
+ private:
+  std::size_t bytes(std::int64_t elements) const { return static_cast<std::size_t>(elements) * size_of(dtype_); }
+
+  Gemm product(std::int64_t m, std::int64_t n, std::int64_t k) const {
+    Gemm g;
+    g.in = g.out_type = dtype_;
+    g.m = m;
+    g.n = n;
+    g.k = k;
+    return g;
+  }
+
+  /// A dense copy of the taps that `plan` keeps of one group's filters; `axes` orders (taps..., filters, channels).
+  const void* pack(const ConvColumns& plan, const void* weight, std::initializer_list<int> axes,
+                   std::optional<Scratch>& memory) {
+    const View kept = permuted(kept_taps(plan, shape_, filters_, channels_, const_cast<void*>(weight), dtype_), axes);
+    memory.emplace(context_, bytes(kept.size()));
+    copy(context_, kept, {memory->data(), kept.shape, row_major_strides(kept.shape), dtype_});
+    return memory->data();
+  }
+
+  /// The positions of x_grad that a phase writes: (n, positions..., channels of the group).
+  View phase_view(const ConvPhase& phase, void* x_grad) const {
+    std::array<std::int64_t, 3> steps{};
+    std::int64_t step = shape_.c, first = 0;
+    for (std::size_t d = 3; d-- > 0;) {
+      steps[d] = step * shape_.stride[d];
+      first += step * phase.first[d];
+      step *= shape_.in[d];
+    }
+    View view{offset(x_grad, first, dtype_), {shape_.n}, {step}, dtype_};
+    for (std::size_t d = 0; d < 3; ++d) {
+      view.shape.push_back(phase.columns.axes[d].out);
+      view.strides.push_back(steps[d]);
+    }
+    view.shape.push_back(channels_);
+    view.strides.push_back(1);
+    return view;
+  }
+
+  Context& context_;
+  const ConvShape& shape_;
+  DType dtype_;
+  std::int64_t channels_, filters_, group_weight_;  // of a group
+};
+
+}  // namespace
+
+void conv(Context& context, ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
+          const ConstView* bias, const View& out) {
+  if (out.size() == 0) return;
+  Pass run(context, shape, out.dtype);
+  switch (pass) {
+    case ConvPass::forward:
+      return run.forward(a.data, b.data, bias != nullptr ? bias->data : nullptr, out.data);
+    case ConvPass::input_grad:
+      return run.input_grad(a.data, b.data, out.data);
+    case ConvPass::weight_grad:
+      return run.weight_grad(a.data, b.data, out.data);
+  }
+}
+
+}  // namespace weft::cuda

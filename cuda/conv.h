@@ -1,0 +1,12 @@
+#pragma once
+
+#include "core/backend.h"
+#include "cuda/context.h"
+
+namespace weft::cuda {
+
+/// Backend::conv: the columns of each pass (core/conv_plan.h) are gathered chunk by chunk and multiplied by cuBLASLt.
+void conv(Context& context, ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
+          const ConstView* bias, const View& out);
+
+}  // namespace weft::cuda

@@ -1,0 +1,115 @@
+#pragma once
+
+// Element types in kernels: what is stored, and what is computed with.
+
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "core/convert.h"
+#include "cuda/launch.h"
+#include "weft/dtype.h"
+#include "weft/error.h"
+
+namespace weft::cuda {
+
+using scalar::Bfloat;
+using scalar::Half;
+
+/// The type that arithmetic on T happens in: f32 for the 16-bit storage types, T itself otherwise.
+template <class T>
+struct ComputeType {
+  using type = T;
+};
+template <>
+struct ComputeType<Bfloat> {
+  using type = float;
+};
+template <>
+struct ComputeType<Half> {
+  using type = float;
+};
+template <class T>
+using compute_t = typename ComputeType<T>::type;
+
+template <class T>
+WEFT_HOST_DEVICE compute_t<T> widen(T value) {
+  return scalar::convert<compute_t<T>>(value);
+}
+template <class T, class From>
+WEFT_HOST_DEVICE T narrow(From value) {
+  return scalar::convert<T>(value);
+}
+
+/// `Count` neighbours that are read and written at once; Count · sizeof(T) is at most 16 bytes.
+template <class T, int Count>
+struct alignas(sizeof(T) * Count) Pack {
+  T value[Count];
+};
+
+template <class T>
+struct Type {
+  using type = T;
+};
+
+/// The unsigned integer of a size: for what only moves elements.
+template <std::size_t Bytes>
+using unsigned_t = std::conditional_t<
+    Bytes == 1, std::uint8_t,
+    std::conditional_t<Bytes == 2, std::uint16_t, std::conditional_t<Bytes == 4, std::uint32_t, std::uint64_t>>>;
+
+/// body(Type<T>{}) for the unsigned integer of the dtype's size.
+template <class Body>
+void dispatch_size(DType dtype, const Body& body) {
+  switch (size_of(dtype)) {
+    case 1:
+      return body(Type<std::uint8_t>{});
+    case 2:
+      return body(Type<std::uint16_t>{});
+    case 4:
+      return body(Type<std::uint32_t>{});
+    default:
+      return body(Type<std::uint64_t>{});
+  }
+}
+
+/// body(Type<T>{}) for f32 and f64, and bf16.
+template <class Body>
+void dispatch_floating(const char* op, DType dtype, const Body& body) {
+  switch (dtype) {
+    case DType::f32:
+      return body(Type<float>{});
+    case DType::f64:
+      return body(Type<double>{});
+    case DType::bf16:
+      return body(Type<Bfloat>{});
+    default:
+      throw DTypeError(std::string("cuda: ") + op + " of " + std::string(name(dtype)) + " is not there");
+  }
+}
+
+/// body(Type<T>{}) for every dtype.
+template <class Body>
+void dispatch_any(DType dtype, const Body& body) {
+  switch (dtype) {
+    case DType::boolean:
+      return body(Type<bool>{});
+    case DType::u8:
+      return body(Type<std::uint8_t>{});
+    case DType::i32:
+      return body(Type<std::int32_t>{});
+    case DType::i64:
+      return body(Type<std::int64_t>{});
+    case DType::f16:
+      return body(Type<Half>{});
+    case DType::bf16:
+      return body(Type<Bfloat>{});
+    case DType::f32:
+      return body(Type<float>{});
+    case DType::f64:
+      return body(Type<double>{});
+  }
+}
+
+}  // namespace weft::cuda

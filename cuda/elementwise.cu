@@ -1,0 +1,207 @@
+#include "cuda/elementwise.h"
+
+#include "core/overlap.h"
+#include "core/scalar_ops.h"
+#include "cuda/map.cuh"
+
+namespace weft::cuda {
+
+namespace {
+
+template <class T>
+struct Constant {
+  T value;
+  WEFT_DEVICE T operator()() const { return value; }
+};
+
+struct Select {
+  template <class T>
+  WEFT_DEVICE T operator()(bool condition, T a, T b) const {
+    return condition ? a : b;
+  }
+};
+
+[[noreturn]] void no_kernel(const char* op, DType dtype) {
+  throw DTypeError(std::string(op) + ": no kernel for dtype " + std::string(name(dtype)) + " on a GPU");
+}
+
+/// out[i] = start + i·step in U, whose integers wrap.
+template <class T, class U>
+WEFT_KERNEL arange_kernel(T* out, std::int64_t n, std::int64_t stride, U start, U step) {
+  using Value = std::conditional_t<std::is_integral_v<U>, std::int64_t, U>;
+  const std::int64_t i = global_thread();
+  if (i < n) out[i * stride] = scalar::convert<T>(static_cast<Value>(start + static_cast<U>(i) * step));
+}
+
+template <class U>
+void arange_of(Context& context, const View& out, U start, U step) {
+  dispatch_any(out.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    launch({"arange", blocks_for(out.size(), kMapThreads), kMapThreads, context.stream}, arange_kernel<T, U>,
+           out.as<T>(), out.size(), out.strides[0], start, step);
+  });
+}
+
+/// One thread per index of the axes that are apart; it walks the meeting ones in order. The walks' operands are out and
+/// in.
+template <class T>
+WEFT_KERNEL accumulate_kernel(Walk<2> apart, Walk<2> meeting, T* out, const T* in) {
+  const std::int64_t i = global_thread();
+  if (i >= apart.size) return;
+  const auto start = apart(i);
+  for (std::int64_t j = 0; j < meeting.size; ++j) {
+    const auto step = meeting(j);
+    T& sum = out[start.of[0] + step.of[0]];
+    sum = narrow<T>(scalar::add()(widen(sum), widen(in[start.of[1] + step.of[1]])));
+  }
+}
+
+/// A walk over the axes as they are given, the last one fastest, without reordering.
+Walk<2> walk_in_order(const Shape& shape, const Strides& out, const Strides& in) {
+  Walk<2> walk;
+  walk.size = element_count(shape);
+  walk.rank = std::max(shape.rank(), 1);
+  walk.sizes[0] = 1;
+  for (int k = 0; k < shape.rank(); ++k) {
+    const int axis = shape.rank() - 1 - k;
+    walk.sizes[k] = shape[axis];
+    walk.stride[k][0] = out[axis];
+    walk.stride[k][1] = in[axis];
+  }
+  return walk;
+}
+
+}  // namespace
+
+void fill(Context& context, const View& out, Scalar value) {
+  dispatch_any(out.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    using U = unsigned_t<sizeof(T)>;
+    const T element =
+        value.is_floating_point() ? scalar::convert<T>(value.as_double()) : scalar::convert<T>(value.as_int());
+    map<U>(context, "fill", Constant<U>{scalar::bits_as<U>(element)}, out);
+  });
+}
+
+void arange(Context& context, const View& out, Scalar start, Scalar step) {
+  if (start.is_floating_point() || step.is_floating_point() || is_floating_point(out.dtype)) {
+    arange_of(context, out, start.as_double(), step.as_double());
+  } else {
+    arange_of(context, out, static_cast<std::uint64_t>(start.as_int()), static_cast<std::uint64_t>(step.as_int()));
+  }
+}
+
+void where(Context& context, const ConstView& condition, const ConstView& a, const ConstView& b, const View& out) {
+  dispatch_size(out.dtype, [&](auto size) {
+    using U = typename decltype(size)::type;
+    map<U, bool, U, U>(context, "where", Select{}, out, condition, a, b);
+  });
+}
+
+void accumulate(Context& context, const ConstView& in, const View& out) {
+  if (out.size() == 0) return;
+  const OverlapSplit split = split_overlap(in, out);
+  const auto run = [&](auto type) {
+    using T = typename decltype(type)::type;
+    if (split.meeting.empty()) return map<T, T, T>(context, "accumulate", scalar::add{}, out, out, in);
+    const LoopNest nest(split.apart, {View{out.data, split.apart, split.apart_out, out.dtype},
+                                      ConstView{in.data, split.apart, split.apart_in, in.dtype}});
+    launch({"accumulate", blocks_for(nest.size(), 128), 128, context.stream}, accumulate_kernel<T>, Walk<2>(nest),
+           walk_in_order(split.meeting, split.meeting_out, split.meeting_in), static_cast<T*>(nest.origin(0)),
+           static_cast<const T*>(nest.origin(1)));
+  };
+  if (out.dtype == DType::boolean || out.dtype == DType::u8 || out.dtype == DType::f16)
+    no_kernel("accumulate", out.dtype);
+  dispatch_any(out.dtype, run);
+}
+
+namespace {
+
+enum class Takes { numbers, floats, everything };
+
+/// run(Type<T>{}) where the op takes the dtype; throws otherwise.
+template <Takes kTakes, class Run>
+void dispatch(const char* op, DType dtype, const Run& run) {
+  switch (dtype) {
+    case DType::f32:
+      return run(Type<float>{});
+    case DType::f64:
+      return run(Type<double>{});
+    case DType::bf16:
+      return run(Type<Bfloat>{});
+    case DType::u8:
+      if constexpr (kTakes != Takes::floats) return run(Type<std::uint8_t>{});
+      break;
+    case DType::i32:
+      if constexpr (kTakes != Takes::floats) return run(Type<std::int32_t>{});
+      break;
+    case DType::i64:
+      if constexpr (kTakes != Takes::floats) return run(Type<std::int64_t>{});
+      break;
+    case DType::boolean:
+      if constexpr (kTakes == Takes::everything) return run(Type<bool>{});
+      break;
+    case DType::f16:
+      break;
+  }
+  no_kernel(op, dtype);
+}
+
+template <Takes kTakes, class F>
+void unary_of(Context& context, const char* name, const ConstView& x, const View& out) {
+  dispatch<kTakes>(name, x.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    map<std::conditional_t<kTakes == Takes::everything, bool, T>, T>(context, name, F{}, out, x);
+  });
+}
+
+template <Takes kTakes, class F>
+void binary_of(Context& context, const char* name, const ConstView& a, const ConstView& b, const View& out) {
+  dispatch<kTakes>(name, a.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    map<std::conditional_t<kTakes == Takes::everything, bool, T>, T, T>(context, name, F{}, out, a, b);
+  });
+}
+
+}  // namespace
+
+#define WEFT_CASE(KIND, ENUM, NAME, TAKES, ...) \
+  case ENUM::NAME:                              \
+    return KIND##_of<Takes::TAKES, scalar::NAME>(context, #NAME, __VA_ARGS__);
+#define WEFT_NUMBERS(NAME) WEFT_CASE(unary, UnaryOp, NAME, numbers, x, out)
+#define WEFT_FLOATS(NAME) WEFT_CASE(unary, UnaryOp, NAME, floats, x, out)
+#define WEFT_EVERYTHING(NAME) WEFT_CASE(unary, UnaryOp, NAME, everything, x, out)
+
+void unary(Context& context, UnaryOp op, const ConstView& x, const View& out) {
+  switch (op) {
+    WEFT_UNARY_NUMERIC(WEFT_NUMBERS)
+    WEFT_UNARY_FLOAT(WEFT_FLOATS)
+    WEFT_UNARY_PREDICATE(WEFT_EVERYTHING)
+    case UnaryOp::count:
+      break;
+  }
+}
+
+#undef WEFT_NUMBERS
+#undef WEFT_FLOATS
+#undef WEFT_EVERYTHING
+#define WEFT_NUMBERS(NAME) WEFT_CASE(binary, BinaryOp, NAME, numbers, a, b, out)
+#define WEFT_FLOATS(NAME) WEFT_CASE(binary, BinaryOp, NAME, floats, a, b, out)
+#define WEFT_EVERYTHING(NAME) WEFT_CASE(binary, BinaryOp, NAME, everything, a, b, out)
+
+void binary(Context& context, BinaryOp op, const ConstView& a, const ConstView& b, const View& out) {
+  switch (op) {
+    WEFT_BINARY_NUMERIC(WEFT_NUMBERS)
+    WEFT_BINARY_FLOAT(WEFT_FLOATS)
+    WEFT_BINARY_PREDICATE(WEFT_EVERYTHING)
+    case BinaryOp::count:
+      break;
+  }
+}
+
+#undef WEFT_NUMBERS
+#undef WEFT_FLOATS
+#undef WEFT_EVERYTHING
+#undef WEFT_CASE
+
+}  // namespace weft::cuda

@@ -1,0 +1,108 @@
+#include "cuda/gemm.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "cuda/elementwise.h"
+#include "cuda/gather.h"
+#include "weft/error.h"
+#include "weft/precision.h"
+
+namespace weft::cuda {
+
+namespace {
+
+constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;  // what cuBLASLt's Hopper kernels ask for at most
+
+blas::Type blas_type(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return blas::Type::f32;
+    case DType::f64:
+      return blas::Type::f64;
+    case DType::bf16:
+      return blas::Type::bf16;
+    default:
+      throw DTypeError("gemm: " + std::string(name(dtype)) + " is not supported on a GPU");
+  }
+}
+
+/// A matrix as BLAS takes it: column-major (rows, columns), or the transpose of one.
+struct Operand {
+  const void* data;
+  bool transposed;
+  std::int64_t leading, batch;
+};
+
+/// One operand with the dense copy that it may need.
+class Placed {
+ public:
+  /// (rows, columns) with strides `down` and `across`.
+  Placed(Context& context, DType dtype, const Matrices& m, std::int64_t down, std::int64_t across, std::int64_t rows,
+         std::int64_t columns, std::int64_t batch) {
+    const auto fits = [](std::int64_t inner, std::int64_t inner_size, std::int64_t outer, std::int64_t outer_size) {
+      return (inner == 1 || inner_size == 1) && (outer >= inner_size || outer_size == 1);
+    };
+    const bool batch_fits = batch == 1 || m.batch >= 0;
+    if (batch_fits && fits(down, rows, across, columns)) {
+      operand = {m.data, false, columns == 1 ? rows : across, m.batch};
+    } else if (batch_fits && fits(across, columns, down, rows)) {
+      operand = {m.data, true, rows == 1 ? columns : down, m.batch};
+    } else {
+      copy_.emplace(context, static_cast<std::size_t>(batch * rows * columns) * size_of(dtype));
+      cuda::copy(context, {m.data, {batch, columns, rows}, {m.batch, across, down}, dtype},
+                 {copy_->data(), {batch, columns, rows}, {columns * rows, rows, 1}, dtype});
+      operand = {copy_->data(), false, rows, rows * columns};
+    }
+  }
+
+  Operand operand{};
+
+ private:
+  std::optional<Scratch> copy_;
+};
+
+}  // namespace
+
+void gemm(Context& context, const Gemm& g) {
+  if (g.m == 0 || g.n == 0 || g.batch == 0) return;
+  if (g.k == 0) {
+    const View out{g.out, {g.batch, g.m, g.n}, {g.out_batch, g.out_row, 1}, g.out_type};
+    if (g.bias != nullptr) {
+      copy(context, {g.bias, out.shape, {0, 0, 1}, g.out_type}, out);
+    } else if (!g.accumulate) {
+      fill(context, out, 0);
+    }
+    return;
+  }
+  // A row-major product is the column-major product of the transposes: outᵀ (n, m) = bᵀ (n, k) · aᵀ (k, m).
+  const Placed left(context, g.in, g.b, g.b.column, g.b.row, g.n, g.k, g.batch);
+  const Placed right(context, g.in, g.a, g.a.column, g.a.row, g.k, g.m, g.batch);
+  blas::Product p;
+  p.in = blas_type(g.in);
+  p.out = blas_type(g.out_type);
+  p.compute = g.in == DType::f64                                     ? blas::Compute::f64
+              : g.in == DType::f32 && precision() == Precision::tf32 ? blas::Compute::tf32
+                                                                     : blas::Compute::f32;
+  p.transpose_a = left.operand.transposed;
+  p.transpose_b = right.operand.transposed;
+  p.m = g.n;
+  p.n = g.m;
+  p.k = g.k;
+  p.batch = g.batch;
+  p.a = left.operand.data;
+  p.b = right.operand.data;
+  p.d = g.out;
+  p.ld_a = left.operand.leading;
+  p.ld_b = right.operand.leading;
+  p.ld_d = std::max(g.m == 1 ? g.n : g.out_row, g.n);
+  p.batch_stride_a = left.operand.batch;
+  p.batch_stride_b = right.operand.batch;
+  p.batch_stride_d = g.out_batch;
+  p.beta = g.accumulate ? 1 : 0;
+  p.bias = g.bias;
+  const Scratch workspace(context, kWorkspaceBytes);
+  blas::multiply(context.blas, p, workspace.data(), workspace.bytes(), context.stream);
+}
+
+}  // namespace weft::cuda

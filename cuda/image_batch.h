@@ -1,0 +1,13 @@
+#pragma once
+
+#include "core/backend.h"
+#include "cuda/context.h"
+
+namespace weft::cuda {
+
+/// As Backend::image_batch, with the context's lock held and its device current. out is f32, f64 or bf16.
+void image_batch(Context& context, const ImageBatchArguments& arguments, const ConstView& images,
+                 const ConstView& labels, const ConstView& order, const ConstView& clock, const View& out,
+                 const View& out_labels);
+
+}  // namespace weft::cuda

@@ -1,0 +1,102 @@
+#pragma once
+
+// What a kernel is written with, so that the same .cu file compiles with nvcc for a GPU and with g++ for
+// tests/cuda_on_cpu, which runs its threads on the CPU. A kernel is
+//
+//   template <class T>
+//   WEFT_KERNEL scale_kernel(const T* x, T* y, std::int64_t n) { ... threadIdx.x, blockIdx.x, blockDim.x, gridDim.x ...
+//   }
+//
+// and is started by launch({"scale", blocks, threads, stream}, scale_kernel<T>, x, y, n). Grids and blocks have one
+// dimension. Parameters are plain values of at most 4,096 bytes in all. Every thread of a block reaches every barrier;
+// every lane of a warp reaches every shuffle (blocks that shuffle are whole warps).
+
+#include <cstdint>
+
+#include "cuda/runtime.h"
+
+namespace weft::cuda {
+
+struct LaunchShape {
+  const char* name;     ///< of the kernel, for errors
+  std::int64_t blocks;  ///< 0: nothing is launched
+  int threads;          ///< per block, at most 1,024
+  runtime::Stream stream;
+};
+
+inline constexpr int kWarp = 32;
+
+}  // namespace weft::cuda
+
+#if defined(__CUDACC__)
+
+#define WEFT_KERNEL __global__ void
+#define WEFT_KERNEL_OF(THREADS) __global__ void __launch_bounds__(THREADS)
+#define WEFT_DEVICE __device__ __forceinline__
+#define WEFT_HOST_DEVICE __host__ __device__ __forceinline__
+#define WEFT_SHARED(TYPE, NAME, COUNT) __shared__ TYPE NAME[COUNT]
+#define WEFT_BARRIER() __syncthreads()
+#define WEFT_UNROLL _Pragma("unroll")
+
+namespace weft::cuda {
+
+template <class T>
+WEFT_DEVICE T shuffle_xor(T value, int lane_mask) {
+  return __shfl_xor_sync(0xffffffffu, value, lane_mask);
+}
+template <class T>
+WEFT_DEVICE T shuffle_down(T value, int lanes) {
+  return __shfl_down_sync(0xffffffffu, value, lanes);
+}
+
+template <class... P, class... A>
+void launch(const LaunchShape& shape, void (*kernel)(P...), A&&... arguments) {
+  static_assert(sizeof...(P) == sizeof...(A), "one argument per parameter of the kernel");
+  if (shape.blocks == 0) return;
+  runtime::check_launch_shape(shape.name, shape.blocks, shape.threads);
+  kernel<<<static_cast<unsigned>(shape.blocks), static_cast<unsigned>(shape.threads), 0, shape.stream>>>(
+      static_cast<P>(arguments)...);
+  runtime::check_launch(shape.name);
+}
+
+}  // namespace weft::cuda
+
+#else
+
+// tests/cuda_on_cpu/cuda_on_cpu.h: threadIdx, blockIdx, blockDim, gridDim and the functions below.
+#include <cuda_on_cpu.h>
+
+#define WEFT_KERNEL void
+#define WEFT_KERNEL_OF(THREADS) void
+#define WEFT_DEVICE inline
+#define WEFT_HOST_DEVICE inline
+#define WEFT_SHARED(TYPE, NAME, COUNT) \
+  TYPE(&NAME)                          \
+  [COUNT] = *static_cast<TYPE(*)[COUNT]>(::weft::cuda_on_cpu::shared(sizeof(TYPE[COUNT]), alignof(TYPE), __LINE__))
+#define WEFT_BARRIER() ::weft::cuda_on_cpu::barrier(__LINE__)
+#define WEFT_UNROLL
+
+namespace weft::cuda {
+
+template <class T>
+T shuffle_xor(T value, int lane_mask, int line = __builtin_LINE()) {
+  return ::weft::cuda_on_cpu::shuffle_xor(value, lane_mask, line);
+}
+template <class T>
+T shuffle_down(T value, int lanes, int line = __builtin_LINE()) {
+  return ::weft::cuda_on_cpu::shuffle_down(value, lanes, line);
+}
+
+template <class... P, class... A>
+void launch(const LaunchShape& shape, void (*kernel)(P...), A&&... arguments) {
+  static_assert(sizeof...(P) == sizeof...(A), "one argument per parameter of the kernel");
+  if (shape.blocks == 0) return;
+  runtime::check_launch_shape(shape.name, shape.blocks, shape.threads);
+  static_assert((sizeof(P) + ... + 0) <= 4096, "a kernel's parameters exceed 4,096 bytes");
+  ::weft::cuda_on_cpu::launch(shape.name, shape.blocks, shape.threads, shape.stream,
+                              [kernel, ... values = static_cast<P>(arguments)] { kernel(values...); });
+}
+
+}  // namespace weft::cuda
+
+#endif

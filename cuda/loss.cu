@@ -1,0 +1,271 @@
+#include "cuda/loss.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <type_traits>
+
+#include "cuda/element.h"
+#include "cuda/walk.h"
+
+namespace weft::cuda {
+namespace {
+
+constexpr int kThreads = 256, kWarps = kThreads / kWarp;
+constexpr std::int64_t kMostWarpColumns = 1024;  // beyond, a block has a row
+constexpr std::int64_t kMostBlocks = 1 << 20;
+
+template <class C>
+constexpr C kInfinity = std::numeric_limits<C>::infinity();
+template <class C>
+constexpr C kNaN = std::numeric_limits<C>::quiet_NaN();
+
+/// Σ exp(x_i) = sum·exp(max). A row of -inf, or one with NaN or +inf, gets the sum NaN from `checked`.
+template <class C>
+struct ExpSum {
+  C max, sum;
+
+  /// exp(from - to), also where both are -inf.
+  static WEFT_DEVICE C factor(C from, C to) { return from == to ? C(1) : std::exp(from - to); }
+  WEFT_DEVICE void add(C x) {
+    if (x > max) {
+      sum = sum * factor(max, x) + 1;
+      max = x;
+    } else {
+      sum += factor(x, max);
+    }
+  }
+  WEFT_DEVICE void merge(const ExpSum& other) {
+    const C largest = other.max > max ? other.max : max;
+    sum = sum * factor(max, largest) + other.sum * factor(other.max, largest);
+    max = largest;
+  }
+  WEFT_DEVICE ExpSum checked() const { return {max, sum + (max - max)}; }
+};
+
+/// The threads of one row, and how they reduce: in pairs, so that all get the same bits.
+struct WarpOfRow {
+  static constexpr int kSize = kWarp, kRows = kWarps;
+  static WEFT_DEVICE int thread() { return static_cast<int>(threadIdx.x) % kWarp; }
+  static WEFT_DEVICE int row() { return static_cast<int>(threadIdx.x) / kWarp; }
+
+  template <class C>
+  static WEFT_DEVICE C sum(C value, C*) {
+    for (int mask = kWarp / 2; mask > 0; mask /= 2) value += shuffle_xor(value, mask);
+    return value;
+  }
+  template <class C>
+  static WEFT_DEVICE ExpSum<C> merged(ExpSum<C> value, C*) {
+    for (int mask = kWarp / 2; mask > 0; mask /= 2) {
+      const C max = shuffle_xor(value.max, mask), sum = shuffle_xor(value.sum, mask);
+      // Both lanes of a pair merge the upper one's value into the lower one's.
+      const bool upper = (thread() & mask) != 0;
+      ExpSum<C> lower{upper ? max : value.max, upper ? sum : value.sum};
+      lower.merge({upper ? value.max : max, upper ? value.sum : sum});
+      value = lower;
+    }
+    return value;
+  }
+};
+
+/// `shared` has 2·kWarps elements.
+struct BlockOfRow {
+  static constexpr int kSize = kThreads, kRows = 1;
+  static WEFT_DEVICE int thread() { return static_cast<int>(threadIdx.x); }
+  static WEFT_DEVICE int row() { return 0; }
+
+  template <class C>
+  static WEFT_DEVICE C sum(C value, C* shared) {
+    value = WarpOfRow::sum(value, shared);
+    WEFT_BARRIER();
+    if (WarpOfRow::thread() == 0) shared[WarpOfRow::row()] = value;
+    WEFT_BARRIER();
+    C total = shared[0];
+    for (int i = 1; i < kWarps; ++i) total += shared[i];
+    return total;
+  }
+  template <class C>
+  static WEFT_DEVICE ExpSum<C> merged(ExpSum<C> value, C* shared) {
+    value = WarpOfRow::merged(value, shared);
+    WEFT_BARRIER();
+    if (WarpOfRow::thread() == 0) {
+      shared[WarpOfRow::row()] = value.max;
+      shared[kWarps + WarpOfRow::row()] = value.sum;
+    }
+    WEFT_BARRIER();
+    ExpSum<C> total{shared[0], shared[kWarps]};
+    for (int i = 1; i < kWarps; ++i) total.merge({shared[i], shared[kWarps + i]});
+    return total;
+  }
+};
+
+/// of_row(row) for the rows of a group of threads; all of a group call it together.
+template <class Group, class OfRow>
+WEFT_DEVICE void for_rows(std::int64_t rows, const OfRow& of_row) {
+  const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * Group::kRows;
+  for (std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * Group::kRows + Group::row(); row < rows;
+       row += step) {
+    of_row(row);
+  }
+}
+
+template <class Group, class C, class T>
+WEFT_DEVICE ExpSum<C> exp_sum(const T* x, std::int64_t n, C* shared) {
+  ExpSum<C> own{-kInfinity<C>, 0};
+  for (std::int64_t i = Group::thread(); i < n; i += Group::kSize) own.add(widen(x[i]));
+  return Group::merged(own, shared).checked();
+}
+
+template <class Group, class T>
+WEFT_KERNEL_OF(kThreads)
+softmax_kernel(bool log, std::int64_t rows, std::int64_t n, const T* x, T* y) {
+  using C = compute_t<T>;
+  WEFT_SHARED(C, shared, 2 * kWarps);
+  for_rows<Group>(rows, [&](std::int64_t row) {
+    const T* in = x + row * n;
+    T* out = y + row * n;
+    const ExpSum<C> total = exp_sum<Group>(in, n, &shared[0]);
+    const C log_sum = log ? std::log(total.sum) : C(0);
+    for (std::int64_t i = Group::thread(); i < n; i += Group::kSize) {
+      const C difference = widen(in[i]) - total.max;
+      out[i] = narrow<T>(log ? difference - log_sum : std::exp(difference) / total.sum);
+    }
+  });
+}
+
+template <class Group, class T>
+WEFT_KERNEL_OF(kThreads)
+softmax_grad_kernel(bool log, std::int64_t rows, std::int64_t n, const T* y, const T* y_grad, T* x_grad) {
+  using C = compute_t<T>;
+  WEFT_SHARED(C, shared, 2 * kWarps);
+  for_rows<Group>(rows, [&](std::int64_t row) {
+    const std::int64_t first = row * n;
+    C own = 0;
+    for (std::int64_t i = first + Group::thread(); i < first + n; i += Group::kSize) {
+      own += widen(y_grad[i]) * (log ? C(1) : widen(y[i]));
+    }
+    const C sum = Group::sum(own, &shared[0]);
+    for (std::int64_t i = first + Group::thread(); i < first + n; i += Group::kSize) {
+      const C gradient = widen(y_grad[i]), value = widen(y[i]);
+      x_grad[i] = narrow<T>(log ? gradient - std::exp(value) * sum : value * (gradient - sum));
+    }
+  });
+}
+
+/// A vector of any stride.
+template <class T>
+struct Strided {
+  T* data;
+  std::int64_t stride;
+
+  WEFT_DEVICE T& operator[](std::int64_t i) const { return data[i * stride]; }
+};
+
+/// rest·(lse - z_label) + smoothing·(lse - mean(z)) with lse = log_sum + max and rest = 1 - smoothing; differences from
+/// the maximum are summed, so that its size does not cost precision.
+template <class Group, class T>
+WEFT_KERNEL_OF(kThreads)
+cross_entropy_kernel(std::int64_t rows, std::int64_t n, const T* logits, Strided<const std::int64_t> labels,
+                     T smoothing, T rest, Strided<T> losses) {
+  WEFT_SHARED(T, shared, 2 * kWarps);
+  for_rows<Group>(rows, [&](std::int64_t row) {
+    const T* z = logits + row * n;
+    const std::int64_t label = labels[row];
+    T loss = kNaN<T>;
+    if (label >= 0 && label < n) {  // the same in all threads of the row
+      const ExpSum<T> total = exp_sum<Group>(z, n, &shared[0]);
+      const T log_sum = std::log(total.sum);
+      loss = log_sum + (total.max - z[label]);
+      if (smoothing != 0) {
+        T own = 0;
+        for (std::int64_t i = Group::thread(); i < n; i += Group::kSize) own += total.max - z[i];
+        const T mean = log_sum + Group::sum(own, &shared[0]) / static_cast<T>(n);
+        loss = rest * loss + smoothing * mean;
+      }
+    }
+    if (Group::thread() == 0) losses[row] = loss;
+  });
+}
+
+/// gradient·(softmax - target), where the target is `own` for the label and `other` for the other classes.
+template <class Group, class T>
+WEFT_KERNEL_OF(kThreads)
+cross_entropy_grad_kernel(std::int64_t rows, std::int64_t n, const T* logits, Strided<const std::int64_t> labels, T own,
+                          T other, Strided<const T> losses_grad, T* logits_grad) {
+  WEFT_SHARED(T, shared, 2 * kWarps);
+  for_rows<Group>(rows, [&](std::int64_t row) {
+    const T* z = logits + row * n;
+    const std::int64_t label = labels[row];
+    const bool valid = label >= 0 && label < n;
+    const T gradient = valid ? losses_grad[row] : kNaN<T>;
+    const ExpSum<T> total = valid ? exp_sum<Group>(z, n, &shared[0]) : ExpSum<T>{0, 1};
+    for (std::int64_t i = Group::thread(); i < n; i += Group::kSize) {
+      logits_grad[row * n + i] = gradient * (std::exp(z[i] - total.max) / total.sum - (i == label ? own : other));
+    }
+  });
+}
+
+/// run(Group{}, shape) with the group and the grid that a matrix needs.
+template <class Run>
+void with_group(Context& context, const char* name, const Shape& shape, const Run& run) {
+  if (shape[1] <= kMostWarpColumns) {
+    run(WarpOfRow{}, LaunchShape{name, std::min(blocks_for(shape[0], kWarps), kMostBlocks), kThreads, context.stream});
+  } else {
+    run(BlockOfRow{}, LaunchShape{name, std::min(shape[0], kMostBlocks), kThreads, context.stream});
+  }
+}
+
+template <class Body>
+void dispatch_loss(const char* op, DType dtype, const Body& body) {
+  if (dtype == DType::bf16) throw DTypeError(std::string("cuda: ") + op + " of bf16 is not there");
+  dispatch_floating(op, dtype, [&]<class T>(Type<T> type) {
+    if constexpr (std::is_floating_point_v<T>) body(type);
+  });
+}
+
+}  // namespace
+
+void softmax(Context& context, bool log, const ConstView& x, const View& y) {
+  dispatch_floating("softmax", x.dtype, [&]<class T>(Type<T>) {
+    with_group(context, "softmax", x.shape, [&]<class Group>(Group, const LaunchShape& shape) {
+      launch(shape, softmax_kernel<Group, T>, log, x.shape[0], x.shape[1], x.as<T>(), y.as<T>());
+    });
+  });
+}
+
+void softmax_grad(Context& context, bool log, const ConstView& y, const ConstView& y_grad, const View& x_grad) {
+  dispatch_floating("softmax_grad", y.dtype, [&]<class T>(Type<T>) {
+    with_group(context, "softmax_grad", y.shape, [&]<class Group>(Group, const LaunchShape& shape) {
+      launch(shape, softmax_grad_kernel<Group, T>, log, y.shape[0], y.shape[1], y.as<T>(), y_grad.as<T>(),
+             x_grad.as<T>());
+    });
+  });
+}
+
+void cross_entropy(Context& context, const ConstView& logits, const ConstView& labels, double smoothing,
+                   const View& losses) {
+  dispatch_loss("cross_entropy", logits.dtype, [&]<class T>(Type<T>) {
+    with_group(context, "cross_entropy", logits.shape, [&]<class Group>(Group, const LaunchShape& shape) {
+      launch(shape, cross_entropy_kernel<Group, T>, logits.shape[0], logits.shape[1], logits.as<T>(),
+             Strided<const std::int64_t>{labels.as<std::int64_t>(), labels.strides[0]}, static_cast<T>(smoothing),
+             static_cast<T>(1 - smoothing), Strided<T>{losses.as<T>(), losses.strides[0]});
+    });
+  });
+}
+
+void cross_entropy_grad(Context& context, const ConstView& logits, const ConstView& labels, double smoothing,
+                        const ConstView& losses_grad, const View& logits_grad) {
+  const double other = smoothing / static_cast<double>(logits.shape[1]);
+  dispatch_loss("cross_entropy_grad", logits.dtype, [&]<class T>(Type<T>) {
+    with_group(context, "cross_entropy_grad", logits.shape, [&]<class Group>(Group, const LaunchShape& shape) {
+      launch(shape, cross_entropy_grad_kernel<Group, T>, logits.shape[0], logits.shape[1], logits.as<T>(),
+             Strided<const std::int64_t>{labels.as<std::int64_t>(), labels.strides[0]},
+             static_cast<T>(1 - smoothing + other), static_cast<T>(other),
+             Strided<const T>{losses_grad.as<T>(), losses_grad.strides[0]}, logits_grad.as<T>());
+    });
+  });
+}
+
+}  // namespace weft::cuda

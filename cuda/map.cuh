@@ -1,0 +1,104 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include "cuda/context.h"
+#include "cuda/element.h"
+#include "cuda/walk.h"
+
+// out[i] = f(in[i]...) for operands of one shape and any strides: one kernel for operands that are dense in one order,
+// 16 bytes at a time, and one for all others. F is a functor called with widened values.
+namespace weft::cuda {
+
+inline constexpr int kMapThreads = 256;
+
+/// An input that is dense, or one value for all.
+template <class T>
+struct DenseInput {
+  const T* data;
+  bool repeated;
+};
+
+template <int Count, class T>
+WEFT_DEVICE Pack<T, Count> load_pack(const DenseInput<T>& in, std::int64_t first) {
+  if (!in.repeated) return *reinterpret_cast<const Pack<T, Count>*>(in.data + first);
+  Pack<T, Count> pack;
+  WEFT_UNROLL
+  for (int i = 0; i < Count; ++i) pack.value[i] = *in.data;
+  return pack;
+}
+
+template <class Out, int Count, class F, class... P>
+WEFT_DEVICE void store_pack(Out* out, const F& f, const P&... packs) {
+  Pack<Out, Count> result;
+  WEFT_UNROLL
+  for (int i = 0; i < Count; ++i) result.value[i] = narrow<Out>(f(widen(packs.value[i])...));
+  *reinterpret_cast<Pack<Out, Count>*>(out) = result;
+}
+
+/// Thread t does elements [t·Count, (t + 1)·Count) of n; addresses are aligned for whole packs.
+template <int Count, class Out, class F, class... In>
+WEFT_KERNEL dense_map_kernel(std::int64_t n, F f, Out* out, DenseInput<In>... in) {
+  std::int64_t i = global_thread() * Count;
+  if (i + Count <= n) {
+    store_pack<Out, Count>(out + i, f, load_pack<Count>(in, i)...);
+  } else {
+    for (; i < n; ++i) out[i] = narrow<Out>(f(widen(in.data[in.repeated ? 0 : i])...));
+  }
+}
+
+/// The I-th of the operands' offsets, the output being number 0.
+template <std::size_t... I, class Out, class F, class... In>
+WEFT_DEVICE void map_at(std::index_sequence<I...>, const std::int64_t* offset, const F& f, Out* out, const In*... in) {
+  out[offset[0]] = narrow<Out>(f(widen(in[offset[I + 1]])...));
+}
+
+/// One thread per element, in the order of out's memory.
+template <class Out, class F, class... In>
+WEFT_KERNEL strided_map_kernel(Walk<1 + sizeof...(In)> walk, F f, Out* out, const In*... in) {
+  const std::int64_t i = global_thread();
+  if (i >= walk.size) return;
+  const auto offsets = walk(i);
+  map_at(std::make_index_sequence<sizeof...(In)>(), offsets.of, f, out, in...);
+}
+
+template <class T>
+bool is_aligned(const void* address, int count) {
+  return reinterpret_cast<std::uintptr_t>(address) % (sizeof(T) * static_cast<std::size_t>(count)) == 0;
+}
+
+template <class... In, class Out, class F, std::size_t... I>
+void map_of(std::index_sequence<I...>, Context& context, const char* name, const LoopNest& nest, Type<Out>,
+            const F& f) {
+  constexpr std::size_t kLargest = std::max({sizeof(Out), sizeof(In)...});
+  constexpr int kCount = static_cast<int>(16 / kLargest);
+  Out* const out = static_cast<Out*>(nest.origin(0));
+  const auto& axis = nest.axis(0);
+  bool dense = nest.size() == axis.size && (axis.stride[0] == 1 || axis.size == 1) && is_aligned<Out>(out, kCount);
+  [[maybe_unused]] const auto takes_pack = [&](auto type, int o) {
+    const bool one = axis.size == 1 || axis.stride[o] == 0;
+    return one || (axis.stride[o] == 1 && is_aligned<typename decltype(type)::type>(nest.origin(o), kCount));
+  };
+  dense = (dense && ... && takes_pack(Type<In>{}, I + 1));
+  if (dense) {
+    launch({name, blocks_for(blocks_for(nest.size(), kCount), kMapThreads), kMapThreads, context.stream},
+           dense_map_kernel<kCount, Out, F, In...>, nest.size(), f, out,
+           DenseInput<In>{static_cast<const In*>(nest.origin(I + 1)), axis.size == 1 || axis.stride[I + 1] == 0}...);
+  } else {
+    launch({name, blocks_for(nest.size(), kMapThreads), kMapThreads, context.stream}, strided_map_kernel<Out, F, In...>,
+           Walk<1 + sizeof...(In)>(nest), f, out, static_cast<const In*>(nest.origin(I + 1))...);
+  }
+}
+
+/// `In` are the element types of `in`, whose shapes are out's. An input may be out itself.
+template <class Out, class... In, class F, class... V>
+void map(Context& context, const char* name, const F& f, const View& out, const V&... in) {
+  static_assert(sizeof...(In) == sizeof...(V));
+  const LoopNest nest(out.shape, {out, in...});
+  if (nest.size() == 0) return;
+  map_of<In...>(std::make_index_sequence<sizeof...(In)>(), context, name, nest, Type<Out>{}, f);
+}
+
+}  // namespace weft::cuda

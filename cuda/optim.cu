@@ -1,0 +1,232 @@
+#include "cuda/optim.h"
+
+#include <cmath>
+#include <cstdint>
+#include <string>
+
+#include "cuda/element.h"
+#include "cuda/walk.h"
+
+namespace weft::cuda {
+namespace {
+
+constexpr int kThreads = 256, kTensors = 64;
+constexpr int kBlockElements = 4096;  // a multiple of 16 bytes, so that blocks are as aligned as their tensors
+
+/// Tensors of one launch; those of tensor i are blocks [first_block[i], first_block[i + 1]).
+template <class T>
+struct Batch {
+  int count = 0, blocks = 0;
+  int first_block[kTensors];
+  std::int64_t size[kTensors];
+  T *value[kTensors], *first[kTensors], *second[kTensors];
+  const T* grad[kTensors];
+};
+static_assert(sizeof(Batch<double>) <= 4000);
+
+/// a·b + c in one rounding, as in the CPU's vector kernels.
+template <class T>
+WEFT_DEVICE T mul_add(T a, T b, T c) {
+  return std::fma(a, b, c);
+}
+
+/// A product that is rounded before it is added to something.
+WEFT_DEVICE float rounded_product(float a, float b) {
+#if defined(__CUDA_ARCH__)
+  return __fmul_rn(a, b);
+#else
+  return a * b;
+#endif
+}
+WEFT_DEVICE double rounded_product(double a, double b) {
+#if defined(__CUDA_ARCH__)
+  return __dmul_rn(a, b);
+#else
+  return a * b;
+#endif
+}
+
+/// Element by element: of(grad, value, first, second) updates the last three.
+template <class T>
+struct SgdStep {
+  const double* learning_rate;
+  T momentum, weight_decay;
+  bool nesterov, lr_inside;
+
+  struct Rates {
+    T inner, outer;
+  };
+  WEFT_DEVICE Rates rates() const {
+    const T lr = static_cast<T>(*learning_rate);
+    return {-lr, lr_inside ? T(1) : -lr};
+  }
+  template <bool kFirst, bool kSecond>
+  WEFT_DEVICE void update(const Rates& rates, T grad, T& value, T& first, T&) const {
+    T d = grad;
+    if (weight_decay != 0) d = mul_add(weight_decay, value, d);
+    if (lr_inside) d = rounded_product(rates.inner, d);
+    if constexpr (kFirst) {
+      first = mul_add(momentum, first, d);
+      d = nesterov ? mul_add(momentum, first, d) : first;
+    }
+    value = mul_add(rates.outer, d, value);
+  }
+};
+
+/// What adam_advance_kernel computes for all elements of a step.
+struct AdamFactors {
+  double rate, second_factor, shrink;
+};
+
+template <class T>
+struct AdamStep {
+  const AdamFactors* factors;
+  T beta1, rest1, beta2, rest2, eps, weight_decay;
+
+  struct Rates {
+    T rate, second_factor, shrink;
+  };
+  WEFT_DEVICE Rates rates() const {
+    return {static_cast<T>(factors->rate), static_cast<T>(factors->second_factor), static_cast<T>(factors->shrink)};
+  }
+  template <bool kFirst, bool kSecond>
+  WEFT_DEVICE void update(const Rates& rates, T grad, T& value, T& first, T& second) const {
+    T g = grad;
+    if (weight_decay != 0) g = mul_add(weight_decay, value, g);
+    first = mul_add(rest1, g, rounded_product(beta1, first));
+    second = mul_add(rounded_product(rest2, g), g, rounded_product(beta2, second));
+    const T denominator = mul_add(static_cast<T>(std::sqrt(second)), rates.second_factor, eps);
+    value = rounded_product(value, rates.shrink) - rounded_product(rates.rate, first) / denominator;
+  }
+};
+
+/// The same for V neighbours from element i on.
+template <int V, bool kFirst, bool kSecond, class T, class Step>
+WEFT_DEVICE void update_pack(const Step& step, const typename Step::Rates& rates, const T* grad, T* value, T* first,
+                             T* second, std::int64_t i) {
+  using P = Pack<T, V>;
+  const P g = *reinterpret_cast<const P*>(grad + i);
+  P v = *reinterpret_cast<const P*>(value + i), a{}, b{};
+  if constexpr (kFirst) a = *reinterpret_cast<const P*>(first + i);
+  if constexpr (kSecond) b = *reinterpret_cast<const P*>(second + i);
+  WEFT_UNROLL
+  for (int j = 0; j < V; ++j) {
+    step.template update<kFirst, kSecond>(rates, g.value[j], v.value[j], a.value[j], b.value[j]);
+  }
+  *reinterpret_cast<P*>(value + i) = v;
+  if constexpr (kFirst) *reinterpret_cast<P*>(first + i) = a;
+  if constexpr (kSecond) *reinterpret_cast<P*>(second + i) = b;
+}
+
+/// Block b has elements [4096·k, 4096·(k + 1)) of the tensor whose blocks it is the k-th of. kFirst, kSecond: whether
+/// the tensors have these states.
+template <bool kFirst, bool kSecond, class T, class Step>
+WEFT_KERNEL_OF(kThreads)
+update_kernel(const Batch<T> batch, const Step step) {
+  constexpr int kWidth = 16 / sizeof(T);
+  const int block = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
+  int tensor = 0;  // the last one whose first block is not after this one
+  for (int end = batch.count; end - tensor > 1;) {
+    const int middle = (tensor + end) / 2;
+    if (batch.first_block[middle] <= block) {
+      tensor = middle;
+    } else {
+      end = middle;
+    }
+  }
+  const std::int64_t begin = static_cast<std::int64_t>(block - batch.first_block[tensor]) * kBlockElements;
+  const std::int64_t left = batch.size[tensor] - begin;
+  const int count = left < kBlockElements ? static_cast<int>(left) : kBlockElements;
+  const T* grad = batch.grad[tensor] + begin;
+  T* value = batch.value[tensor] + begin;
+  T* first = kFirst ? batch.first[tensor] + begin : nullptr;
+  T* second = kSecond ? batch.second[tensor] + begin : nullptr;
+  const auto addresses = reinterpret_cast<std::uintptr_t>(grad) | reinterpret_cast<std::uintptr_t>(value) |
+                         reinterpret_cast<std::uintptr_t>(first) | reinterpret_cast<std::uintptr_t>(second);
+  const int packs = addresses % 16 == 0 ? count / kWidth : 0;
+  const typename Step::Rates rates = step.rates();
+  for (int i = thread; i < packs; i += kThreads) {
+    update_pack<kWidth, kFirst, kSecond>(step, rates, grad, value, first, second, std::int64_t{i} * kWidth);
+  }
+  for (int i = packs * kWidth + thread; i < count; i += kThreads) {
+    update_pack<1, kFirst, kSecond>(step, rates, grad, value, first, second, i);
+  }
+}
+
+/// One thread. Kingma and Ba 2015's step is lr·sqrt(correction2) / correction1 with eps scaled alike.
+WEFT_KERNEL adam_advance_kernel(AdamArguments arguments, const double* learning_rate, std::int64_t* step,
+                                AdamFactors* factors) {
+  const double t = static_cast<double>(++*step), lr = *learning_rate;
+  factors->rate = lr / (1 - std::pow(arguments.beta1, t));
+  factors->second_factor = 1 / std::sqrt(1 - std::pow(arguments.beta2, t));
+  factors->shrink = arguments.decoupled ? 1 - rounded_product(lr, arguments.weight_decay) : 1;
+}
+
+/// One launch for every 64 of those tensors of dtype T that have, or have not, the states; none for empty ones.
+template <bool kFirst, bool kSecond, class T, class Step>
+void update_all(Context& context, const char* name, DType dtype, std::span<const OptimizerTensor> tensors,
+                const Step& step) {
+  Batch<T> batch;
+  const auto flush = [&] {
+    launch({name, batch.blocks, kThreads, context.stream}, update_kernel<kFirst, kSecond, T, Step>, batch, step);
+    batch.count = batch.blocks = 0;
+  };
+  for (const OptimizerTensor& tensor : tensors) {
+    if (tensor.dtype != dtype || tensor.size == 0 || (tensor.first != nullptr) != kFirst) continue;
+    const int i = batch.count++;
+    batch.first_block[i] = batch.blocks;
+    batch.blocks += static_cast<int>(blocks_for(tensor.size, kBlockElements));
+    batch.size[i] = tensor.size;
+    batch.value[i] = static_cast<T*>(tensor.value);
+    batch.grad[i] = static_cast<const T*>(tensor.grad);
+    batch.first[i] = static_cast<T*>(tensor.first);
+    batch.second[i] = static_cast<T*>(tensor.second);
+    if (batch.count == kTensors) flush();
+  }
+  flush();
+}
+
+void check_dtypes(const char* op, std::span<const OptimizerTensor> tensors) {
+  for (const OptimizerTensor& tensor : tensors) {
+    if (tensor.dtype != DType::f32 && tensor.dtype != DType::f64) {
+      throw DTypeError(std::string("cuda: ") + op + " of " + std::string(name(tensor.dtype)) + " is not there");
+    }
+  }
+}
+
+}  // namespace
+
+void sgd(Context& context, std::span<const OptimizerTensor> tensors, const SgdArguments& arguments,
+         const ConstView& learning_rate) {
+  check_dtypes("sgd", tensors);
+  const auto update = [&]<class T>(Type<T>, DType dtype) {
+    const SgdStep<T> step{learning_rate.as<double>(), static_cast<T>(arguments.momentum),
+                          static_cast<T>(arguments.weight_decay), arguments.nesterov, arguments.lr_inside};
+    update_all<false, false, T>(context, "sgd", dtype, tensors, step);
+    update_all<true, false, T>(context, "sgd", dtype, tensors, step);
+  };
+  update(Type<float>{}, DType::f32);
+  update(Type<double>{}, DType::f64);
+}
+
+void adam(Context& context, std::span<const OptimizerTensor> tensors, const AdamArguments& arguments,
+          const ConstView& learning_rate, const View& step) {
+  check_dtypes("adam", tensors);
+  const Scratch factors(context, sizeof(AdamFactors));
+  launch({"adam step", 1, 1, context.stream}, adam_advance_kernel, arguments, learning_rate.as<double>(),
+         step.as<std::int64_t>(), factors.as<AdamFactors>());
+  const auto update = [&]<class T>(Type<T>, DType dtype) {
+    const AdamStep<T> adam_step{factors.as<AdamFactors>(),
+                                static_cast<T>(arguments.beta1),
+                                static_cast<T>(1 - arguments.beta1),
+                                static_cast<T>(arguments.beta2),
+                                static_cast<T>(1 - arguments.beta2),
+                                static_cast<T>(arguments.eps),
+                                static_cast<T>(arguments.decoupled ? 0 : arguments.weight_decay)};
+    update_all<true, true, T>(context, "adam", dtype, tensors, adam_step);
+  };
+  update(Type<float>{}, DType::f32);
+  update(Type<double>{}, DType::f64);
+}
+
+}  // namespace weft::cuda

@@ -1,0 +1,12 @@
+#pragma once
+
+#include "core/backend.h"
+#include "cuda/context.h"
+
+namespace weft::cuda {
+
+/// As Backend::pool, with the context's lock held and its device current. f32, f64, bf16.
+void pool(Context& context, PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices,
+          const View& out);
+
+}  // namespace weft::cuda

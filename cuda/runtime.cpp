@@ -1,0 +1,201 @@
+#include "cuda/runtime.h"
+
+#include <cuda_runtime_api.h>
+
+#include <string>
+
+#include "weft/error.h"
+
+namespace weft::cuda::runtime {
+
+namespace {
+
+constexpr std::int64_t kMaxBlocks = 2147483647;
+constexpr int kMaxThreads = 1024;
+
+// Takes the failure out of the runtime's per-thread "last error" as well, or check_launch would report it again.
+[[noreturn]] void fail(cudaError_t error, const std::string& call) {
+  static_cast<void>(cudaGetLastError());
+  throw DeviceError(call + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ")");
+}
+
+void check(cudaError_t error, const char* call) {
+  if (error != cudaSuccess) fail(error, call);
+}
+
+void ignore(cudaError_t error) noexcept {
+  if (error != cudaSuccess) static_cast<void>(cudaGetLastError());
+}
+
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+struct Availability {
+  int count = 0;
+  std::string reason;
+};
+
+Availability find_devices() {
+  Availability found;
+  const cudaError_t error = cudaGetDeviceCount(&found.count);
+  if (error == cudaSuccess && found.count > 0) return found;
+  static_cast<void>(cudaGetLastError());
+  found.count = 0;
+  int driver = 0;
+  ignore(cudaDriverGetVersion(&driver));
+  if (error == cudaSuccess || error == cudaErrorNoDevice) {
+    found.reason = "the NVIDIA driver sees no GPU";
+  } else if (error == cudaErrorInsufficientDriver && driver == 0) {
+    found.reason = "no NVIDIA driver is installed";
+  } else if (error == cudaErrorInsufficientDriver) {
+    found.reason = "the NVIDIA driver is too old: it supports CUDA " + version_text(driver) +
+                   ", this build of weft needs " + version_text(CUDART_VERSION);
+  } else {
+    found.reason =
+        std::string("cudaGetDeviceCount: ") + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ")";
+  }
+  return found;
+}
+
+const Availability& availability() {
+  static const Availability found = find_devices();
+  return found;
+}
+
+}  // namespace
+
+int device_count() noexcept { return availability().count; }
+std::string unavailable_reason() { return availability().reason; }
+
+Properties properties(int device) {
+  cudaDeviceProp found{};
+  check(cudaGetDeviceProperties(&found, device), "cudaGetDeviceProperties");
+  Properties result;
+  result.name = found.name;
+  result.major = found.major;
+  result.minor = found.minor;
+  result.multiprocessors = found.multiProcessorCount;
+  result.memory_bytes = found.totalGlobalMem;
+  result.l2_bytes = static_cast<std::size_t>(found.l2CacheSize);
+  check(cudaDriverGetVersion(&result.driver_version), "cudaDriverGetVersion");
+  check(cudaRuntimeGetVersion(&result.runtime_version), "cudaRuntimeGetVersion");
+  return result;
+}
+
+void set_device(int device) { check(cudaSetDevice(device), "cudaSetDevice"); }
+
+MemoryInfo memory_info() {
+  MemoryInfo info;
+  check(cudaMemGetInfo(&info.free, &info.total), "cudaMemGetInfo");
+  return info;
+}
+
+void* allocate(std::size_t bytes, Stream stream) {
+  void* address = nullptr;
+  const cudaError_t error = cudaMallocAsync(&address, bytes, stream);
+  if (error == cudaErrorMemoryAllocation) {
+    ignore(error);
+    return nullptr;
+  }
+  check(error, "cudaMallocAsync");
+  return address;
+}
+
+void deallocate(void* address, Stream stream) noexcept { ignore(cudaFreeAsync(address, stream)); }
+
+void* allocate_host(std::size_t bytes) {
+  void* address = nullptr;
+  const cudaError_t error = cudaHostAlloc(&address, bytes, cudaHostAllocPortable);
+  if (error == cudaErrorMemoryAllocation) {
+    ignore(error);
+    return nullptr;
+  }
+  check(error, "cudaHostAlloc");
+  return address;
+}
+
+void deallocate_host(void* address) noexcept { ignore(cudaFreeHost(address)); }
+
+void copy_to_device(void* out, const void* host, std::size_t bytes, Stream stream) {
+  check(cudaMemcpyAsync(out, host, bytes, cudaMemcpyHostToDevice, stream), "cudaMemcpyAsync to the device");
+}
+
+void copy_to_host(void* host, const void* in, std::size_t bytes, Stream stream) {
+  check(cudaMemcpyAsync(host, in, bytes, cudaMemcpyDeviceToHost, stream), "cudaMemcpyAsync to the host");
+}
+
+void copy_on_device(void* out, const void* in, std::size_t bytes, Stream stream) {
+  check(cudaMemcpyAsync(out, in, bytes, cudaMemcpyDeviceToDevice, stream), "cudaMemcpyAsync on the device");
+}
+
+void set_bytes(void* out, int value, std::size_t bytes, Stream stream) {
+  check(cudaMemsetAsync(out, value, bytes, stream), "cudaMemsetAsync");
+}
+
+Stream create_stream() {
+  Stream stream = nullptr;
+  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  return stream;
+}
+
+void destroy_stream(Stream stream) noexcept { ignore(cudaStreamDestroy(stream)); }
+
+void synchronize(Stream stream) { check(cudaStreamSynchronize(stream), "cudaStreamSynchronize"); }
+
+Event create_event() {
+  Event event = nullptr;
+  check(cudaEventCreate(&event), "cudaEventCreate");
+  return event;
+}
+
+void destroy_event(Event event) noexcept { ignore(cudaEventDestroy(event)); }
+
+void record(Event event, Stream stream) { check(cudaEventRecord(event, stream), "cudaEventRecord"); }
+
+void synchronize(Event event) { check(cudaEventSynchronize(event), "cudaEventSynchronize"); }
+
+float elapsed(Event start, Event end) {
+  float milliseconds = 0;
+  check(cudaEventElapsedTime(&milliseconds, start, end), "cudaEventElapsedTime");
+  return milliseconds;
+}
+
+void begin_capture(Stream stream) {
+  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
+}
+
+// A broken capture (something in it cannot be recorded) ends here too: cudaStreamEndCapture reports it and takes the
+// stream out of capture mode either way.
+GraphExec end_capture(Stream stream) {
+  cudaGraph_t graph = nullptr;
+  cudaError_t error = cudaStreamEndCapture(stream, &graph);
+  if (error != cudaSuccess) {
+    if (graph != nullptr) ignore(cudaGraphDestroy(graph));
+    fail(error, "cudaStreamEndCapture");
+  }
+  GraphExec executable = nullptr;
+  error = cudaGraphInstantiate(&executable, graph, 0);
+  ignore(cudaGraphDestroy(graph));
+  check(error, "cudaGraphInstantiate");
+  return executable;
+}
+
+void launch_graph(GraphExec graph, Stream stream) { check(cudaGraphLaunch(graph, stream), "cudaGraphLaunch"); }
+
+void destroy_graph(GraphExec graph) noexcept { ignore(cudaGraphExecDestroy(graph)); }
+
+void check_launch_shape(const char* kernel, std::int64_t blocks, int threads) {
+  if (blocks < 1 || blocks > kMaxBlocks || threads < 1 || threads > kMaxThreads) {
+    throw ValueError(std::string("cuda: ") + kernel + ": a launch of " + std::to_string(blocks) + " blocks of " +
+                     std::to_string(threads) + " threads; at most " + std::to_string(kMaxBlocks) + " of " +
+                     std::to_string(kMaxThreads) + " are possible");
+  }
+}
+
+void check_launch(const char* kernel) {
+  const cudaError_t error = cudaGetLastError();
+  if (error != cudaSuccess) fail(error, std::string("launch of ") + kernel);
+}
+
+}  // namespace weft::cuda::runtime

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+// The CUDA runtime as the rest of cuda/ sees it: runtime.cpp calls CUDA, tests/cuda_on_cpu has the same functions on
+// the CPU. Every function works on the calling thread's current device (set_device) and checks what it calls; a failure
+// throws DeviceError with the call's name and CUDA's message, except where the function says otherwise. `noexcept`
+// ones swallow failures, for destructors.
+
+struct CUstream_st;
+struct CUevent_st;
+struct CUgraph_st;
+struct CUgraphExec_st;
+
+namespace weft::cuda::runtime {
+
+using Stream = CUstream_st*;
+using Event = CUevent_st*;
+using GraphExec = CUgraphExec_st*;
+
+/// Devices that can be used; 0 when there is no driver, no device or the driver is too old.
+int device_count() noexcept;
+/// Why device_count() is 0; empty when it is not.
+std::string unavailable_reason();
+
+struct Properties {
+  std::string name;
+  int major = 0, minor = 0;  ///< compute capability
+  int multiprocessors = 1;
+  std::size_t memory_bytes = 0, l2_bytes = 0;
+  int driver_version = 0, runtime_version = 0;  ///< as CUDA numbers them: 13000 is 13.0
+};
+Properties properties(int device);
+/// Makes the device current in this thread.
+void set_device(int device);
+
+struct MemoryInfo {
+  std::size_t free = 0, total = 0;
+};
+MemoryInfo memory_info();
+/// Stream-ordered device memory, aligned to 256 bytes; null when there is not enough.
+void* allocate(std::size_t bytes, Stream stream);
+void deallocate(void* address, Stream stream) noexcept;
+/// Page-locked host memory; null when there is not enough.
+void* allocate_host(std::size_t bytes);
+void deallocate_host(void* address) noexcept;
+/// Asynchronous; `host` must be page-locked and stay as it is until the stream has passed this point.
+void copy_to_device(void* out, const void* host, std::size_t bytes, Stream stream);
+void copy_to_host(void* host, const void* in, std::size_t bytes, Stream stream);
+void copy_on_device(void* out, const void* in, std::size_t bytes, Stream stream);
+void set_bytes(void* out, int value, std::size_t bytes, Stream stream);
+
+Stream create_stream();
+void destroy_stream(Stream stream) noexcept;
+/// Waits for the stream; reports what failed in it.
+void synchronize(Stream stream);
+
+Event create_event();
+void destroy_event(Event event) noexcept;
+void record(Event event, Stream stream);
+/// Waits on the host.
+void synchronize(Event event);
+/// Milliseconds between two recorded and finished events.
+float elapsed(Event start, Event end);
+
+/// Records what is enqueued on the stream until end_capture instead of running it; other streams of the process go on.
+void begin_capture(Stream stream);
+/// The recorded graph, ready to launch. Throws DeviceError when the capture broke; the stream then is as before.
+GraphExec end_capture(Stream stream);
+void launch_graph(GraphExec graph, Stream stream);
+void destroy_graph(GraphExec graph) noexcept;
+
+/// Throws ValueError beyond the limits of a launch: 2^31 - 1 blocks, 1,024 threads.
+void check_launch_shape(const char* kernel, std::int64_t blocks, int threads);
+/// After a launch: throws DeviceError naming the kernel when it could not start.
+void check_launch(const char* kernel);
+
+}  // namespace weft::cuda::runtime

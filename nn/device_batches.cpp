@@ -1,0 +1,86 @@
+#include "nn/device_batches.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "weft/error.h"
+#include "weft/random.h"
+
+namespace weft::nn {
+
+std::vector<std::int64_t> epoch_order(std::int64_t size, const DataLoaderOptions& options, std::int64_t epoch) {
+  std::vector<std::int64_t> order(static_cast<std::size_t>(size));
+  std::iota(order.begin(), order.end(), 0);
+  if (!options.shuffle) return order;
+  Generator generator(options.seed, static_cast<std::uint64_t>(epoch));
+  for (std::size_t i = order.size(); i > 1; --i)
+    std::swap(order[i - 1], order[generator.below(i)]);  // Fisher and Yates
+  return order;
+}
+
+void check_loader_options(const ImageDataset& dataset, const DataLoaderOptions& options) {
+  const Augmentation& a = options.augmentation;
+  const int smaller = std::min(dataset.height, dataset.width);
+  const auto require = [](bool holds, const std::string& what, std::int64_t value) {
+    if (!holds) throw ValueError("data loader: " + what + " must not be " + std::to_string(value));
+  };
+  require(options.batch_size >= 1, "batch_size", options.batch_size);
+  require(dataset.channels >= 1 && dataset.channels <= 3, "the number of channels", dataset.channels);
+  require(dataset.width >= 1 && dataset.width <= 1024, "the width", dataset.width);
+  require(a.crop_padding >= 0 && (!a.reflect || a.crop_padding < smaller) && a.crop_padding <= 1024, "crop_padding",
+          a.crop_padding);
+  require(a.cutout >= 0 && a.cutout <= smaller, "cutout", a.cutout);
+}
+
+ImageBatchArguments image_batch_arguments(const DataLoaderOptions& options) {
+  const Augmentation& a = options.augmentation;
+  return {.padding = a.crop_padding,
+          .reflect = a.reflect,
+          .flip = a.flip,
+          .cutout = a.cutout,
+          .mean = options.mean,
+          .stddev = options.stddev,
+          .seed = options.seed};
+}
+
+DeviceBatches::DeviceBatches(const ImageDataset& dataset, const DataLoaderOptions& options) : options_(options) {
+  check_loader_options(dataset, options);
+  arguments_ = image_batch_arguments(options);
+  const Device& device = options.device;
+  images_ = Array::from(std::span<const std::uint8_t>(dataset.images),
+                        {dataset.size(), dataset.channels, dataset.height, dataset.width}, device);
+  labels_ = Array::from(std::span<const std::uint8_t>(dataset.labels), {dataset.size()}, device);
+  order_ = Array::empty({dataset.size()}, DType::i64, device);
+  clock_ = Array::empty({2}, DType::i64, device);
+  start_epoch(0);
+}
+
+void DeviceBatches::start_epoch(std::int64_t epoch) {
+  const std::vector<std::int64_t> order = epoch_order(images(), options_, epoch);
+  const std::array<std::int64_t, 2> clock{epoch, 0};
+  Backend& device = backend(options_.device);
+  if (!order.empty()) device.copy_from_host(order_.data(), order.data(), order.size() * sizeof(std::int64_t));
+  device.copy_from_host(clock_.data(), clock.data(), sizeof clock);
+}
+
+Batch DeviceBatches::make_arrays(std::int64_t count, DType dtype) const {
+  const Shape& all = images_.shape();
+  const Layout layout = Layout::channels_last({count, all[1], all[2], all[3]});
+  return {Tensor(Array::empty_like(layout, dtype, options_.device)),
+          Tensor(Array::empty({count}, DType::i64, options_.device))};
+}
+
+void DeviceBatches::next(const Batch& out) {
+  const Array& x = out.images.array();
+  const Shape rows{x.shape()[0], x.shape()[2], x.shape()[3], x.shape()[1]};
+  Backend& device = backend(options_.device);
+  device.image_batch(arguments_, const_view(images_), const_view(labels_), const_view(order_), const_view(clock_),
+                     {x.data(), rows, row_major_strides(rows), x.dtype()}, mutable_view(out.labels.array()));
+  const Array count = Array::full({}, rows[0], DType::i64, options_.device);
+  View position = mutable_view(clock_);
+  position.data = static_cast<std::int64_t*>(position.data) + 1;
+  position.shape = position.strides = {};
+  device.accumulate(const_view(count), position);
+}
+
+}  // namespace weft::nn
