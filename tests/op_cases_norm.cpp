@@ -36,6 +36,9 @@ Plain normalised(const std::vector<Plain>& t, const Moments& m, const BatchNormO
 
 std::vector<Input> inputs_of(const Sizes& x) { return {{x}, {{x[1]}, Values::nonzero}, {{x[1]}}}; }
 
+// Parameters of a bf16 input are f32.
+Tensor parameter(const Tensor& x) { return x.dtype() == DType::bf16 ? x.to(DType::f32) : x; }
+
 // The running statistics after one step from 0 and 1, mean first.
 OpCase running_case(const Sizes& shape, bool unbiased) {
   OpCase row{.op = "batch_norm",
@@ -43,11 +46,11 @@ OpCase running_case(const Sizes& shape, bool unbiased) {
              .inputs = inputs_of(shape)};
   const BatchNormOptions options{.momentum = 0.3, .unbiased_running = unbiased};
   row.run = [options](const std::vector<Tensor>& t) {
-    const TensorOptions like{.dtype = t[0].dtype(), .device = t[0].device()};
-    const Tensor mean = zeros(t[1].shape(), like);
-    const Tensor var = ones(t[1].shape(), like);
-    batch_norm(t[0], t[1], t[2], mean, var, options);
-    return concatenate({mean, var});
+    const Tensor weight = parameter(t[1]), bias = parameter(t[2]);
+    const Tensor mean = zeros_like(weight);
+    const Tensor var = ones_like(weight);
+    batch_norm(t[0], weight, bias, mean, var, options);
+    return concatenate({mean, var}).to(t[0].dtype());
   };
   row.reference = [unbiased](const std::vector<Plain>& t) {
     const Moments m = moments(t[0]);
@@ -70,7 +73,9 @@ std::vector<OpCase> norm_cases() {
     for (bool relu : {false, true}) {
       const BatchNormOptions training{.eps = 1e-3, .relu = relu};
       OpCase row{.op = "batch_norm", .what = relu ? "training, relu" : "training", .inputs = inputs_of(shape)};
-      row.run = [training](const std::vector<Tensor>& t) { return batch_norm(t[0], t[1], t[2], {}, {}, training); };
+      row.run = [training](const std::vector<Tensor>& t) {
+        return batch_norm(t[0], parameter(t[1]), parameter(t[2]), {}, {}, training);
+      };
       if (shape[0] == 0) row.derivatives = 1;  // the second ones need the mean of nothing
       row.reference = [training](const std::vector<Plain>& t) { return normalised(t, moments(t[0]), training); };
       rows.push_back(row);
@@ -80,7 +85,7 @@ std::vector<OpCase> norm_cases() {
       still.inputs.push_back({{shape[1]}});
       still.inputs.push_back({{shape[1]}, Values::positive});
       still.run = [evaluation](const std::vector<Tensor>& t) {
-        return batch_norm(t[0], t[1], t[2], t[3], t[4], evaluation);
+        return batch_norm(t[0], parameter(t[1]), parameter(t[2]), parameter(t[3]), parameter(t[4]), evaluation);
       };
       still.reference = [evaluation](const std::vector<Plain>& t) {
         return normalised(t, {t[3].values, t[4].values}, evaluation);

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <source_location>
+#include <stdexcept>
+#include <type_traits>
+#include <utility>
+
+#include "cuda/runtime.h"
+
+#if !defined(__cpp_lib_source_location)
+#include <experimental/source_location>
+#endif
+
+// CUDA's execution model on the CPU, for cuda/launch.h: one block at a time, one fiber per thread of the block. One
+// kernel runs at a time in the process; launches from several host threads wait for each other.
+
+namespace weft::cuda_on_cpu {
+
+struct Index {
+  unsigned x, y, z;
+};
+
+/// A kernel that breaks CUDA's rules; launch throws it. The harness can be used again afterwards.
+class KernelError : public std::logic_error {
+ public:
+  using std::logic_error::logic_error;
+};
+
+/// The order in which the blocks and the threads of a block run; `shuffled` is another one each time. Of the
+/// environment's WEFT_CUDA_ON_CPU_ORDER at first, or forward.
+enum class Order { forward, reverse, shuffled };
+void set_order(Order order);
+
+/// Kernels run so far, those of replayed graphs included.
+std::uint64_t launches() noexcept;
+
+#if defined(__cpp_lib_source_location)
+using Place = std::source_location;
+#else
+using Place = std::experimental::source_location;  // does not tell the instantiations of a template apart
+#endif
+
+/// Block-shared memory of the declaration at `where`: the same address for all threads of a block, NaN bits at first.
+void* shared(std::size_t bytes, std::size_t align, int line, const Place& where = Place::current());
+void barrier(int line, const char* file = __builtin_FILE());
+
+enum class Shuffle : std::uint8_t { by_xor, down };
+/// Replaces the value by that of the source lane; by none when there is no such lane.
+void exchange(Shuffle kind, int operand, void* value, std::size_t bytes, int line);
+
+inline constexpr std::size_t kShuffleBytes = 16;
+
+template <class T>
+T shuffle_xor(T value, int lane_mask, int line) {
+  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= kShuffleBytes);
+  exchange(Shuffle::by_xor, lane_mask, &value, sizeof value, line);
+  return value;
+}
+template <class T>
+T shuffle_down(T value, int lanes, int line) {
+  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= kShuffleBytes);
+  exchange(Shuffle::down, lanes, &value, sizeof value, line);
+  return value;
+}
+
+void launch_body(const char* name, std::int64_t blocks, int threads, cuda::runtime::Stream stream,
+                 std::function<void()> body);
+
+/// Runs body() in every thread of every block, or records it when the stream is capturing.
+template <class Body>
+void launch(const char* name, std::int64_t blocks, int threads, cuda::runtime::Stream stream, Body body) {
+  launch_body(name, blocks, threads, stream, std::function<void()>(std::move(body)));
+}
+
+}  // namespace weft::cuda_on_cpu
+
+extern weft::cuda_on_cpu::Index threadIdx, blockIdx, blockDim, gridDim;

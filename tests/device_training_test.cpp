@@ -1,0 +1,224 @@
+// Training on a GPU: the trajectory against PyTorch's, recorded steps against ordinary ones, memory, and random numbers
+// and batches against the CPU's.
+#include <gtest/gtest.h>
+
+#include <bit>
+
+#include "tests/device.h"
+#include "tests/trajectory.h"
+
+namespace weft {
+namespace {
+
+class DeviceTrajectory : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    WEFT_NEEDS_CUDA();
+    golden_ = load_safetensors(WEFT_GOLDEN_DIR "/needle_trajectory.safetensors");
+  }
+  const Array& golden(const std::string& name) const { return golden_.arrays.at(name); }
+  std::vector<double> losses() const { return golden(GetParam() + ".loss").to_vector<double>(); }
+
+  nn::Sequential model(DType dtype) const {
+    nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::needle});
+    model.to(dtype);
+    model.to(Device::cuda());
+    trajectory::set_initial_state(model);
+    return model;
+  }
+  void check_losses(double first, double later) const {
+    nn::Sequential model = this->model(DType::f32);
+    const auto optimizer = trajectory::make_optimizer(GetParam(), model);
+    for (int step = 0; step < trajectory::kSteps; ++step) {
+      optimizer->zero_grad();
+      const Tensor loss = trajectory::batch_loss(model, step, DType::f32, Device::cuda());
+      const double expected = losses()[static_cast<std::size_t>(step)];
+      EXPECT_NEAR(loss.item<double>(), expected, (step == 0 ? first : later) * expected) << "step " << step;
+      loss.backward();
+      optimizer->step();
+    }
+  }
+  TensorFile golden_;
+};
+
+TEST_P(DeviceTrajectory, F64AgreesToOneInTenToTheEight) {
+  nn::Sequential model = this->model(DType::f64);
+  const auto optimizer = trajectory::make_optimizer(GetParam(), model);
+  for (int step = 0; step < trajectory::kSteps; ++step) {
+    optimizer->zero_grad();
+    const Tensor loss = trajectory::batch_loss(model, step, DType::f64, Device::cuda());
+    const double expected = losses()[static_cast<std::size_t>(step)];
+    EXPECT_NEAR(loss.item<double>(), expected, 1e-8 * expected);
+    loss.backward();
+    const std::string prefix = GetParam() + "." + std::to_string(step) + ".";
+    const auto check = [&](const std::string& kind, const std::string& name, const Array& array) {
+      const Array host = array.to(Device::cpu());
+      EXPECT_LE(trajectory::distance(name, host, golden(prefix + kind + name)), 1e-8) << prefix << kind << name;
+    };
+    for (const auto& [name, parameter] : model.named_parameters()) check("grad.", name, parameter.grad().array());
+    optimizer->step();
+    for (const auto& [name, parameter] : model.named_parameters()) check("param.", name, parameter.array());
+    for (const auto& [name, buffer] : model.named_buffers()) {
+      if (!trajectory::ends_with(name, "num_batches_tracked")) check("buffer.", name, buffer.array());
+    }
+  }
+}
+
+TEST_P(DeviceTrajectory, F32LossesFollow) { check_losses(1e-6, 2e-3); }
+
+TEST_P(DeviceTrajectory, Tf32LossesFollow) {
+  const PrecisionGuard precise(Precision::tf32);
+  check_losses(5e-3, 2e-2);
+}
+
+TEST_P(DeviceTrajectory, Bf16LossesFollow) {
+  const PrecisionGuard precise(Precision::bf16);
+  check_losses(2e-2, 2e-2);
+}
+
+INSTANTIATE_TEST_SUITE_P(Optimizers, DeviceTrajectory, testing::Values("sgd", "adam"),
+                         [](const auto& test) { return test.param; });
+
+class DeviceTraining : public testing::Test {
+ protected:
+  void SetUp() override { WEFT_NEEDS_CUDA(); }
+
+  struct Outcome {
+    nn::StateDict state;
+    double loss = 0;
+    bool captured = false;
+  };
+  /// Two epochs of a small network with dropout on 40 images in batches of 12, the last one of 4.
+  static Outcome train(bool graph, Precision precision = Precision::fp32) {
+    manual_seed(5);
+    nn::Sequential model(nn::Conv(3, 8, 3, {.stride = 4}), nn::BatchNorm2d(8), nn::ReLU(), nn::Dropout(0.25),
+                         nn::Conv(8, 16, 3, {.stride = 4}), nn::BatchNorm2d(16), nn::ReLU(), nn::Flatten(),
+                         nn::Linear(64, 10));
+    model.to(Device::cuda());
+    nn::Recipe recipe = nn::Recipe::make(nn::Recipe::Kind::page);
+    recipe.batch_size = 12;
+    recipe.drop_last = false;
+    recipe.epochs = 2;
+    const nn::ImageDataset images = nn::builtin_images(nn::Split::train, 40);
+    nn::Trainer trainer(
+        model, images, {.recipe = recipe, .seed = 3, .device = Device::cuda(), .precision = precision, .graph = graph});
+    Outcome outcome;
+    for (int epoch = 0; epoch < 2; ++epoch) outcome.loss = trainer.run_epoch().loss;
+    for (const auto& [name, array] : model.state_dict()) outcome.state.emplace(name, array.to(Device::cpu()));
+    outcome.captured = trainer.captured();
+    return outcome;
+  }
+  static void expect_same_bits(const Outcome& a, const Outcome& b) {
+    EXPECT_EQ(std::bit_cast<std::uint64_t>(a.loss), std::bit_cast<std::uint64_t>(b.loss));
+    ASSERT_EQ(a.state.size(), b.state.size());
+    for (const auto& [name, array] : a.state) {
+      const auto x = array.to(DType::f64).to_vector<double>(), y = b.state.at(name).to(DType::f64).to_vector<double>();
+      EXPECT_EQ(x, y) << name;
+    }
+  }
+};
+
+TEST_F(DeviceTraining, GraphAndNoGraphGiveTheSameBits) {
+  const Outcome with = train(true), without = train(false);
+  EXPECT_TRUE(with.captured);
+  EXPECT_FALSE(without.captured);
+  EXPECT_TRUE(std::isfinite(with.loss));
+  expect_same_bits(with, without);
+}
+
+TEST_F(DeviceTraining, TwoRunsGiveTheSameBits) { expect_same_bits(train(true), train(true)); }
+
+TEST_F(DeviceTraining, Bf16GraphAndNoGraphGiveTheSameBits) {
+  expect_same_bits(train(true, Precision::bf16), train(false, Precision::bf16));
+}
+
+TEST_F(DeviceTraining, AStepAfterTheFirstAllocatesNothing) {
+  manual_seed(1);
+  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::needle});
+  model.to(Device::cuda());
+  nn::Adam optimizer(model.parameters(), {});
+  const Tensor images = randn({4, 3, 32, 32}, {.device = Device::cuda()});
+  const Tensor labels = zeros({4}, {.dtype = DType::i64, .device = Device::cuda()});
+  const auto step = [&] {
+    optimizer.zero_grad();
+    cross_entropy(model(images), labels).backward();
+    optimizer.step();
+  };
+  step();
+  step();
+  const MemoryStatistics before = memory_statistics(Device::cuda());
+  step();
+  const MemoryStatistics after = memory_statistics(Device::cuda());
+  EXPECT_EQ(after.system_allocations, before.system_allocations);
+  EXPECT_EQ(after.live, before.live);
+}
+
+TEST_F(DeviceTraining, RandomNumbersAreTheCpus) {
+  const auto draw = [](const Device& device) {
+    manual_seed(11);
+    std::vector<std::vector<double>> all;
+    for (const std::int64_t n : {1, 5, 1023}) {
+      all.push_back(rand({n}, {.device = device}, -1, 3).to(DType::f64).to_vector<double>());
+      all.push_back(rand({n}, {.dtype = DType::f64, .device = device}).to_vector<double>());
+      for (DType dtype : {DType::i32, DType::i64, DType::u8}) {
+        const Tensor values = randint(3, 100, {n}, {.dtype = dtype, .device = device});
+        all.push_back(values.to(DType::f64).to_vector<double>());
+      }
+    }
+    return all;
+  };
+  EXPECT_EQ(draw(Device::cpu()), draw(Device::cuda()));
+  const auto normal = [](const Device& device, DType dtype) {
+    Generator generator(4, 9);
+    return randn({1001}, {.dtype = dtype, .device = device}, 0, 1, generator).to(DType::f64).to_vector<double>();
+  };
+  for (DType dtype : {DType::f32, DType::f64}) {
+    const auto a = normal(Device::cpu(), dtype), b = normal(Device::cuda(), dtype);
+    for (std::size_t i = 0; i < a.size(); ++i)
+      EXPECT_NEAR(a[i], b[i], (dtype == DType::f32 ? 4e-6 : 1e-14) * std::max(1.0, std::fabs(a[i])));
+  }
+}
+
+TEST_F(DeviceTraining, BatchesAreTheCpus) {
+  const nn::ImageDataset images = nn::builtin_images(nn::Split::train, 23);
+  const auto epoch = [&](const Device& device) {
+    nn::DataLoader loader(images, {.batch_size = 5,
+                                   .shuffle = true,
+                                   .augmentation = {.crop_padding = 4, .reflect = true, .flip = true, .cutout = 8},
+                                   .seed = 6,
+                                   .device = device});
+    loader.set_epoch(2);
+    std::vector<std::pair<std::vector<float>, std::vector<std::int64_t>>> all;
+    for (auto& [x, y] : loader) all.emplace_back(x.to_vector<float>(), y.to_vector<std::int64_t>());
+    return all;
+  };
+  EXPECT_EQ(epoch(Device::cpu()), epoch(Device::cuda()));
+}
+
+TEST_F(DeviceTraining, CreationOpsGiveTheCpusValues) {
+  const auto values = [](const Device& device) {
+    std::vector<std::vector<double>> all;
+    for (DType dtype : {DType::f32, DType::f64, DType::i32, DType::i64, DType::u8}) {
+      const TensorOptions options{.dtype = dtype, .device = device};
+      all.push_back(arange(3, 90, 4, options).to(DType::f64).to_vector<double>());
+      all.push_back(full({3, 5}, 7, options).to(DType::f64).to_vector<double>());
+      all.push_back(eye(3, 5, options).to(DType::f64).to_vector<double>());
+    }
+    all.push_back(arange(1.5, -2.25, -0.5, {.dtype = DType::f32, .device = device}).to(DType::f64).to_vector<double>());
+    return all;
+  };
+  EXPECT_EQ(values(Device::cpu()), values(Device::cuda()));
+}
+
+TEST_F(DeviceTraining, StorageDtypesConvertAsOnTheCpu) {
+  const std::vector<float> numbers{0.0f, -0.0f, 1.0f, 65519.0f, 65520.0f, 1e-8f, -3.14159f, INFINITY, 3e38f, 258.5f};
+  for (DType dtype : {DType::f16, DType::bf16, DType::u8, DType::i32, DType::boolean}) {
+    const Array x = Array::from(std::span<const float>(numbers), {10});
+    EXPECT_EQ(x.to(dtype).to(DType::f64).to_vector<double>(),
+              x.to(Device::cuda()).to(dtype).to(DType::f64).to_vector<double>())
+        << name(dtype);
+  }
+}
+
+}  // namespace
+}  // namespace weft
