@@ -7,7 +7,7 @@ format=$(command -v clang-format-14 || command -v clang-format) || {
   echo "check.sh: clang-format is not installed (scripts/setup.sh --format)" >&2
   exit 1
 }
-mapfile -t sources < <(git ls-files -- '*.h' '*.cpp')
+mapfile -t sources < <(git ls-files -- '*.h' '*.cpp' '*.cu' '*.cuh')
 status=0
 awk 'FNR == 501 { print FILENAME ": more than 500 lines"; long = 1 } END { exit long }' "${sources[@]}" >&2 || status=1
 "$format" --dry-run --Werror "${sources[@]}" || status=1

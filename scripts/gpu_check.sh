@@ -1,0 +1,199 @@
+#!/usr/bin/env bash
+# Everything that only a GPU can show, on a machine with one and without network: builds for that GPU, runs the tests,
+# compute-sanitizer's tools, a few hundred training steps of both models and the benchmark beside PyTorch. A stage that
+# fails is reported and the others go on. Writes gpu_check.json, gpu_check.log and table.txt.
+#   gpu_check.sh [--deps FOLDER] [--gtest FOLDER] [--data FOLDER] [--peer FILE] [--out FOLDER]
+#   gpu_check.sh --peer-compile --peer FILE [...]   instead: the benchmark at batch 512 beside torch.compile
+#   gpu_check.sh --train-page --data FOLDER [...]   instead: page's recipe of 24 epochs
+# --deps: what scripts/gpu_deps.sh copied, where packages are missing. --gtest (DEPS/googletest): GoogleTest's sources.
+# --data (the built-in images): CIFAR-10's binary files. --peer: a program that measures PyTorch, as for bench.sh.
+# --out: build/gpu_check. WEFT_COMMIT names the commit where git does not; PYTHON is the Python that has PyTorch.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 2
+
+usage() {
+  sed -n '5,7s/^# *//p' "$0" >&2
+  exit 2
+}
+deps='' gtest='' data=builtin peer='' out=build/gpu_check mode=all command=$*
+while (($#)); do
+  case $1 in
+    --peer-compile) mode=compile && shift && continue ;;
+    --train-page) mode=page && shift && continue ;;
+  esac
+  (($# > 1)) || usage
+  case $1 in
+    --deps) deps=$(realpath "$2") ;;
+    --gtest) gtest=$(realpath "$2") ;;
+    --data) data=$2 ;;
+    --peer) peer=$2 ;;
+    --out) out=$2 ;;
+    *) usage ;;
+  esac
+  shift 2
+done
+[[ -n $gtest || ! -d $deps/googletest ]] || gtest=$deps/googletest
+[[ $mode != compile || -f $peer ]] || usage
+build=build/gpu python=${PYTHON:-python3}
+mkdir -p "$out" && rm -f "$out"/{gpu_check.log,gpu_check.json,table.txt} && out=$(realpath "$out") || exit 2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+rows=$work/rows stages=$work/stages failed=0
+touch "$rows" "$stages"
+
+record() { # NAME SECONDS RESULT
+  echo "{\"stage\": \"$1\", \"seconds\": $2, \"result\": \"$3\"}" >> "$stages"
+  [[ $3 == failed* ]] && failed=1
+  echo "== $1: $3, $2 s"
+}
+stage() { # NAME COMMAND...: the output goes to the log, the end of a failed one's to the screen too
+  local name=$1 start=$SECONDS status=0 result=ok
+  shift
+  "$@" > "$work/$name" 2>&1 || status=$?
+  { echo "== $name: $*" && cat "$work/$name"; } >> "$out/gpu_check.log"
+  ((status == 0)) || { result="failed: status $status" && tail -n 20 "$work/$name"; }
+  ((status != 124)) || result="failed: out of time"
+  record "$name" $((SECONDS - start)) "$result"
+  return "$status"
+}
+
+configure() {
+  local options=(-DCMAKE_BUILD_TYPE=Release -DWEFT_CUDA=ON -DWEFT_INSTALL=OFF) chip
+  chip=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2> /dev/null | head -n 1 | tr -d '. ')
+  case $chip in
+    [1-8][0-9]) chip=$chip-real ;;
+    9[0-9] | 1[0-9][0-9]) chip=${chip}a-real ;;
+    *) chip=native ;;
+  esac
+  if command -v ninja; then options+=(-G Ninja); fi
+  cmake -S . -B "$build" "${options[@]}" -DCMAKE_CUDA_ARCHITECTURES="$chip" -DWEFT_DEPS="$deps" \
+    -DWEFT_GTEST_SOURCE="$gtest"
+}
+compile() { # TARGET
+  timeout 300 cmake --build "$build" --parallel "$(nproc)" --target "$1"
+}
+
+sanitizers() { # compute-sanitizer's tools beside each other, over the contiguous and offset rows
+  local tools=(memcheck racecheck initcheck synccheck) tool pids=() first test=$build/tests/device_test start=$SECONDS
+  first=$("$test" --gtest_list_tests --gtest_filter='*Contiguous*' | awk '/^ / { print s $1; exit } { s = $1 }')
+  timeout 120 compute-sanitizer "$test" --gtest_filter="$first" > "$work/trial" 2>&1
+  { echo "== sanitizers: trial with $first" && cat "$work/trial"; } >> "$out/gpu_check.log"
+  if ! grep -q 'ERROR SUMMARY' "$work/trial" || grep -qiE 'not supported|internal' "$work/trial"; then
+    record sanitizers $((SECONDS - start)) "skipped: compute-sanitizer is not there or does not work on this machine"
+    return
+  fi
+  for tool in "${tools[@]}"; do
+    timeout 180 compute-sanitizer --tool "$tool" --error-exitcode 9 "$test" --gtest_brief=1 \
+      --gtest_filter='*Contiguous*:*Offset*' > "$work/of_$tool" 2>&1 &
+    pids+=($!)
+  done
+  for i in "${!tools[@]}"; do stage "${tools[i]}" finished "${pids[i]}" "$work/of_${tools[i]}"; done
+}
+finished() { # PID OUTPUT
+  local status=0
+  wait "$1" || status=$?
+  cat "$2"
+  return "$status"
+}
+
+train() { # NAME SECONDS OPTIONS...: every epoch's losses and accuracies, without times, to $work/NAME.bits
+  local name=$1 limit=$2 run=$build/run_$1
+  shift 2
+  rm -rf "$run"
+  timeout "$limit" "$build/weft" train --device cuda --data "$data" --out "$run" "$@" || return
+  grep '"event": *"epoch"' "$run/log.jsonl" > "$work/epochs" || return
+  grep -oE '"(loss|accuracy)": *[^,}]*' "$work/epochs" > "$work/$name.bits"
+  tail -n 1 "$work/epochs" | sed "s/^{/{\"what\": \"run\", \"name\": \"$name\", /" >> "$rows"
+}
+same_bits() { # NAME NAME
+  stage "bits_$2" diff "$work/$1.bits" "$work/$2.bits"
+}
+training() {
+  local needle=(60 --model needle --batch 128 --limit 12800 --epochs 3)  # 300 steps
+  local page=(90 --model page --batch 512 --limit 25600 --epochs 4)      # 200 steps
+  stage train_needle train needle "${needle[@]}"
+  stage train_needle_again train needle_again "${needle[@]}" && same_bits needle needle_again
+  stage train_needle_no_graph train needle_no_graph "${needle[@]}" --no-graph && same_bits needle needle_no_graph
+  stage train_page train page "${page[@]}" --precision bf16
+  stage train_page_no_graph train page_no_graph "${page[@]}" --precision bf16 --no-graph &&
+    same_bits page page_no_graph
+}
+
+bench() { # MODEL BATCH SECONDS PEER_OPTIONS...: a process per figure of weft's, so that the peak memory is its own
+  local job=(--device cuda --model "$1" --batch "$2" --seconds 0.5) limit=$3 precision graph status=0
+  shift 3
+  for graph in --graph ''; do
+    for precision in fp32 tf32 bf16; do
+      timeout 60 "$build/tests/train_bench" train "${job[@]}" --precision "$precision" ${graph:+$graph} |
+        tee -a "$rows" || status=$?
+    done
+  done
+  [[ -z $peer ]] || timeout "$limit" "$python" -B "$peer" train "${job[@]}" "$@" | tee -a "$rows" || status=$?
+  return "$status"
+}
+
+table() {
+  awk '
+    function field(name) {
+      if (!match($0, "\"" name "\": *\"?[^\",}]*")) return ""
+      value = substr($0, RSTART, RLENGTH)
+      sub("^\"" name "\": *\"?", "", value)
+      return value
+    }
+    /"what": *"train"/ {
+      work = field("model") " " field("batch"); speed = field("images_per_s"); who = field("peer")
+      if (!(work in lines)) works[++count] = work
+      lines[work] = lines[work] sprintf("  %-8s %-22s %12s images/s %8s MiB\n", who, field("mode"),
+        speed == "" ? "error" : int(speed), int(field("peak_mib")))
+      if (speed + 0 > best[work, who]) best[work, who] = speed + 0
+    }
+    /"what": *"run"/ { name = field("name"); sub(/.*"test": */, ""); print name ": test accuracy " field("accuracy") }
+    END {
+      for (i = 1; i <= count; ++i) {
+        peer = best[works[i], "pytorch"]
+        print works[i] (peer ? sprintf(": best to best %.2f", best[works[i], "weft"] / peer) : "")
+        printf "%s", lines[works[i]]
+      }
+    }' "$rows"
+  sed -E 's/.*"stage": "(.*)", "seconds": (.*), "result": "(.*)"}/\1: \3, \2 s/' "$stages"
+}
+listed() { sed '$!s/$/,/; s/^/  /' "$1"; }
+report() {
+  local gpu commit
+  gpu=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2> /dev/null | head -n 1)
+  commit=${WEFT_COMMIT:-$(git describe --always --dirty 2> /dev/null || echo unknown)}
+  grep '^{' "$rows" > "$work/clean"
+  printf '{"date": "%s", "commit": "%s", "gpu": "%s", "threads": %d, "command": "gpu_check.sh %s", "seconds": %d,\n' \
+    "$(date -u +%FT%TZ)" "$commit" "$gpu" "$(nproc)" "$command" "$SECONDS" > "$out/gpu_check.json"
+  printf '"stages": [\n%s\n],\n"rows": [\n%s\n]}\n' "$(listed "$stages")" "$(listed "$work/clean")" >> "$out/gpu_check.json"
+  { echo "$gpu, weft $commit" && table; } | tee "$out/table.txt"
+}
+
+if [[ -n $peer ]] && ! "$python" -c 'import torch; assert torch.cuda.is_available()' 2> /dev/null; then
+  record peer 0 "skipped: no PyTorch that sees a GPU"
+  peer=''
+fi
+target=all
+[[ $mode == compile ]] && target=train_bench
+[[ $mode == page ]] && target=weft_program
+if stage configure configure && stage build compile "$target"; then
+  case $mode in
+    all)
+      stage info "$build/weft" info
+      stage ctest env WEFT_REQUIRE_CUDA=1 timeout 300 ctest --test-dir "$build" --output-on-failure -j "$(nproc)"
+      sanitizers
+      training
+      for batch in 128 512 1024; do
+        for model in needle page; do stage "bench_${model}_$batch" bench "$model" "$batch" 100; done
+      done
+      ;;
+    compile)
+      for model in needle page; do
+        stage "bench_${model}_512" bench "$model" 512 580 --modes fp32-compile,tf32-compile,bf16-compile
+      done
+      ;;
+    page) stage train_page_24 train page_24 560 --model page --precision bf16 ;;
+  esac
+fi
+report
+exit "$failed"
