@@ -13,10 +13,16 @@ namespace {
 
 using Numbers = std::vector<double>;
 
-constexpr TensorOptions kF64{.dtype = DType::f64};
+#ifdef WEFT_TEST_CUDA
+constexpr Device kDevice = Device::cuda();
+#else
+constexpr Device kDevice = Device::cpu();
+#endif
+constexpr TensorOptions kF64{.dtype = DType::f64, .device = kDevice};
 
 Tensor leaf(const Numbers& values, const Shape& shape) {
-  return Tensor::from(std::span<const double>(values), shape, {.dtype = DType::f64, .requires_grad = true});
+  return Tensor::from(std::span<const double>(values), shape,
+                      {.dtype = DType::f64, .device = kDevice, .requires_grad = true});
 }
 Tensor leaf(double value) { return leaf({value}, {}); }
 
@@ -114,7 +120,7 @@ TEST(Autograd, ANonScalarNeedsAnOutputGradient) {
   const Tensor y = square(x);
   expect_message<AutogradError>([&] { y.backward(); }, "(3,)");
   expect_message<ShapeError>([&] { y.backward(ones({2}, kF64)); }, "(2,)");
-  y.backward(Tensor::from<double>({1, 0, -1}, {3}));
+  y.backward(Tensor::from<double>({1, 0, -1}, {3}).to(kDevice));
   EXPECT_EQ(numbers(x.grad()), (Numbers{2, 0, -6}));
   const Tensor one = leaf({4}, {1, 1});
   square(one).backward();
@@ -123,10 +129,11 @@ TEST(Autograd, ANonScalarNeedsAnOutputGradient) {
 
 TEST(Autograd, BackwardWithoutAGraphIsAnError) {
   expect_message<AutogradError>([] { ones({}, kF64).backward(); }, "backward");
-  expect_message<DTypeError>([] { Tensor(arange(0, 3)).set_requires_grad(true); }, "i64");
+  expect_message<DTypeError>(
+      [] { Tensor(arange(0, 3, 1, {.dtype = DType::i64, .device = kDevice})).set_requires_grad(true); }, "i64");
   const Tensor x = leaf(1);
   expect_message<AutogradError>([&] { Tensor(x * x).set_requires_grad(false); }, "leaves");
-  expect_message<AutogradError>([&] { Tensor(x * x).set_array(Array::full({}, 1)); }, "leaf");
+  expect_message<AutogradError>([&] { Tensor(x * x).set_array(Array::full({}, 1, DType::f32, kDevice)); }, "leaf");
 }
 
 TEST(Autograd, AModifiedSavedValueIsDetected) {
@@ -136,7 +143,7 @@ TEST(Autograd, AModifiedSavedValueIsDetected) {
   expect_message<AutogradError>([&] { y.backward(); }, "square");
 
   const Tensor z = sum(exp(x));  // saves its output
-  Array(x.array()).copy_from(Array::full({2}, 1, DType::f64));
+  Array(x.array()).copy_from(Array::full({2}, 1, DType::f64, kDevice));
   z.backward();
 
   const Tensor a = leaf({1, 2}, {2});
@@ -176,7 +183,8 @@ TEST(Autograd, GradOfSeveralOutputsAndOfIntermediates) {
   const Tensor y = square(x);
   const Tensor z = y * 3;
   const std::vector<Tensor> g =
-      grad({z, y}, {y, x}, {Tensor::from<double>({1, 10}, {2}), Tensor::from<double>({100, 100}, {2})});
+      grad({z, y}, {y, x},
+           {Tensor::from<double>({1, 10}, {2}).to(kDevice), Tensor::from<double>({100, 100}, {2}).to(kDevice)});
   EXPECT_EQ(numbers(g[0]), (Numbers{103, 130}));
   EXPECT_EQ(numbers(g[1]), (Numbers{206, 520}));
   expect_message<ValueError>([&] { grad({x * 1, x * 2}, {x}, {ones({2}, kF64)}); }, "2 outputs");
@@ -203,7 +211,7 @@ TEST(Autograd, GradientOfAGradientPenalty) {
   manual_seed(3);
   const Tensor x = randn({4, 3}, kF64);
   std::vector<Tensor> parameters{randn({5, 3}, kF64), randn({5}, kF64), randn({2, 5}, kF64), randn({2}, kF64)};
-  const Tensor labels = Tensor::from<std::int64_t>({0, 1, 1, 0}, {4});
+  const Tensor labels = Tensor::from<std::int64_t>({0, 1, 1, 0}, {4}).to(kDevice);
   const auto penalty = [&](const Tensor& input) {
     const Tensor hidden = tanh(linear(input, parameters[0], parameters[1]));
     const Tensor loss = cross_entropy(linear(hidden, parameters[2], parameters[3]), labels);
@@ -255,7 +263,7 @@ TEST(Autograd, TheGradientLiesInMemoryLikeItsTensor) {
   EXPECT_EQ(transposed.grad().array().strides(), transposed.array().strides());
   EXPECT_EQ(transposed.array().strides(), (Strides{1, 3}));
 
-  const Array channels_last = Array::empty_like(Layout::channels_last({4, 3, 3, 3}), DType::f64, Device::cpu());
+  const Array channels_last = Array::empty_like(Layout::channels_last({4, 3, 3, 3}), DType::f64, kDevice);
   const Tensor weight(channels_last, true);
   Array(weight.array()).copy_from(randn({4, 3, 3, 3}, kF64).array());
   sum(conv2d(randn({2, 3, 5, 5}, kF64), weight)).backward();
@@ -303,13 +311,13 @@ TEST(Autograd, TiesShareTheGradient) {
 }
 
 TEST(Autograd, GradientsComeBackInTheirOwnDType) {
-  const Tensor narrow(Array::full({3}, 1.5, DType::f32), true);
+  const Tensor narrow(Array::full({3}, 1.5, DType::f32, kDevice), true);
   const Tensor wide = leaf({1, 2, 3}, {3});
   sum(narrow * wide).backward();
   EXPECT_EQ(narrow.grad().dtype(), DType::f32);
   EXPECT_EQ(wide.grad().dtype(), DType::f64);
   EXPECT_EQ(narrow.grad().to_vector<float>(), (std::vector<float>{1, 2, 3}));
-  const Tensor half(Array::full({2}, 1, DType::bf16), true);
+  const Tensor half(Array::full({2}, 1, DType::bf16, kDevice), true);
   sum(half.to(DType::f32) * 2).backward();
   EXPECT_EQ(half.grad().dtype(), DType::bf16);
   EXPECT_FALSE(wide.to(DType::i64).requires_grad());
@@ -318,7 +326,7 @@ TEST(Autograd, GradientsComeBackInTheirOwnDType) {
 TEST(Autograd, SetArrayReplacesTheElementsForEveryHandle) {
   Tensor x = leaf({1, 2}, {2});
   const Tensor alias = x;
-  x.set_array(Array::full({3}, 4, DType::f64));
+  x.set_array(Array::full({3}, 4, DType::f64, kDevice));
   EXPECT_EQ(numbers(alias), (Numbers{4, 4, 4}));
   EXPECT_TRUE(alias.requires_grad());
   sum(square(alias)).backward();
@@ -329,7 +337,7 @@ TEST(Autograd, SetArrayReplacesTheElementsForEveryHandle) {
 double fitted_slope(int steps) {
   Tensor slope = leaf(0);
   Tensor offset = leaf(0);
-  const Tensor x = Tensor::from<double>({-2, -1, 0, 1, 2}, {5});
+  const Tensor x = Tensor::from<double>({-2, -1, 0, 1, 2}, {5}).to(kDevice);
   const Tensor y = x * 2 - 1;
   for (int i = 0; i < steps; ++i) {
     mean(square(x * slope + offset - y)).backward();
@@ -358,10 +366,10 @@ TEST(Autograd, TwoThreadsTrainAtTheSameTime) {
   EXPECT_EQ(slopes[1], expected);
 }
 
-std::size_t live() { return memory_statistics(Device::cpu()).live; }
+std::size_t live() { return memory_statistics(kDevice).live; }
 
 TEST(Autograd, ActivationsDieWithTheirGraph) {
-  const Tensor x(Array::full({256, 256}, 0.5), true);
+  const Tensor x(Array::full({256, 256}, 0.5, DType::f32, kDevice), true);
   const std::size_t before = live();
   {
     Tensor y = x;
@@ -380,7 +388,7 @@ TEST(Autograd, ActivationsDieWithTheirGraph) {
 }
 
 TEST(Autograd, AnActivationThatNobodyNeedsIsNotKept) {
-  const Tensor x(Array::full({256, 256}, 0.5), true);
+  const Tensor x(Array::full({256, 256}, 0.5, DType::f32, kDevice), true);
   const std::size_t before = live();
   const Tensor y = sum(x + 1);  // the sum of an addition needs no values
   EXPECT_LE(live(), before + 4096);
@@ -395,7 +403,7 @@ TEST(Autograd, AnActivationThatNobodyNeedsIsNotKept) {
 TEST(Autograd, AThrowingBackwardLeavesNoMemoryBehind) {
   const std::size_t before = live();
   {
-    const Tensor x(Array::full({64, 64}, 0.5), true);
+    const Tensor x(Array::full({64, 64}, 0.5, DType::f32, kDevice), true);
     const Tensor y = sum(square(exp(x)));
     Array(x.array()).fill(1);
     y.backward();  // exp saved its output: fine

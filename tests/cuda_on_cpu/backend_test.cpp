@@ -1,0 +1,158 @@
+// What only the stand-in can show of the CUDA backend: what it asks of the system, when it waits, what it does when
+// memory runs out; and index arithmetic beyond 2^31 elements.
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "core/backend.h"
+#include "cuda/context.h"
+#include "cuda/memory.h"
+#include "cuda/walk.h"
+#include "twin.h"
+#include "weft/weft.h"
+
+namespace weft {
+namespace {
+
+TEST(Walk, DivisorsAreExact) {
+  std::mt19937 random(1);
+  for (int i = 0; i < 200'000; ++i) {
+    const std::uint32_t d = (random() >> (random() % 31)) % INT32_MAX + 1,
+                        n = (random() >> (random() % 31)) % INT32_MAX;
+    ASSERT_EQ(cuda::Divisor(d).quotient(n), n / d) << n << " / " << d;
+  }
+  for (const std::uint32_t d : {1u, 2u, 3u, 0x40000000u, 0x7FFFFFFFu}) {
+    for (const std::uint32_t n : {0u, 1u, d - 1, d, 0x7FFFFFFEu}) ASSERT_EQ(cuda::Divisor(d).quotient(n), n / d);
+  }
+}
+
+// Views of arrays that are never allocated: only addresses are computed.
+TEST(Walk, OffsetsBeyondTwoToTheThirtyOne) {
+  for (const Shape& shape : {Shape{3, 5, 7}, Shape{70'000, 3, 50'000}, Shape{1 << 20, 1 << 13, 1 << 4}}) {
+    const Strides strides = row_major_strides(shape);
+    const Strides swapped{strides[2], strides[0], strides[1]};
+    const ConstView dense{nullptr, shape, strides, DType::f32}, other{nullptr, shape, swapped, DType::f32};
+    const LoopNest nest(shape, {dense, other});
+    const cuda::Walk<2> walk(nest);
+    EXPECT_EQ(walk.narrow, walk.size < INT32_MAX);
+    std::mt19937_64 random(2);
+    for (int i = 0; i < 10'000; ++i) {
+      const auto index = static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(walk.size));
+      const auto offsets = walk(index);
+      ASSERT_EQ(offsets.of[0], index);  // row-major memory is walked in order
+      const std::int64_t c = index % shape[2], b = index / shape[2] % shape[1], a = index / shape[2] / shape[1];
+      ASSERT_EQ(offsets.of[1], a * swapped[0] + b * swapped[1] + c * swapped[2]);
+    }
+  }
+}
+
+TEST(Launch, GridsHoldAsManyBlocksAsCudaTakes) {
+  EXPECT_EQ(cuda::blocks_for((std::int64_t{1} << 39) - 256, 256), INT32_MAX);
+  EXPECT_NO_THROW(cuda::runtime::check_launch_shape("kernel", INT32_MAX, 256));
+  EXPECT_THROW(cuda::runtime::check_launch_shape("kernel", std::int64_t{1} << 31, 256), ValueError);
+}
+
+nn::Sequential small_model() {
+  manual_seed(1);
+  nn::Sequential model(nn::Conv(3, 8, 3, {.stride = 4}), nn::BatchNorm2d(8), nn::ReLU(), nn::Dropout(0.5),
+                       nn::Flatten(), nn::Linear(512, 10));
+  model.to(Device::cuda());
+  return model;
+}
+
+TEST(TrainingStep, NeitherAllocatesNorWaitsAfterTheFirst) {
+  const nn::ImageDataset images = nn::builtin_images(nn::Split::train, 32);
+  for (const bool graph : {true, false}) {
+    nn::Sequential model = small_model();
+    nn::Recipe recipe = nn::Recipe::make(nn::Recipe::Kind::needle);
+    recipe.batch_size = 4;
+    nn::Trainer trainer(model, images, {.recipe = recipe, .device = Device::cuda(), .graph = graph});
+    std::uint64_t waits = 0, allocations = 0;
+    trainer.run_epoch([&](const nn::Trainer::Step& step) {
+      if (step.step == 1) {  // the second step is the recorded one
+        waits = cuda_on_cpu::synchronizations();
+        allocations = cuda_on_cpu::system_allocations();
+      } else if (step.step > 1) {
+        EXPECT_EQ(cuda_on_cpu::synchronizations(), waits) << "step " << step.step;
+        EXPECT_EQ(cuda_on_cpu::system_allocations(), allocations) << "step " << step.step;
+      }
+      return true;
+    });
+    EXPECT_EQ(trainer.captured(), graph);
+  }
+}
+
+TEST(OutOfMemory, SaysWhatIsThereAndLeavesTheDeviceWorking) {
+  const Tensor kept = ones({1 << 18}, {.device = Device::cuda()});
+  release_cached_memory(Device::cuda());
+  cuda_on_cpu::set_memory_limit(std::size_t{96} << 20);
+  try {
+    zeros({std::int64_t{1} << 26}, {.device = Device::cuda()});
+    FAIL() << "nothing was thrown";
+  } catch (const OutOfMemoryError& error) {
+    const std::string text = error.what();
+    for (const std::string part : {"268435456 bytes", "live", "cached", "free"})
+      EXPECT_NE(text.find(part), std::string::npos) << text;
+  }
+  EXPECT_EQ(sum(kept + 1).item<float>(), 2.0f * (1 << 18));
+  // Cached blocks of other sizes make room before anything fails.
+  for (int i = 0; i < 4; ++i) empty({std::int64_t{5 + i} << 20}, {.dtype = DType::u8, .device = Device::cuda()});
+  EXPECT_GT(memory_statistics(Device::cuda()).cached, std::size_t{20} << 20);
+  EXPECT_NO_THROW(empty({std::int64_t{80} << 20}, {.dtype = DType::u8, .device = Device::cuda()}));
+  cuda_on_cpu::set_memory_limit(std::size_t{4} << 30);
+}
+
+TEST(Memory, CountsWhatIsLiveCachedAndAtItsPeak) {
+  const Device device = Device::cuda(1);  // nobody else uses it
+  const MemoryStatistics start = memory_statistics(device);
+  {
+    const Array a = Array::empty({1024}, DType::f32, device), b = Array::empty({1024}, DType::f32, device);
+    EXPECT_EQ(memory_statistics(device).live, start.live + 2 * 4096);
+  }
+  const MemoryStatistics end = memory_statistics(device);
+  EXPECT_EQ(end.live, start.live);
+  EXPECT_EQ(end.cached, start.cached + 2 * 4096);
+  EXPECT_GE(end.peak, start.live + 2 * 4096);
+  const Array again = Array::empty({1000}, DType::f32, device);
+  EXPECT_EQ(memory_statistics(device).system_allocations, end.system_allocations);
+  release_cached_memory(device);
+  EXPECT_EQ(memory_statistics(device).cached, 0u);
+}
+
+TEST(Devices, AreAddressedByIndex) {
+  const Tensor on_second = ones({3}, {.device = Device::cuda(1)});
+  EXPECT_EQ((on_second * 2).to_vector<float>(), (std::vector<float>{2, 2, 2}));
+  EXPECT_EQ(on_second.to(Device::cuda(0)).to_vector<float>(), (std::vector<float>{1, 1, 1}));
+  EXPECT_THROW(add(on_second, ones({3}, {.device = Device::cuda(0)})), DeviceError);
+  EXPECT_THROW(ones({3}, {.device = Device::cuda(2)}), DeviceError);
+  EXPECT_NE(device_description(Device::cuda(1)).find("compute capability"), std::string::npos);
+}
+
+TEST(Capture, CopiesToTheHostAreRefused) {
+  const Tensor x = ones({2}, {.device = Device::cuda()});
+  Backend& device = backend(Device::cuda());
+  EXPECT_THROW(device.capture([&] { x.to_vector<float>(); }), DeviceError);
+  // What fn throws comes out, and the device records and runs again.
+  EXPECT_THROW(device.capture([] { throw ValueError("mine"); }), ValueError);
+  Array y = Array::full({2}, 0, DType::f32, Device::cuda());
+  const auto replay = device.capture([&] { device.accumulate(const_view(x.array()), mutable_view(y)); });
+  EXPECT_EQ(y.to_vector<float>(), (std::vector<float>{0, 0}));
+  replay->run();
+  replay->run();
+  EXPECT_EQ(y.to_vector<float>(), (std::vector<float>{2, 2}));
+}
+
+TEST(Capture, ABlockOfAGraphIsNobodyElses) {
+  Backend& device = backend(Device::cuda());
+  Tensor result;
+  const Tensor x = full({1000}, 3, {.device = Device::cuda()});
+  const auto replay = device.capture([&] { result = x * x + x; });
+  std::vector<Tensor> others;
+  for (int i = 0; i < 8; ++i) others.push_back(full({1000}, i, {.device = Device::cuda()}));
+  replay->run();
+  EXPECT_EQ(result.to_vector<float>(), std::vector<float>(1000, 12.0f));
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(others[static_cast<std::size_t>(i)].to_vector<float>()[999], i);
+}
+
+}  // namespace
+}  // namespace weft
