@@ -152,7 +152,8 @@ class Backend {
   virtual void synchronize() = 0;
   /// Records what fn enqueues instead of running it (the CPU has nothing to record and keeps fn, which its run()
   /// calls). Memory that fn allocates or frees stays reserved for the Replay while it lives; all else that fn reads and
-  /// writes must outlive it. fn must not wait for the device. What fn throws is passed on, with nothing recorded.
+  /// writes must outlive it. fn must not wait for the device, nor for a thread that uses it. What fn throws is passed
+  /// on, with nothing recorded.
   virtual std::unique_ptr<Replay> capture(const std::function<void()>& fn) = 0;
 
   // Elementwise. Shapes of operands equal out's (broadcast axes have stride 0).
@@ -187,19 +188,22 @@ class Backend {
                     const View& out) = 0;
 
   // Batch normalisation of dense x (rows, channels); the other vectors are (channels,), all of x's dtype (f32 where x
-  // and y are bf16).
-  /// Normalises by the batch's statistics, writes mean and inverse_std = 1/√(var + eps), and updates the running
-  /// statistics unless their data is null.
-  virtual void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bias,
+  // and y are bf16). y = x·scale + shift by one fused multiply-add where the instruction set has it, with
+  // arguments.relu 0 where that is negative, and then plus residual, dense like x, unless its data is null.
+  /// Normalises by the batch's statistics, writes mean, inverse_std = 1/√(var + eps), scale = weight·inverse_std and
+  /// shift = bias - mean·scale, and updates the running statistics unless their data is null.
+  virtual void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bias, const ConstView& residual,
                           const BatchNormArguments& arguments, const View& y, const View& mean, const View& inverse_std,
-                          const View& running_mean, const View& running_var) = 0;
+                          const View& scale, const View& shift, const View& running_mean, const View& running_var) = 0;
   virtual void batch_norm_inference(const ConstView& x, const ConstView& weight, const ConstView& bias,
                                     const ConstView& running_mean, const ConstView& running_var,
-                                    const BatchNormArguments& arguments, const View& y) = 0;
-  /// With arguments.relu the gradient passes where y > 0; y is not read otherwise.
-  virtual void batch_norm_grad(const ConstView& y_grad, const ConstView& x, const ConstView& y, const ConstView& weight,
-                               const ConstView& mean, const ConstView& inverse_std, const BatchNormArguments& arguments,
-                               const View& x_grad, const View& weight_grad, const View& bias_grad) = 0;
+                                    const ConstView& residual, const BatchNormArguments& arguments, const View& y) = 0;
+  /// With arguments.relu the gradient passes where x·scale + shift > 0, computed as batch_norm does, before any
+  /// rounding to bf16; shift is not read otherwise.
+  virtual void batch_norm_grad(const ConstView& y_grad, const ConstView& x, const ConstView& mean,
+                               const ConstView& inverse_std, const ConstView& scale, const ConstView& shift,
+                               const BatchNormArguments& arguments, const View& x_grad, const View& weight_grad,
+                               const View& bias_grad) = 0;
 
   // Rows of dense (rows, columns), f32 or f64 (softmax: bf16).
   virtual void softmax(bool log, const ConstView& x, const View& y) = 0;

@@ -43,83 +43,109 @@ void check_vector(std::string_view what, const Tensor& v, const Tensor& x) {
   }
 }
 
-// The gradient in public ops, for gradients of gradients: everything is computed again from the input.
-Values composed_grad(const Tensor& gradient, const Tensor& input, const Tensor& weight, double eps, const Tensor* y) {
-  const Tensor x = input.to(weight.dtype()), g = gradient.to(weight.dtype());
+void check_residual(const Tensor& residual, const Tensor& x) {
+  common_device("batch_norm", {x, residual});
+  if (!(residual.shape() == x.shape()) || residual.dtype() != x.dtype()) {
+    throw ShapeError("batch_norm: residual " + to_string(residual.shape()) + " of " +
+                     std::string(name(residual.dtype())) + " is not like input " + to_string(x.shape()) + " of " +
+                     std::string(name(x.dtype())));
+  }
+}
+
+// g where the ReLU let x·scale + shift through. In f64, where the product of two f32 is exact, the sign is that of the
+// kernels' fused multiply-add.
+Tensor rectified_grad(const Tensor& g, const Tensor& x, const Tensor& scale, const Tensor& shift) {
+  const auto wide = [&](const Tensor& v) { return per_channel(v, x.rank()).to(DType::f64); };
+  const Tensor y = x.detach().to(DType::f64) * wide(scale) + wide(shift);
+  return relu_grad(g, y.to(g.dtype()));
+}
+
+// The gradient in public ops, for gradients of gradients: everything is computed again from the input. g is f32 where
+// the input is bf16.
+Values composed_grad(const Tensor& g, const Tensor& input, const Tensor& weight, double eps) {
+  const Tensor x = input.to(weight.dtype());
   const Axes axes = all_but_channels(x.rank());
-  const Tensor masked = y != nullptr ? relu_grad(g, y->to(g.dtype())) : g;
   const Tensor centred = x - mean(x, axes, true);
   const Tensor inverse_std = rsqrt(mean(square(centred), axes, true) + eps);
   const Tensor normal = centred * inverse_std;
-  const Tensor slope = mean(masked * normal, axes, true);
-  const Tensor x_grad =
-      per_channel(weight, x.rank()) * inverse_std * (masked - mean(masked, axes, true) - normal * slope);
-  return {x_grad.to(input.dtype()), sum(masked * normal, axes), sum(masked, axes)};
+  const Tensor slope = mean(g * normal, axes, true);
+  const Tensor x_grad = per_channel(weight, x.rank()) * inverse_std * (g - mean(g, axes, true) - normal * slope);
+  return {x_grad.to(input.dtype()), sum(g * normal, axes), sum(g, axes)};
+}
+
+Values train_grad(const SavedValues& saved, const Tensor& gradient, const BatchNormArguments& arguments) {
+  const Tensor x = saved[0], weight = saved[1], scale = saved[4], shift = saved[5];
+  const Tensor residual_grad = saved.needs(3) ? gradient : Tensor();
+  if (grad_enabled()) {
+    const Tensor g = gradient.to(weight.dtype());
+    Values gradients = composed_grad(arguments.relu ? rectified_grad(g, x, scale, shift) : g, x, weight, arguments.eps);
+    gradients.push_back(residual_grad);
+    return gradients;
+  }
+  const Array values = x.array(), g = channels_last(gradient.array());
+  const Array x_grad = Array::empty_like(Layout::channels_last(values.shape()), values.dtype(), values.device());
+  const Array weight_grad = Array::empty(weight.shape(), weight.dtype(), values.device());
+  const Array bias_grad = Array::empty(weight.shape(), weight.dtype(), values.device());
+  backend(values.device())
+      .batch_norm_grad(rows(g), rows(values), const_view(saved[2].array()), const_view(saved[3].array()),
+                       const_view(scale.array()), const_view(shift.array()), arguments, mutable_rows(x_grad),
+                       mutable_view(weight_grad), mutable_view(bias_grad));
+  return {Tensor(x_grad), Tensor(weight_grad), Tensor(bias_grad), residual_grad};
+}
+
+BatchNormArguments arguments_of(const BatchNormOptions& options) {
+  return {options.eps, options.momentum, options.unbiased_running, options.relu};
 }
 
 Tensor train(const Tensor& input, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
-             const Tensor& running_var, const BatchNormOptions& options) {
+             const Tensor& running_var, const BatchNormOptions& options, const Tensor& residual) {
   const Tensor x = input.array().layout().is_channels_last()
                        ? input
                        : record("channels_last", channels_last(input.array()), {input}, {},
                                 [](const SavedValues&, const Tensor& g) { return Values{g}; });
-  const BatchNormArguments arguments{options.eps, options.momentum, options.unbiased_running, options.relu};
-  Backend& device = backend(x.device());
-  const Array mean = Array::empty({x.size(1)}, weight.dtype(), x.device());
-  const Array inverse_std = Array::empty({x.size(1)}, weight.dtype(), x.device());
+  const BatchNormArguments arguments = arguments_of(options);
+  const auto vector = [&] { return Array::empty({x.size(1)}, weight.dtype(), x.device()); };
+  const Array mean = vector(), inverse_std = vector(), scale = vector(), shift = vector();
   const Array out = Array::empty_like(Layout::channels_last(x.shape()), x.dtype(), x.device());
+  const Array added = residual.defined() ? channels_last(residual.array()) : Array();
   const View no_view;
-  device.batch_norm(rows(x.array()), const_view(weight.array().contiguous()), const_view(bias.array().contiguous()),
-                    arguments, mutable_rows(out), mutable_view(mean), mutable_view(inverse_std),
-                    running_mean.defined() ? mutable_view(running_mean.array()) : no_view,
-                    running_var.defined() ? mutable_view(running_var.array()) : no_view);
+  backend(x.device())
+      .batch_norm(rows(x.array()), const_view(weight.array().contiguous()), const_view(bias.array().contiguous()),
+                  residual.defined() ? rows(added) : ConstView{}, arguments, mutable_rows(out), mutable_view(mean),
+                  mutable_view(inverse_std), mutable_view(scale), mutable_view(shift),
+                  running_mean.defined() ? mutable_view(running_mean.array()) : no_view,
+                  running_var.defined() ? mutable_view(running_var.array()) : no_view);
   if (running_mean.defined()) running_mean.array().storage()->bump_version();
   if (running_var.defined()) running_var.array().storage()->bump_version();
-  return record("batch_norm", out, {x, weight, bias},
+  return record("batch_norm", out, {x, weight, bias, residual},
                 {Save::input(0), Save::input(1), Save::constant(mean), Save::constant(inverse_std),
-                 Save::constant(options.relu ? out : Array())},
-                [arguments](const SavedValues& saved, const Tensor& g) {
-                  const Tensor y = arguments.relu ? saved[4] : Tensor();
-                  if (grad_enabled())
-                    return composed_grad(g, saved[0], saved[1], arguments.eps, arguments.relu ? &y : nullptr);
-                  const Array values = saved[0].array();
-                  const Array g_rows = channels_last(g.array());
-                  const Array x_grad =
-                      Array::empty_like(Layout::channels_last(values.shape()), values.dtype(), values.device());
-                  const DType dtype = saved[1].dtype();
-                  const Array weight_grad = Array::empty({values.shape()[1]}, dtype, values.device());
-                  const Array bias_grad = Array::empty({values.shape()[1]}, dtype, values.device());
-                  backend(values.device())
-                      .batch_norm_grad(rows(g_rows), rows(values), arguments.relu ? rows(y.array()) : ConstView{},
-                                       const_view(saved[1].array().contiguous()), const_view(saved[2].array()),
-                                       const_view(saved[3].array()), arguments, mutable_rows(x_grad),
-                                       mutable_view(weight_grad), mutable_view(bias_grad));
-                  return Values{Tensor(x_grad), Tensor(weight_grad), Tensor(bias_grad)};
-                });
+                 Save::constant(scale), Save::constant(shift)},
+                [arguments](const SavedValues& saved, const Tensor& g) { return train_grad(saved, g, arguments); });
 }
 
 Tensor evaluate(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
-                const Tensor& running_var, const BatchNormOptions& options) {
-  if (is_recorded({x, weight, bias})) {
+                const Tensor& running_var, const BatchNormOptions& options, const Tensor& residual) {
+  if (is_recorded({x, weight, bias, residual})) {
     const Tensor scale = weight * rsqrt(running_var + options.eps);
-    const Tensor y =
+    const Tensor normal =
         (x - per_channel(running_mean, x.rank())) * per_channel(scale, x.rank()) + per_channel(bias, x.rank());
-    return (options.relu ? relu(y) : y).to(x.dtype());
+    const Tensor y = options.relu ? relu(normal) : normal;
+    return (residual.defined() ? y + residual : y).to(x.dtype());
   }
   const Array dense = channels_last(x.array());
+  const Array added = residual.defined() ? channels_last(residual.array()) : Array();
   Array out = Array::empty_like(Layout::channels_last(x.shape()), x.dtype(), x.device());
-  const BatchNormArguments arguments{options.eps, options.momentum, options.unbiased_running, options.relu};
   backend(x.device())
       .batch_norm_inference(rows(dense), const_view(weight.array().contiguous()), const_view(bias.array().contiguous()),
                             const_view(running_mean.array().contiguous()), const_view(running_var.array().contiguous()),
-                            arguments, mutable_rows(out));
+                            residual.defined() ? rows(added) : ConstView{}, arguments_of(options), mutable_rows(out));
   return Tensor(std::move(out));
 }
 
 }  // namespace
 
 Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
-                  const Tensor& running_var, const BatchNormOptions& options) {
+                  const Tensor& running_var, const BatchNormOptions& options, const Tensor& residual) {
   check_float("batch_norm", x);
   if (x.rank() < 2 || x.rank() > 5)
     throw ShapeError("batch_norm: input needs 2 to 5 dimensions (N, C, ...), got " + to_string(x.shape()));
@@ -132,9 +158,10 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, con
     check_vector("running_mean", running_mean, x);
     check_vector("running_var", running_var, x);
   }
+  if (residual.defined()) check_residual(residual, x);
   if (!options.training) {
     if (!running_mean.defined()) throw ValueError("batch_norm: evaluation needs running statistics");
-    return evaluate(x, weight, bias, running_mean, running_var, options);
+    return evaluate(x, weight, bias, running_mean, running_var, options, residual);
   }
   if (x.size() > 0 && x.size() / x.size(1) == 1) {
     throw ValueError("batch_norm: training needs more than one value per channel, got input " + to_string(x.shape()));
@@ -143,7 +170,7 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, con
     if (running->defined() && !running->array().layout().is_row_major())
       throw ValueError("batch_norm: running statistics must be contiguous");
   }
-  return train(x, weight, bias, running_mean, running_var, options);
+  return train(x, weight, bias, running_mean, running_var, options, residual);
 }
 
 }  // namespace weft

@@ -24,6 +24,7 @@ PoolShape pool_shape(std::string_view op, const Tensor& x, const Pool2dOptions& 
       throw ValueError(prefix + "padding " + std::to_string(o.padding[i]) + " must be between 0 and half the kernel " +
                        std::to_string(o.kernel[i]));
     }
+    if (size == 0) throw ShapeError(prefix + to_string(x.shape()) + " has no elements on a spatial axis");
     if (size + 2 * o.padding[i] < o.kernel[i]) {
       throw ShapeError(prefix + "kernel " + std::to_string(o.kernel[i]) + " does not fit " + to_string(x.shape()) +
                        " with padding " + std::to_string(o.padding[i]));

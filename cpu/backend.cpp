@@ -70,20 +70,21 @@ class CpuBackend final : public Backend {
     cpu::pool(pass, shape, in, indices, out);
   }
 
-  void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bias,
+  void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bias, const ConstView& residual,
                   const BatchNormArguments& arguments, const View& y, const View& mean, const View& inverse_std,
-                  const View& running_mean, const View& running_var) override {
-    cpu::batch_norm(x, weight, bias, arguments, y, mean, inverse_std, running_mean, running_var);
+                  const View& scale, const View& shift, const View& running_mean, const View& running_var) override {
+    cpu::batch_norm(x, weight, bias, residual, arguments, y, mean, inverse_std, scale, shift, running_mean,
+                    running_var);
   }
   void batch_norm_inference(const ConstView& x, const ConstView& weight, const ConstView& bias,
-                            const ConstView& running_mean, const ConstView& running_var,
+                            const ConstView& running_mean, const ConstView& running_var, const ConstView& residual,
                             const BatchNormArguments& arguments, const View& y) override {
-    cpu::batch_norm_inference(x, weight, bias, running_mean, running_var, arguments, y);
+    cpu::batch_norm_inference(x, weight, bias, running_mean, running_var, residual, arguments, y);
   }
-  void batch_norm_grad(const ConstView& y_grad, const ConstView& x, const ConstView& y, const ConstView& weight,
-                       const ConstView& mean, const ConstView& inverse_std, const BatchNormArguments& arguments,
+  void batch_norm_grad(const ConstView& y_grad, const ConstView& x, const ConstView& mean, const ConstView& inverse_std,
+                       const ConstView& scale, const ConstView& shift, const BatchNormArguments& arguments,
                        const View& x_grad, const View& weight_grad, const View& bias_grad) override {
-    cpu::batch_norm_grad(y_grad, x, y, weight, mean, inverse_std, arguments, x_grad, weight_grad, bias_grad);
+    cpu::batch_norm_grad(y_grad, x, mean, inverse_std, scale, shift, arguments, x_grad, weight_grad, bias_grad);
   }
 
   void softmax(bool log, const ConstView& x, const View& y) override { cpu::softmax(log, x, y); }

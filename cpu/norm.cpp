@@ -155,27 +155,26 @@ void update_running(T* running, double momentum, double value) {
   *running = static_cast<T>((1 - momentum) * static_cast<double>(*running) + momentum * value);
 }
 
-/// y = (x - mean)·inverse_std·weight + bias. The shift takes up the rounding of the scale, so a large mean does not
-/// amplify it.
+/// y = (x - mean)·inverse_std·weight + bias as x·scale + shift; writes those two. The shift takes up the rounding of
+/// the scale, so a large mean does not amplify it.
 template <class T>
 void normalise(const Blocks& blocks, const T* x, const ConstView& weight, const ConstView& bias, const double* mean,
-               const double* inverse_std, bool relu, T* y) {
-  std::vector<T> scale(static_cast<std::size_t>(blocks.channels)), shift(scale);
+               const double* inverse_std, const T* residual, bool relu, T* y, T* scale, T* shift) {
   for (std::int64_t c = 0; c < blocks.channels; ++c) {
     scale[c] = static_cast<T>(static_cast<double>(weight.as<T>()[c]) * inverse_std[c]);
     shift[c] = static_cast<T>(static_cast<double>(bias.as<T>()[c]) - mean[c] * static_cast<double>(scale[c]));
   }
-  const std::vector<T> wide_scale = blocks.widen(scale.data()), wide_shift = blocks.widen(shift.data());
+  const std::vector<T> wide_scale = blocks.widen(scale), wide_shift = blocks.widen(shift);
   blocks.for_each([&](std::int64_t, const Blocks::Block& block) {
-    kernels<T>().apply(block.rows, block.width, x + block.offset, wide_scale.data(), wide_shift.data(), relu,
-                       y + block.offset);
+    kernels<T>().apply(block.rows, block.width, x + block.offset, wide_scale.data(), wide_shift.data(),
+                       residual == nullptr ? nullptr : residual + block.offset, relu, y + block.offset);
   });
 }
 
 template <class T>
-void batch_norm_of(const ConstView& x, const ConstView& weight, const ConstView& bias,
+void batch_norm_of(const ConstView& x, const ConstView& weight, const ConstView& bias, const ConstView& residual,
                    const BatchNormArguments& arguments, const View& y, const View& mean, const View& inverse_std,
-                   const View& running_mean, const View& running_var) {
+                   const View& scale, const View& shift, const View& running_mean, const View& running_var) {
   const Blocks blocks = Blocks::of<T>(x);
   const Moments moments = batch_moments(blocks, x.as<T>());
   std::vector<double> inverse(static_cast<std::size_t>(blocks.channels));
@@ -184,7 +183,8 @@ void batch_norm_of(const ConstView& x, const ConstView& weight, const ConstView&
     mean.as<T>()[c] = static_cast<T>(moments.mean[c]);
     inverse_std.as<T>()[c] = static_cast<T>(inverse[c]);
   }
-  normalise(blocks, x.as<T>(), weight, bias, moments.mean.data(), inverse.data(), arguments.relu, y.as<T>());
+  normalise(blocks, x.as<T>(), weight, bias, moments.mean.data(), inverse.data(), residual.as<T>(), arguments.relu,
+            y.as<T>(), scale.as<T>(), shift.as<T>());
   if (running_mean.data == nullptr || blocks.rows == 0) return;
   const double n = static_cast<double>(blocks.rows);
   const double correction = arguments.unbiased_running && blocks.rows > 1 ? n / (n - 1) : 1;
@@ -196,33 +196,37 @@ void batch_norm_of(const ConstView& x, const ConstView& weight, const ConstView&
 
 template <class T>
 void batch_norm_inference_of(const ConstView& x, const ConstView& weight, const ConstView& bias,
-                             const ConstView& running_mean, const ConstView& running_var,
+                             const ConstView& running_mean, const ConstView& running_var, const ConstView& residual,
                              const BatchNormArguments& arguments, const View& y) {
   const Blocks blocks = Blocks::of<T>(x);
   std::vector<double> mean(static_cast<std::size_t>(blocks.channels)), inverse(mean);
+  std::vector<T> scale(static_cast<std::size_t>(blocks.channels)), shift(scale);
   for (std::int64_t c = 0; c < blocks.channels; ++c) {
     mean[c] = static_cast<double>(running_mean.as<T>()[c]);
     inverse[c] = 1 / std::sqrt(static_cast<double>(running_var.as<T>()[c]) + arguments.eps);
   }
-  normalise(blocks, x.as<T>(), weight, bias, mean.data(), inverse.data(), arguments.relu, y.as<T>());
+  normalise(blocks, x.as<T>(), weight, bias, mean.data(), inverse.data(), residual.as<T>(), arguments.relu, y.as<T>(),
+            scale.data(), shift.data());
 }
 
-/// With g = y_grad where y > 0 and z = (x - mean)·inverse_std:
-/// x_grad = weight·inverse_std·(g - mean(g) - z·mean(g·z)), weight_grad = Σ g·z, bias_grad = Σ g.
+/// With g = y_grad (where x·scale + shift > 0 if relu) and z = (x - mean)·inverse_std:
+/// x_grad = scale·(g - mean(g) - z·mean(g·z)), weight_grad = Σ g·z, bias_grad = Σ g.
 template <class T>
-void batch_norm_grad_of(const ConstView& y_grad, const ConstView& x, const ConstView& y, const ConstView& weight,
-                        const ConstView& mean, const ConstView& inverse_std, const BatchNormArguments& arguments,
-                        const View& x_grad, const View& weight_grad, const View& bias_grad) {
+void batch_norm_grad_of(const ConstView& y_grad, const ConstView& x, const ConstView& mean,
+                        const ConstView& inverse_std, const ConstView& scale, const ConstView& shift,
+                        const BatchNormArguments& arguments, const View& x_grad, const View& weight_grad,
+                        const View& bias_grad) {
   const Blocks blocks = Blocks::of<T>(x);
   const auto channels = static_cast<std::size_t>(blocks.channels);
   const T* g = y_grad.as<T>();
-  const auto y_at = [&](std::int64_t offset) { return arguments.relu ? y.as<T>() + offset : nullptr; };
-  const std::vector<T> wide_mean = blocks.widen(mean.as<T>());
+  const std::vector<T> wide_mean = blocks.widen(mean.as<T>()), wide_scale = blocks.widen(scale.as<T>());
+  const std::vector<T> wide_shift = arguments.relu ? blocks.widen(shift.as<T>()) : std::vector<T>();
+  const T* mask = arguments.relu ? wide_shift.data() : nullptr;
   const Partials<T> partials(blocks);
   blocks.for_each([&](std::int64_t i, const Blocks::Block& block) {
     partials.compute(i, [&](T* sum, T* product) {
-      kernels<T>().grad_sums(block.rows, block.width, g + block.offset, x.as<T>() + block.offset, y_at(block.offset),
-                             wide_mean.data(), sum, product);
+      kernels<T>().grad_sums(block.rows, block.width, g + block.offset, x.as<T>() + block.offset, wide_scale.data(),
+                             mask, wide_mean.data(), sum, product);
     });
   });
 
@@ -237,49 +241,48 @@ void batch_norm_grad_of(const ConstView& y_grad, const ConstView& x, const Const
   blocks.sum_columns(product_columns, product);
 
   const double n = static_cast<double>(std::max<std::int64_t>(blocks.rows, 1));
-  std::vector<T> a(channels), b(channels), c(channels);
+  std::vector<T> b(channels), c(channels);
   for (std::size_t i = 0; i < channels; ++i) {
-    const double inverse = static_cast<double>(inverse_std.as<T>()[i]);
-    const double scale = static_cast<double>(weight.as<T>()[i]) * inverse, product_z = product[i] * inverse;
+    const double inverse = static_cast<double>(inverse_std.as<T>()[i]), product_z = product[i] * inverse;
+    const double a = static_cast<double>(scale.as<T>()[i]);
     weight_grad.as<T>()[i] = static_cast<T>(product_z);
     bias_grad.as<T>()[i] = static_cast<T>(sum[i]);
-    a[i] = static_cast<T>(scale);
-    b[i] = static_cast<T>(-scale * inverse * product_z / n);
-    c[i] = static_cast<T>(-scale * sum[i] / n);
+    b[i] = static_cast<T>(-a * inverse * product_z / n);
+    c[i] = static_cast<T>(-a * sum[i] / n);
   }
-  const std::vector<T> wide_a = blocks.widen(a.data()), wide_b = blocks.widen(b.data()),
-                       wide_c = blocks.widen(c.data());
+  const std::vector<T> wide_b = blocks.widen(b.data()), wide_c = blocks.widen(c.data());
   blocks.for_each([&](std::int64_t, const Blocks::Block& block) {
-    kernels<T>().grad_apply(block.rows, block.width, g + block.offset, x.as<T>() + block.offset, y_at(block.offset),
-                            wide_mean.data(), wide_a.data(), wide_b.data(), wide_c.data(),
-                            x_grad.as<T>() + block.offset);
+    kernels<T>().grad_apply(block.rows, block.width, g + block.offset, x.as<T>() + block.offset, wide_scale.data(),
+                            mask, wide_mean.data(), wide_b.data(), wide_c.data(), x_grad.as<T>() + block.offset);
   });
 }
 
 }  // namespace
 
-void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bias, const BatchNormArguments& arguments,
-                const View& y, const View& mean, const View& inverse_std, const View& running_mean,
-                const View& running_var) {
+void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bias, const ConstView& residual,
+                const BatchNormArguments& arguments, const View& y, const View& mean, const View& inverse_std,
+                const View& scale, const View& shift, const View& running_mean, const View& running_var) {
   if (x.shape[1] == 0) return;
-  (x.dtype == DType::f32 ? batch_norm_of<float> : batch_norm_of<double>)(x, weight, bias, arguments, y, mean,
-                                                                         inverse_std, running_mean, running_var);
+  (x.dtype == DType::f32 ? batch_norm_of<float> : batch_norm_of<double>)(x, weight, bias, residual, arguments, y, mean,
+                                                                         inverse_std, scale, shift, running_mean,
+                                                                         running_var);
 }
 
 void batch_norm_inference(const ConstView& x, const ConstView& weight, const ConstView& bias,
-                          const ConstView& running_mean, const ConstView& running_var,
+                          const ConstView& running_mean, const ConstView& running_var, const ConstView& residual,
                           const BatchNormArguments& arguments, const View& y) {
   if (x.shape[1] == 0) return;
-  (x.dtype == DType::f32 ? batch_norm_inference_of<float>
-                         : batch_norm_inference_of<double>)(x, weight, bias, running_mean, running_var, arguments, y);
+  (x.dtype == DType::f32 ? batch_norm_inference_of<float> : batch_norm_inference_of<double>)(x, weight, bias,
+                                                                                             running_mean, running_var,
+                                                                                             residual, arguments, y);
 }
 
-void batch_norm_grad(const ConstView& y_grad, const ConstView& x, const ConstView& y, const ConstView& weight,
-                     const ConstView& mean, const ConstView& inverse_std, const BatchNormArguments& arguments,
+void batch_norm_grad(const ConstView& y_grad, const ConstView& x, const ConstView& mean, const ConstView& inverse_std,
+                     const ConstView& scale, const ConstView& shift, const BatchNormArguments& arguments,
                      const View& x_grad, const View& weight_grad, const View& bias_grad) {
   if (x.shape[1] == 0) return;
-  (x.dtype == DType::f32 ? batch_norm_grad_of<float> : batch_norm_grad_of<double>)(y_grad, x, y, weight, mean,
-                                                                                   inverse_std, arguments, x_grad,
+  (x.dtype == DType::f32 ? batch_norm_grad_of<float> : batch_norm_grad_of<double>)(y_grad, x, mean, inverse_std, scale,
+                                                                                   shift, arguments, x_grad,
                                                                                    weight_grad, bias_grad);
 }
 

@@ -82,69 +82,83 @@ void moments(std::int64_t rows, std::int64_t width, const T* x, T* sum, T* squar
   });
 }
 
-template <class T, bool kRelu>
-void apply_rows(std::int64_t rows, std::int64_t width, const T* x, const T* scale, const T* shift, T* y) {
+/// What comes before the ReLU, the same bits wherever it is computed.
+template <class T, class P>
+P normalised(P x, P scale, P shift) {
+  return mul_add<T>(x, scale, shift);
+}
+
+template <class T, bool kRelu, bool kResidual>
+void apply_rows(std::int64_t rows, std::int64_t width, const T* x, const T* scale, const T* shift, const T* residual,
+                T* y) {
   for_strips<T>(rows, width, [&](auto packs, std::int64_t column, std::int64_t row, std::int64_t n) {
     using P = typename decltype(packs)::Pack;
     const Strip<decltype(packs), T> a(scale, column), b(shift, column);
     for_elements(packs, column, row, n, width, [&](int i, std::int64_t at) {
-      P value = mul_add<T>(get<P>(x + at), a[i], b[i]);
+      P value = normalised<T>(get<P>(x + at), a[i], b[i]);
       if constexpr (kRelu) value = value <= P{} ? P{} : value;
+      if constexpr (kResidual) value += get<P>(residual + at);
       put(y + at, value);
     });
   });
 }
 
 template <class T>
-void apply(std::int64_t rows, std::int64_t width, const T* x, const T* scale, const T* shift, bool relu, T* y) {
-  (relu ? apply_rows<T, true> : apply_rows<T, false>)(rows, width, x, scale, shift, y);
+void apply(std::int64_t rows, std::int64_t width, const T* x, const T* scale, const T* shift, const T* residual,
+           bool relu, T* y) {
+  if (residual != nullptr) {
+    (relu ? apply_rows<T, true, true> : apply_rows<T, false, true>)(rows, width, x, scale, shift, residual, y);
+  } else {
+    (relu ? apply_rows<T, true, false> : apply_rows<T, false, false>)(rows, width, x, scale, shift, residual, y);
+  }
 }
 
-template <class P, bool kMasked, class T>
-P masked_gradient(const T* y_grad, const T* y, std::int64_t at) {
-  const P gradient = get<P>(y_grad + at);
-  if constexpr (kMasked) return get<P>(y + at) > P{} ? gradient : P{};
+template <bool kMasked, class T, class P>
+P masked(P gradient, P x, P scale, P shift) {
+  if constexpr (kMasked) return normalised<T>(x, scale, shift) > P{} ? gradient : P{};
   return gradient;
 }
 
 template <class T, bool kMasked>
-void grad_sums_of(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* y, const T* mean, T* sum,
-                  T* product) {
+void grad_sums_of(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* scale, const T* shift,
+                  const T* mean, T* sum, T* product) {
   for_strips<T>(rows, width, [&](auto packs, std::int64_t column, std::int64_t row, std::int64_t n) {
     using P = typename decltype(packs)::Pack;
-    const Strip<decltype(packs), T> m(mean, column);
+    const Strip<decltype(packs), T> m(mean, column), a(scale, column), b(kMasked ? shift : scale, column);
     add_strip(packs, column, row, n, width, sum, product, [&](int i, std::int64_t at, P& s, P& p) {
-      const P gradient = masked_gradient<P, kMasked>(y_grad, y, at);
+      const P value = get<P>(x + at), gradient = masked<kMasked, T>(get<P>(y_grad + at), value, a[i], b[i]);
       s += gradient;
-      p = mul_add<T>(gradient, get<P>(x + at) - m[i], p);
+      p = mul_add<T>(gradient, value - m[i], p);
     });
   });
 }
 
 template <class T>
-void grad_sums(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* y, const T* mean, T* sum,
-               T* product) {
-  (y != nullptr ? grad_sums_of<T, true> : grad_sums_of<T, false>)(rows, width, y_grad, x, y, mean, sum, product);
+void grad_sums(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* scale, const T* shift,
+               const T* mean, T* sum, T* product) {
+  (shift != nullptr ? grad_sums_of<T, true> : grad_sums_of<T, false>)(rows, width, y_grad, x, scale, shift, mean, sum,
+                                                                      product);
 }
 
 template <class T, bool kMasked>
-void grad_apply_rows(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* y, const T* mean,
-                     const T* a, const T* b, const T* c, T* x_grad) {
+void grad_apply_rows(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* scale, const T* shift,
+                     const T* mean, const T* b, const T* c, T* x_grad) {
   for_strips<T>(rows, width, [&](auto packs, std::int64_t column, std::int64_t row, std::int64_t n) {
     using P = typename decltype(packs)::Pack;
-    const Strip<decltype(packs), T> m(mean, column), f(a, column), g(b, column), h(c, column);
+    const Strip<decltype(packs), T> m(mean, column), f(scale, column), s(kMasked ? shift : scale, column), g(b, column),
+        h(c, column);
     for_elements(packs, column, row, n, width, [&](int i, std::int64_t at) {
-      const P rest = mul_add<T>(get<P>(x + at) - m[i], g[i], h[i]);
-      put(x_grad + at, mul_add<T>(masked_gradient<P, kMasked>(y_grad, y, at), f[i], rest));
+      const P value = get<P>(x + at), gradient = masked<kMasked, T>(get<P>(y_grad + at), value, f[i], s[i]);
+      put(x_grad + at, mul_add<T>(gradient, f[i], mul_add<T>(value - m[i], g[i], h[i])));
     });
   });
 }
 
 template <class T>
-void grad_apply(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* y, const T* mean,
-                const T* a, const T* b, const T* c, T* x_grad) {
-  (y != nullptr ? grad_apply_rows<T, true> : grad_apply_rows<T, false>)(rows, width, y_grad, x, y, mean, a, b, c,
-                                                                        x_grad);
+void grad_apply(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* scale, const T* shift,
+                const T* mean, const T* b, const T* c, T* x_grad) {
+  (shift != nullptr ? grad_apply_rows<T, true> : grad_apply_rows<T, false>)(rows, width, y_grad, x, scale, shift, mean,
+                                                                            b, c, x_grad);
 }
 
 }  // namespace

@@ -155,23 +155,25 @@ class CudaBackend final : public Backend {
     cuda::pool(context_, pass, shape, in, indices, out);
   }
 
-  void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bias,
+  void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bias, const ConstView& residual,
                   const BatchNormArguments& arguments, const View& y, const View& mean, const View& inverse_std,
-                  const View& running_mean, const View& running_var) override {
+                  const View& scale, const View& shift, const View& running_mean, const View& running_var) override {
     const Use use(context_);
-    cuda::batch_norm(context_, x, weight, bias, arguments, y, mean, inverse_std, running_mean, running_var);
+    cuda::batch_norm(context_, x, weight, bias, residual, arguments, y, mean, inverse_std, scale, shift, running_mean,
+                     running_var);
   }
   void batch_norm_inference(const ConstView& x, const ConstView& weight, const ConstView& bias,
-                            const ConstView& running_mean, const ConstView& running_var,
+                            const ConstView& running_mean, const ConstView& running_var, const ConstView& residual,
                             const BatchNormArguments& arguments, const View& y) override {
     const Use use(context_);
-    cuda::batch_norm_inference(context_, x, weight, bias, running_mean, running_var, arguments, y);
+    cuda::batch_norm_inference(context_, x, weight, bias, running_mean, running_var, residual, arguments, y);
   }
-  void batch_norm_grad(const ConstView& y_grad, const ConstView& x, const ConstView& y, const ConstView& weight,
-                       const ConstView& mean, const ConstView& inverse_std, const BatchNormArguments& arguments,
+  void batch_norm_grad(const ConstView& y_grad, const ConstView& x, const ConstView& mean, const ConstView& inverse_std,
+                       const ConstView& scale, const ConstView& shift, const BatchNormArguments& arguments,
                        const View& x_grad, const View& weight_grad, const View& bias_grad) override {
     const Use use(context_);
-    cuda::batch_norm_grad(context_, y_grad, x, y, weight, mean, inverse_std, arguments, x_grad, weight_grad, bias_grad);
+    cuda::batch_norm_grad(context_, y_grad, x, mean, inverse_std, scale, shift, arguments, x_grad, weight_grad,
+                          bias_grad);
   }
 
   void softmax(bool log, const ConstView& x, const View& y) override {
@@ -217,7 +219,7 @@ class CudaBackend final : public Backend {
   void abandon_capture() noexcept {
     try {
       runtime::destroy_graph(runtime::end_capture(context_.stream));
-    } catch (const Error&) {
+    } catch (...) {
       // What fn threw is the error to report.
     }
   }

@@ -19,8 +19,8 @@ enum class Compute : std::uint8_t {
 
 /// D = alpha·op(A)·op(B) + beta·D, plus bias (m,) on every column unless it is null. All matrices are column-major:
 /// op(A) is m x k, op(B) k x n, D m x n; A is (m x k, ld_a >= m) or, transposed, (k x m, ld_a >= k). `batch` products
-/// lie batch_stride_* elements apart. A and B have type `in`, D and bias type `out` (equal to `in`, or f32 where `in`
-/// is bf16).
+/// lie batch_stride_* elements apart; f64 takes no bias. A and B have type `in`, D and bias type `out` (equal to `in`,
+/// or f32 where `in` is bf16).
 struct Product {
   Type in = Type::f32, out = Type::f32;
   Compute compute = Compute::f32;

@@ -25,6 +25,9 @@ struct Context {
   Memory memory;
   Staging staging;
   blas::Handle* blas;
+  /// Of the columns that a convolution gathers at a time. Smaller ones would stay in the second-level cache but leave
+  /// too few tiles of a product for a large chip.
+  std::int64_t column_bytes = std::int64_t{128} << 20;
   std::recursive_mutex mutex;
 };
 

@@ -1,6 +1,7 @@
 #include "cuda/conv.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <optional>
 
 #include "core/conv_plan.h"
@@ -15,8 +16,9 @@ namespace weft::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr std::int64_t kColumnBytes = std::int64_t{32} << 20;  // of one chunk: within the second-level cache
-constexpr std::int64_t kMostPositions = std::int64_t{1} << 30;
+constexpr std::int64_t kChunkRows = 256;  // a chunk's are a multiple, as sums over ragged ones are slow
+constexpr std::int64_t kRowBytes = 16;    // likewise a row's bytes: zeros fill it up
+constexpr std::int64_t kMostPlaces = std::int64_t{1} << 30;  // within an image, so that 32-bit sums of two do not wrap
 
 /// One chunk of columns as the kernel sees it, in packs of neighbouring channels.
 struct Im2col {
@@ -25,13 +27,15 @@ struct Im2col {
     std::int32_t in = 1, step = 1, offset = 0, tap_step = 1;
   };
   Axis axis[3];
-  Divisor channels, all_taps, positions;             ///< channels: packs of a group
+  Divisor width, channels, positions;  ///< width: packs of a row; channels: of a group
+  std::uint32_t all_taps = 0;
   std::int64_t first_image = 0, first_position = 0;  ///< of the chunk's first row
   std::int64_t source_channels = 0, image = 0;       ///< packs
   std::int64_t size = 0;                             ///< packs of the chunk, below 2^31
 };
 
-/// Thread i copies pack i of the dense columns (row, tap, channel), or writes zeros where the tap reads padding.
+/// Thread i copies pack i of the columns (row, tap, channel), or writes zeros where the tap reads padding and behind
+/// the last tap of a row.
 template <class P>
 WEFT_KERNEL_OF(kThreads)
 im2col_kernel(Im2col g, const P* source, P* columns) {
@@ -44,12 +48,12 @@ im2col_kernel(Im2col g, const P* source, P* columns) {
     value = quotient;
     return remainder;
   };
-  const std::uint32_t channel = split(rest, g.channels);
-  std::uint32_t tap = split(rest, g.all_taps);
+  std::uint32_t tap = split(rest, g.width);
+  const std::uint32_t channel = split(tap, g.channels);
+  bool inside = tap < g.all_taps;
   rest += static_cast<std::uint32_t>(g.first_position);
   std::uint32_t position = split(rest, g.positions);
   std::int64_t at = 0, scale = 1;
-  bool inside = true;
   WEFT_UNROLL
   for (int d = 2; d >= 0; --d) {
     const Im2col::Axis& axis = g.axis[d];
@@ -72,20 +76,29 @@ class Columns {
   Columns(Context& context, const ConvColumns& plan, std::int64_t group_channels, DType dtype)
       : context_(context), plan_(plan), channels_(group_channels), dtype_(dtype) {
     depth_ = plan.taps() * channels_;
-    if (plan.positions() > kMostPositions || depth_ > kMostPositions) {
-      throw ShapeError("conv: " + std::to_string(plan.positions()) + " output positions, or " + std::to_string(depth_) +
-                       " products each, exceed 2^30 on a GPU");
-    }
+    check_places();
     is_source_ = true;  // a 1x1 filter that steps by 1 reads the source as it lies
     for (const TapAxis& axis : plan.axes) {
       is_source_ = is_source_ && axis.taps == 1 && axis.step == 1 && axis.offset == 0 && axis.in == axis.out;
     }
-    const std::int64_t most = std::max<std::int64_t>(kColumnBytes / (std::max<std::int64_t>(depth_, 1) * bytes()), 1);
-    chunk_ = is_source_ ? plan.rows() : std::min(plan.rows(), most);
-    if (!is_source_) memory_.emplace(context, static_cast<std::size_t>(chunk_ * depth_ * bytes()));
+    if (is_source_) {
+      width_ = depth_;
+      chunk_ = plan.rows();
+      return;
+    }
+    const std::int64_t unit = kRowBytes / bytes();
+    width_ = (depth_ + unit - 1) / unit * unit;
+    const std::int64_t row_bytes = std::max<std::int64_t>(width_, 1) * bytes();
+    const std::int64_t most = std::max<std::int64_t>(context.column_bytes / row_bytes, 1);
+    chunk_ = even_part(plan.rows(), most);
+    if (most >= kChunkRows) chunk_ = (chunk_ + kChunkRows - 1) / kChunkRows * kChunkRows;
+    chunk_ = std::min(chunk_, plan.rows());
+    memory_.emplace(context, static_cast<std::size_t>(chunk_ * width_ * bytes()));
   }
 
+  /// Products of an output: (tap, channel), and with the zeros that fill a row up.
   std::int64_t depth() const { return depth_; }
+  std::int64_t width() const { return width_; }
 
   /// body(first row, rows, matrices) for each chunk in order.
   template <class Body>
@@ -99,10 +112,24 @@ class Columns {
  private:
   std::int64_t bytes() const { return static_cast<std::int64_t>(size_of(dtype_)); }
 
+  /// The kernel counts places of an image, and products of an output, in 32 bits.
+  void check_places() const {
+    bool fits = plan_.positions() < kMostPlaces && depth_ < kMostPlaces;
+    for (const TapAxis& axis : plan_.axes) {
+      fits = fits && axis.in < kMostPlaces && std::abs(axis.offset) < kMostPlaces &&
+             (axis.out == 0 || (axis.out - 1) <= kMostPlaces / axis.step) &&
+             (axis.taps == 0 || (axis.taps - 1) <= kMostPlaces / axis.tap_step);
+    }
+    if (!fits) {
+      throw ShapeError("conv: " + std::to_string(plan_.positions()) + " output positions of " + std::to_string(depth_) +
+                       " products each reach beyond 2^30 places on a GPU");
+    }
+  }
+
   Matrices chunk(const void* source, std::int64_t first, std::int64_t rows) {
     if (is_source_) return {source, plan_.channels, 1, 0};
     if (depth_ > 0) gather(source, first, rows);
-    return {memory_->data(), depth_, 1, 0};
+    return {memory_->data(), width_, 1, 0};
   }
 
   void gather(const void* source, std::int64_t first, std::int64_t rows) {
@@ -131,13 +158,14 @@ class Columns {
       g.axis[d].tap_step = static_cast<std::int32_t>(axis.tap_step);
     }
     g.channels = Divisor(static_cast<std::uint32_t>(channels_ / pack));
-    g.all_taps = Divisor(static_cast<std::uint32_t>(plan_.taps()));
+    g.all_taps = static_cast<std::uint32_t>(plan_.taps());
+    g.width = Divisor(static_cast<std::uint32_t>(width_ / pack));
     g.positions = Divisor(static_cast<std::uint32_t>(plan_.positions()));
     g.first_image = first / plan_.positions();
     g.first_position = first % plan_.positions();
     g.source_channels = plan_.channels / pack;
     g.image = plan_.image() / pack;
-    g.size = rows * depth_ / pack;
+    g.size = rows * width_ / pack;
     launch({"im2col", blocks_for(g.size, kThreads), kThreads, context_.stream}, im2col_kernel<P>, g,
            static_cast<const P*>(source), memory_->as<P>());
   }
@@ -146,7 +174,7 @@ class Columns {
   ConvColumns plan_;
   std::int64_t channels_;
   DType dtype_;
-  std::int64_t depth_ = 0, chunk_ = 0;
+  std::int64_t depth_ = 0, width_ = 0, chunk_ = 0;
   bool is_source_ = false;
   std::optional<Scratch> memory_;
 };
@@ -205,16 +233,16 @@ class Pass {
   void forward(const void* x, const void* weight, const void* bias, void* y) {
     const ConvColumns plan = forward_columns(shape_);
     Columns columns(context_, plan, channels_, dtype_);
-    const bool whole = columns.depth() * filters_ == group_weight_;
+    const bool whole = columns.width() * filters_ == group_weight_;
     for (std::int64_t group = 0; group < shape_.groups; ++group) {
       const void* filters = offset(weight, group * group_weight_, dtype_);
       std::optional<Scratch> packed;
-      if (!whole) filters = pack(plan, filters, {3, 0, 1, 2, 4}, packed);
+      if (!whole) filters = pack(plan, filters, {3, 0, 1, 2, 4}, columns.width(), columns.width() * filters_, packed);
       columns.for_chunks(offset(x, group * channels_, dtype_),
                          [&](std::int64_t first, std::int64_t rows, const Matrices& matrix) {
-                           Gemm g = product(rows, filters_, columns.depth());
+                           Gemm g = product(rows, filters_, columns.width());
                            g.a = matrix;
-                           g.b = {filters, 1, columns.depth(), 0};
+                           g.b = {filters, 1, columns.width(), 0};
                            g.out = offset(y, first * shape_.k + group * filters_, dtype_);
                            g.out_row = shape_.k;
                            if (bias != nullptr) g.bias = offset(bias, group * filters_, dtype_);
@@ -234,15 +262,15 @@ class Pass {
         }
         Columns columns(context_, phase.columns, filters_, dtype_);
         std::optional<Scratch> packed, rows_memory;
-        const void* filters =
-            pack(phase.columns, offset(weight, group * group_weight_, dtype_), {0, 1, 2, 3, 4}, packed);
+        const void* filters = pack(phase.columns, offset(weight, group * group_weight_, dtype_), {0, 1, 2, 3, 4}, 0,
+                                   columns.width() * channels_, packed);
         const bool direct = shape_.stride == std::array<std::int64_t, 3>{1, 1, 1};
         if (!direct) rows_memory.emplace(context_, bytes(phase.columns.rows() * channels_));
         void* const out = direct ? target.data : rows_memory->data();
         const std::int64_t out_row = direct ? shape_.c : channels_;
         columns.for_chunks(offset(y_grad, group * filters_, dtype_),
                            [&](std::int64_t first, std::int64_t rows, const Matrices& matrix) {
-                             Gemm g = product(rows, channels_, columns.depth());
+                             Gemm g = product(rows, channels_, columns.width());
                              g.a = matrix;
                              g.b = {filters, channels_, 1, 0};
                              g.out = offset(out, first * out_row, dtype_);
@@ -257,32 +285,34 @@ class Pass {
   void weight_grad(const void* y_grad, const void* x, void* out) {
     const ConvColumns plan = forward_columns(shape_);
     Columns columns(context_, plan, channels_, dtype_);
-    const std::int64_t depth = columns.depth();
-    const bool whole = depth * filters_ == group_weight_;
+    const std::int64_t width = columns.width();
+    const bool whole = width * filters_ == group_weight_;
     const View all{out, {shape_.groups * group_weight_}, {1}, dtype_};
     if (!whole || plan.rows() == 0) fill(context_, all, 0);
-    if (plan.rows() == 0 || depth == 0) return;
+    if (plan.rows() == 0 || width == 0) return;
     // Sums over several chunks are kept in f32 where the result is bf16.
     const DType sum_type = dtype_ == DType::bf16 ? DType::f32 : dtype_;
     const bool direct = whole && sum_type == dtype_;
     std::optional<Scratch> sums;
-    if (!direct) sums.emplace(context_, static_cast<std::size_t>(filters_ * depth) * size_of(sum_type));
+    if (!direct) sums.emplace(context_, static_cast<std::size_t>(filters_ * width) * size_of(sum_type));
     for (std::int64_t group = 0; group < shape_.groups; ++group) {
       void* const target = offset(out, group * group_weight_, dtype_);
       columns.for_chunks(offset(x, group * channels_, dtype_),
                          [&](std::int64_t first, std::int64_t rows, const Matrices& matrix) {
-                           Gemm g = product(filters_, depth, rows);
+                           Gemm g = product(filters_, width, rows);
                            g.out_type = sum_type;
                            g.a = {offset(y_grad, first * shape_.k + group * filters_, dtype_), 1, shape_.k, 0};
                            g.b = matrix;
                            g.out = direct ? target : sums->data();
-                           g.out_row = depth;
+                           g.out_row = width;
                            g.accumulate = first > 0;
                            gemm(context_, g);
                          });
       if (direct) continue;
       const View kept = permuted(kept_taps(plan, shape_, filters_, channels_, target, dtype_), {3, 0, 1, 2, 4});
-      copy(context_, {sums->data(), kept.shape, row_major_strides(kept.shape), sum_type}, kept);
+      Strides strides = row_major_strides(kept.shape);
+      strides[0] = width;
+      copy(context_, {sums->data(), kept.shape, strides, sum_type}, kept);
     }
   }
 
@@ -298,12 +328,16 @@ class Pass {
     return g;
   }
 
-  /// A dense copy of the taps that `plan` keeps of one group's filters; `axes` orders (taps..., filters, channels).
+  /// A copy of the taps that `plan` keeps of one group's filters, in `size` elements of which the rest are 0; `axes`
+  /// orders (taps..., filters, channels), and the first of them has steps of `first_step` unless that is 0 (dense).
   const void* pack(const ConvColumns& plan, const void* weight, std::initializer_list<int> axes,
-                   std::optional<Scratch>& memory) {
+                   std::int64_t first_step, std::int64_t size, std::optional<Scratch>& memory) {
     const View kept = permuted(kept_taps(plan, shape_, filters_, channels_, const_cast<void*>(weight), dtype_), axes);
-    memory.emplace(context_, bytes(kept.size()));
-    copy(context_, kept, {memory->data(), kept.shape, row_major_strides(kept.shape), dtype_});
+    memory.emplace(context_, bytes(size));
+    if (kept.size() != size) fill(context_, {memory->data(), {size}, {1}, dtype_}, 0);
+    Strides strides = row_major_strides(kept.shape);
+    if (first_step > 0) strides[0] = first_step;
+    copy(context_, kept, {memory->data(), kept.shape, strides, dtype_});
     return memory->data();
   }
 

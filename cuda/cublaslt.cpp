@@ -216,14 +216,16 @@ Preference make_preference(const Product& p, const Key& key) {
   return preference;
 }
 
-// An environment variable of cuBLAS can turn f32 products into TF32 or bf16 ones: then they are not chosen here.
+// An environment variable of cuBLAS can turn f32 products into TF32 or bf16 ones: then they are not chosen here, nor is
+// one that does not say how it computes.
 bool is_exact(const cublasLtMatmulAlgo_t& algorithm, const Product& p) {
   if (p.compute != Compute::f32 || p.in != Type::f32) return true;
   std::uint64_t flags = 0;
   std::size_t written = 0;
-  check(cublasLtMatmulAlgoCapGetAttribute(&algorithm, CUBLASLT_ALGO_CAP_NUMERICAL_IMPL_FLAGS, &flags, sizeof flags,
-                                          &written),
-        "cublasLtMatmulAlgoCapGetAttribute", p);
+  if (cublasLtMatmulAlgoCapGetAttribute(&algorithm, CUBLASLT_ALGO_CAP_NUMERICAL_IMPL_FLAGS, &flags, sizeof flags,
+                                        &written) != CUBLAS_STATUS_SUCCESS) {
+    return false;
+  }
   constexpr std::uint64_t kRounded = CUBLASLT_NUMERICAL_IMPL_FLAGS_INPUT_TF32 |
                                      CUBLASLT_NUMERICAL_IMPL_FLAGS_INPUT_16BF | CUBLASLT_NUMERICAL_IMPL_FLAGS_INPUT_16F;
   return (flags & kRounded) == 0;
@@ -238,19 +240,24 @@ Plan make_plan(cublasLtHandle_t handle, const Product& p, const Key& key) {
   const Preference preference = make_preference(p, key);
 
   std::array<cublasLtMatmulHeuristicResult_t, kCandidates> candidates{};
-  int found = 0;
+  int found = 0, rounding = 0;
   check(cublasLtMatmulAlgoGetHeuristic(handle, plan.description.get(), plan.a.get(), plan.b.get(), plan.d.get(),
                                        plan.d.get(), preference.get(), kCandidates, candidates.data(), &found),
         "cublasLtMatmulAlgoGetHeuristic", p);
   for (int i = 0; i < found; ++i) {
     const cublasLtMatmulHeuristicResult_t& candidate = candidates[static_cast<std::size_t>(i)];
-    if (candidate.state == CUBLAS_STATUS_SUCCESS && is_exact(candidate.algo, p)) {
+    if (candidate.state != CUBLAS_STATUS_SUCCESS) continue;
+    if (is_exact(candidate.algo, p)) {
       plan.algorithm = candidate.algo;
       return plan;
     }
+    ++rounding;
   }
   throw DeviceError("cublasLtMatmulAlgoGetHeuristic: no algorithm with a workspace of " +
-                    std::to_string(key.workspace) + " bytes for the " + describe(p));
+                    std::to_string(key.workspace) + " bytes for the " + describe(p) +
+                    (rounding == 0 ? ""
+                                   : "; " + std::to_string(rounding) +
+                                         " that round f32 operands were left out (NVIDIA_TF32_OVERRIDE?)"));
 }
 
 }  // namespace

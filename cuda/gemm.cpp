@@ -75,6 +75,18 @@ void gemm(Context& context, const Gemm& g) {
     }
     return;
   }
+  bool accumulate = g.accumulate;
+  const bool bias_first = g.bias != nullptr && g.in == DType::f64;  // cuBLASLt adds one to f32 and bf16 only
+  if (bias_first) {
+    const View out{g.out, {g.batch, g.m, g.n}, {g.out_batch, g.out_row, 1}, g.out_type};
+    const ConstView bias{g.bias, out.shape, {0, 0, 1}, g.out_type};
+    if (accumulate) {
+      binary(context, BinaryOp::add, out, bias, out);
+    } else {
+      copy(context, bias, out);
+    }
+    accumulate = true;
+  }
   // A row-major product is the column-major product of the transposes: outᵀ (n, m) = bᵀ (n, k) · aᵀ (k, m).
   const Placed left(context, g.in, g.b, g.b.column, g.b.row, g.n, g.k, g.batch);
   const Placed right(context, g.in, g.a, g.a.column, g.a.row, g.k, g.m, g.batch);
@@ -99,8 +111,8 @@ void gemm(Context& context, const Gemm& g) {
   p.batch_stride_a = left.operand.batch;
   p.batch_stride_b = right.operand.batch;
   p.batch_stride_d = g.out_batch;
-  p.beta = g.accumulate ? 1 : 0;
-  p.bias = g.bias;
+  p.beta = accumulate ? 1 : 0;
+  if (!bias_first) p.bias = g.bias;
   const Scratch workspace(context, kWorkspaceBytes);
   blas::multiply(context.blas, p, workspace.data(), workspace.bytes(), context.stream);
 }

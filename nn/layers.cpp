@@ -34,22 +34,27 @@ Module& Sequential::operator[](std::int64_t index) const {
   return *named_children()[static_cast<std::size_t>(index)].second;
 }
 
-Tensor Sequential::forward(const Tensor& x) {
+Tensor Sequential::forward_add(const Tensor& x, const Tensor& residual) {
   const auto& children = named_children();
   Tensor y = x;
   for (std::size_t i = 0; i < children.size(); ++i) {
-    auto* norm = dynamic_cast<BatchNorm*>(children[i].second.get());
-    if (norm && i + 1 < children.size() && dynamic_cast<ReLU*>(children[i + 1].second.get())) {
-      y = norm->forward_relu(y);
-      ++i;
+    Module& child = *children[i].second;
+    if (auto* norm = dynamic_cast<BatchNorm*>(&child)) {
+      const bool rectified = i + 1 < children.size() && dynamic_cast<ReLU*>(children[i + 1].second.get()) != nullptr;
+      if (rectified) ++i;
+      // A residual of another shape or dtype broadcasts or promotes, as sums do.
+      const bool adds = i + 1 == children.size() && residual.defined() && residual.shape() == y.shape() &&
+                        residual.dtype() == y.dtype();
+      y = norm->forward_fused(y, rectified, adds ? residual : Tensor());
+      if (adds) return y;
+    } else if (auto* nested = dynamic_cast<Sequential*>(&child); nested != nullptr && i + 1 == children.size()) {
+      return nested->forward_add(y, residual);
     } else {
-      y = children[i].second->forward(y);
+      y = child.forward(y);
     }
   }
-  return y;
+  return residual.defined() ? y + residual : y;
 }
-
-Tensor Residual::forward(const Tensor& x) { return body_(x) + x; }
 
 Tensor ReLU::forward(const Tensor& x) { return relu(x); }
 Tensor GELU::forward(const Tensor& x) { return gelu(x, tanh_approximation_); }

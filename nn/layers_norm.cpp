@@ -22,7 +22,7 @@ BatchNorm::BatchNorm(std::int64_t features, const NormOptions& options) : option
   batches_ = register_buffer("num_batches_tracked", zeros({}, {.dtype = DType::i64}));
 }
 
-Tensor BatchNorm::normalise(const Tensor& x, bool relu) {
+Tensor BatchNorm::forward_fused(const Tensor& x, bool relu, const Tensor& residual) {
   check(x);
   const bool training = is_training();
   Tensor y = batch_norm(x, weight_, bias_, running_mean_, running_var_,
@@ -30,7 +30,8 @@ Tensor BatchNorm::normalise(const Tensor& x, bool relu) {
                          .eps = options_.eps,
                          .momentum = options_.momentum,
                          .unbiased_running = options_.unbiased_running,
-                         .relu = relu});
+                         .relu = relu},
+                        residual);
   if (training) {
     const Array& count = batches_.array();
     if (!one_.defined() || one_.device() != count.device()) one_ = Array::full({}, 1, DType::i64, count.device());

@@ -192,11 +192,21 @@ void Optimizer::load_state_dict(const StateDict& state) {
   if (new_step < 0) report.mismatch("step is " + std::to_string(new_step));
   report.throw_if_any();
 
+  // Arrays that a parameter has already stay where they are, as a recorded step writes to them; what was never stepped
+  // is 0.
+  std::vector<std::pair<Array, Array>> in_place;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    for (Array& array : states[i]) {
-      if (array.defined()) array = copied(array, parameters_[i].array());
+    for (std::size_t which = 0; which < state_names_.size(); ++which) {
+      const Array& value = parameters_[i].array();
+      Array& array = states[i][which];
+      if (array.defined()) array = copied(array, value);
+      const Array& own = states_[i][which];
+      if (!own.defined() || own.storage() != matched(own, value).storage()) continue;
+      in_place.emplace_back(own, array.defined() ? array : Array::full({}, 0, own.dtype(), own.device()));
+      array = own;
     }
   }
+  for (auto& [own, loaded] : in_place) own.copy_from(loaded);
   states_ = std::move(states);
   first_step_ = new_step;
   for (Clock& clock : clocks_) clock.step.fill(new_step);

@@ -68,7 +68,7 @@ TEST_P(DeviceTrajectory, F32LossesFollow) { check_losses(1e-6, 2e-3); }
 
 TEST_P(DeviceTrajectory, Tf32LossesFollow) {
   const PrecisionGuard precise(Precision::tf32);
-  check_losses(5e-3, 2e-2);
+  check_losses(1e-3, 5e-2);  // five steps on 16 images can amplify a rounding a thousandfold
 }
 
 TEST_P(DeviceTrajectory, Bf16LossesFollow) {
@@ -151,6 +151,68 @@ TEST_F(DeviceTraining, AStepAfterTheFirstAllocatesNothing) {
   const MemoryStatistics after = memory_statistics(Device::cuda());
   EXPECT_EQ(after.system_allocations, before.system_allocations);
   EXPECT_EQ(after.live, before.live);
+}
+
+TEST_F(DeviceTraining, ALoadedOptimizerStateReachesARecordedStep) {
+  Tensor value(Array::full({3}, 1, DType::f32, Device::cuda()), true);
+  nn::SGD optimizer({value}, {.lr = 0.5, .momentum = 0.5});
+  StepGraph graph(Device::cuda());
+  const auto step = [&] {
+    graph.run([&] {
+      optimizer.zero_grad();
+      sum(value).backward();
+      optimizer.step();
+    });
+    return value.to_vector<float>()[0];
+  };
+  EXPECT_EQ(step(), 1 - 0.5f);  // momentum 1
+  const nn::StateDict saved = [&] {
+    nn::StateDict copy;
+    for (const auto& [name, array] : optimizer.state_dict()) copy.emplace(name, array.clone());
+    return copy;
+  }();
+  EXPECT_EQ(step(), 0.5f - 0.75f);  // momentum 1.5
+  EXPECT_EQ(step(), -0.25f - 0.875f);
+  EXPECT_TRUE(graph.is_captured());
+  optimizer.load_state_dict(saved);
+  EXPECT_EQ(step(), -1.125f - 0.75f);
+  nn::StateDict fresh = saved;
+  fresh.erase("0.momentum");
+  optimizer.load_state_dict(fresh);
+  EXPECT_EQ(step(), -1.875f - 0.5f);
+}
+
+// A product that drops the end of its sums, as a split over k may, is off by a whole number.
+TEST_F(DeviceTraining, SumsOverRaggedDepthsAreWhole) {
+  for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
+    const PrecisionGuard precise(precision);
+    for (const std::int64_t k : {3643, 14563, 29127}) {
+      const TensorOptions options{.device = Device::cuda()};
+      const std::vector<float> y =
+          matmul(ones({24, k}, options), ones({k, 40}, options)).to(DType::f32).to_vector<float>();
+      const float expected =
+          precision == Precision::bf16 ? static_cast<float>(bfloat16(static_cast<float>(k))) : static_cast<float>(k);
+      EXPECT_EQ(y, std::vector<float>(24 * 40, expected)) << k;
+    }
+  }
+}
+
+TEST_F(DeviceTraining, RepeatedPassesGiveTheSameBits) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    manual_seed(3);
+    const auto random = [&](const Shape& shape) { return randn(shape, {.device = Device::cuda()}).to(dtype); };
+    const Tensor x = random({8, 24, 12, 12}), weight = random({40, 24, 3, 3}), g = random({8, 40, 12, 12});
+    const Conv2dOptions options{.padding = {1, 1}};
+    const auto passes = [&] {
+      std::vector<std::vector<double>> all;
+      for (const Tensor& t : {conv2d(x, weight, {}, options), conv2d_input_grad(g, weight, x.shape(), options),
+                              conv2d_weight_grad(g, x, weight.shape(), options), sum(x, {0, 2, 3})})
+        all.push_back(t.to(DType::f64).to_vector<double>());
+      return all;
+    };
+    const auto first = passes();
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(passes(), first) << name(dtype);
+  }
 }
 
 TEST_F(DeviceTraining, RandomNumbersAreTheCpus) {

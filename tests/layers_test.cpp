@@ -159,6 +159,60 @@ TEST(Layers, SequentialFusesNormAndReluExactly) {
   }
 }
 
+TEST(Layers, BatchNormChecksItsResidual) {
+  const Tensor x = randn({4, 3}), w = ones({3}), b = zeros({3});
+  EXPECT_THROW(batch_norm(x, w, b, {}, {}, {}, zeros({4, 1})), ShapeError);
+  EXPECT_THROW(batch_norm(x, w, b, {}, {}, {}, zeros({4, 3}, {.dtype = DType::f64})), ShapeError);
+  EXPECT_THROW(batch_norm(x, w, b, b, w, {.training = false}, zeros({3, 4})), ShapeError);
+}
+
+/// A Residual whose last layers run as one function against the same layers one by one.
+TEST(Layers, ResidualFusesItsSumExactly) {
+  manual_seed(6);
+  const auto conv = [] { return Conv2d(8, 8, 3, {.padding = 1}); };
+  std::vector<Residual> models;
+  models.emplace_back(conv(), BatchNorm2d(8), ReLU());
+  models.emplace_back(conv(), BatchNorm2d(8));
+  models.emplace_back(Sequential(conv(), BatchNorm2d(8), ReLU()),
+                      Sequential(conv(), Sequential(BatchNorm2d(8), ReLU())));
+  models.emplace_back(BatchNorm2d(8), ReLU(), conv());                                   // the sum is another function
+  models.emplace_back(BatchNorm2d(8), Conv2d(8, 1, 3, {.padding = 1}), BatchNorm2d(1));  // it broadcasts
+  const auto one_by_one = [](const auto& self, Sequential& layers, Tensor x) -> Tensor {
+    for (std::int64_t i = 0; i < layers.size(); ++i) {
+      auto* nested = dynamic_cast<Sequential*>(&layers[i]);
+      x = nested != nullptr ? self(self, *nested, x) : layers[i](x);
+    }
+    return x;
+  };
+  for (std::size_t m = 0; m < models.size(); ++m) {
+    SCOPED_TRACE(m);
+    Residual& model = models[m];
+    auto& body = dynamic_cast<Sequential&>(*model.named_children()[0].second);
+    Tensor x = randn({4, 8, 5, 6}, {.requires_grad = true});
+    const Tensor weights = randn({4, 8, 5, 6});
+    for (const bool training : {true, false}) {
+      model.train(training);
+      const StateDict start = cloned(model.state_dict());
+      std::vector<Tensor> gradients[2];
+      Tensor outputs[2];
+      for (const int way : {0, 1}) {
+        model.load_state_dict(start);
+        model.zero_grad();
+        x.zero_grad();
+        outputs[way] = way == 0 ? model(x) : one_by_one(one_by_one, body, x) + x;
+        sum(outputs[way] * weights).backward();
+        gradients[way].push_back(x.grad());
+        for (const Tensor& parameter : model.parameters()) gradients[way].push_back(parameter.grad());
+      }
+      EXPECT_LT(largest_difference(outputs[0], outputs[1]), 1e-6);
+      for (std::size_t i = 0; i < gradients[0].size(); ++i)
+        EXPECT_LT(largest_difference(gradients[0][i], gradients[1][i]), 1e-4) << i;
+    }
+    const NoGrad no_grad;  // evaluation's own kernel
+    EXPECT_LT(largest_difference(model(x), one_by_one(one_by_one, body, x) + x), 1e-5);
+  }
+}
+
 TEST(Layers, SequentialNamesAndIndexes) {
   Sequential model;
   const Tensor x = randn({2, 3});

@@ -56,6 +56,41 @@ struct Size {
   std::int64_t rows, channels;
 };
 
+/// What batch_norm writes.
+template <class T>
+struct Forward {
+  Forward(std::int64_t rows, std::int64_t channels)
+      : shape{rows, channels},
+        y(rows * channels),
+        mean(channels),
+        inverse_std(channels),
+        scale(channels),
+        shift(channels) {}
+  void run(const std::vector<T>& x, const std::vector<T>& w, const std::vector<T>& b,
+           const BatchNormArguments& arguments, const View& running_mean = {}, const View& running_var = {},
+           const ConstView& residual = {}) {
+    batch_norm(const_view(x, shape), const_view(w), const_view(b), residual, arguments, y.view(shape), mean.view(),
+               inverse_std.view(), scale.view(), shift.view(), running_mean, running_var);
+  }
+
+  Shape shape;
+  Guarded<T> y, mean, inverse_std, scale, shift;
+};
+
+/// What batch_norm_grad writes. Without relu it gets no shift.
+template <class T>
+struct Backward {
+  Backward(std::int64_t rows, std::int64_t channels) : x_grad(rows * channels), w_grad(channels), b_grad(channels) {}
+  void run(const std::vector<T>& g, const std::vector<T>& x, Forward<T>& forward, const BatchNormArguments& arguments) {
+    const Shape& shape = forward.shape;
+    batch_norm_grad(const_view(g, shape), const_view(x, shape), forward.mean.view(), forward.inverse_std.view(),
+                    forward.scale.view(), arguments.relu ? forward.shift.view() : View{}, arguments, x_grad.view(shape),
+                    w_grad.view(), b_grad.view());
+  }
+
+  Guarded<T> x_grad, w_grad, b_grad;
+};
+
 const std::vector<Size> kSizes = {{0, 4},    {1, 1},     {2, 1},     {70001, 1}, {5, 3},     {1000, 3}, {33, 5},
                                   {2000, 7}, {37, 8},    {4099, 16}, {300, 17},  {65, 31},   {513, 33}, {129, 64},
                                   {70, 80},  {140, 100}, {64, 130},  {3, 512},   {1500, 48}, {257, 257}};
@@ -70,21 +105,24 @@ TYPED_TEST(Norm, Forward) {
           .eps = 1e-3, .momentum = 0.3, .unbiased_running = options / 2 == 1, .relu = options % 2 == 1};
       const std::string what =
           std::to_string(rows) + "x" + std::to_string(channels) + " options " + std::to_string(options);
-      Guarded<T> y(rows * channels), mean(channels), inverse_std(channels);
+      Forward<T> found(rows, channels);
       Guarded<T> running_mean(channels, T(3)), running_var(channels, T(5));
-      batch_norm(const_view(x, {rows, channels}), const_view(w), const_view(b), arguments, y.view({rows, channels}),
-                 mean.view(), inverse_std.view(), running_mean.view(), running_var.view());
+      found.run(x, w, b, arguments, running_mean.view(), running_var.view());
       const Reference r = forward_reference(rows, channels, x, w, b, arguments);
-      this->expect_near(y, r.y, this->kTolerance, "y " + what);
-      this->expect_near(mean, r.mean, this->kTolerance, "mean " + what);
-      this->expect_near(inverse_std, r.inverse_std, this->kTolerance, "inverse_std " + what);
-      std::vector<double> expected_mean(r.mean), expected_var(r.var);
+      this->expect_near(found.y, r.y, this->kTolerance, "y " + what);
+      this->expect_near(found.mean, r.mean, this->kTolerance, "mean " + what);
+      this->expect_near(found.inverse_std, r.inverse_std, this->kTolerance, "inverse_std " + what);
+      std::vector<double> expected_mean(r.mean), expected_var(r.var), scale(r.mean), shift(r.mean);
       for (std::int64_t c = 0; c < channels; ++c) {
+        scale[c] = w[c] * r.inverse_std[c];
+        shift[c] = b[c] - r.mean[c] * scale[c];
         const double n = static_cast<double>(rows);
         const double var = options / 2 == 1 && rows > 1 ? r.var[c] * n / (n - 1) : r.var[c];
         expected_mean[c] = rows == 0 ? 3 : 0.7 * 3 + 0.3 * r.mean[c];
         expected_var[c] = rows == 0 ? 5 : 0.7 * 5 + 0.3 * var;
       }
+      this->expect_near(found.scale, scale, this->kTolerance, "scale " + what);
+      this->expect_near(found.shift, shift, this->kTolerance, "shift " + what);
       this->expect_near(running_mean, expected_mean, this->kTolerance, "running_mean " + what);
       this->expect_near(running_var, expected_var, this->kTolerance, "running_var " + what);
     }
@@ -94,10 +132,36 @@ TYPED_TEST(Norm, Forward) {
 TYPED_TEST(Norm, WithoutRunningStatistics) {
   using T = TypeParam;
   const auto x = normals<T>(20 * 6, 1), w = normals<T>(6, 2), b = normals<T>(6, 3);
-  Guarded<T> y(20 * 6), mean(6), inverse_std(6);
-  batch_norm(const_view(x, {20, 6}), const_view(w), const_view(b), {}, y.view({20, 6}), mean.view(), inverse_std.view(),
-             View{}, View{});
-  this->expect_near(y, forward_reference(20, 6, x, w, b, {}).y, this->kTolerance, "y");
+  Forward<T> found(20, 6);
+  found.run(x, w, b, {});
+  this->expect_near(found.y, forward_reference(20, 6, x, w, b, {}).y, this->kTolerance, "y");
+}
+
+/// A residual is added to what there is without one, after the ReLU, in the same rounding.
+TYPED_TEST(Norm, Residual) {
+  using T = TypeParam;
+  for (const Size& size : kSizes) {
+    const std::int64_t rows = size.rows, channels = size.channels;
+    const Shape shape{rows, channels};
+    const auto x = normals<T>(rows * channels, 1, 0.5, 2), w = normals<T>(channels, 2), b = normals<T>(channels, 3);
+    const auto residual = normals<T>(rows * channels, 4), mean = normals<T>(channels, 5);
+    const std::vector<T> var(channels, T(1.5));
+    for (bool relu : {false, true}) {
+      Forward<T> plain(rows, channels), found(rows, channels);
+      plain.run(x, w, b, {.relu = relu});
+      found.run(x, w, b, {.relu = relu}, {}, {}, const_view(residual, shape));
+      Guarded<T> still(rows * channels), still_found(rows * channels);
+      for (const bool adds : {false, true}) {
+        batch_norm_inference(const_view(x, shape), const_view(w), const_view(b), const_view(mean), const_view(var),
+                             adds ? const_view(residual, shape) : ConstView{}, {.relu = relu},
+                             (adds ? still_found : still).view(shape));
+      }
+      for (std::int64_t i = 0; i < rows * channels; ++i) {
+        ASSERT_EQ(found.y[i], plain.y[i] + residual[i]) << i << " of " << rows << "x" << channels;
+        ASSERT_EQ(still_found[i], still[i] + residual[i]) << i << " of " << rows << "x" << channels;
+      }
+    }
+  }
 }
 
 TYPED_TEST(Norm, Inference) {
@@ -111,7 +175,7 @@ TYPED_TEST(Norm, Inference) {
     for (bool relu : {false, true}) {
       Guarded<T> y(rows * channels);
       batch_norm_inference(const_view(x, {rows, channels}), const_view(w), const_view(b), const_view(mean),
-                           const_view(var), {.eps = 0.1, .relu = relu}, y.view({rows, channels}));
+                           const_view(var), {}, {.eps = 0.1, .relu = relu}, y.view({rows, channels}));
       std::vector<double> expected(x.size());
       for (std::size_t i = 0; i < x.size(); ++i) {
         const std::size_t c = i % static_cast<std::size_t>(channels);
@@ -130,37 +194,34 @@ TYPED_TEST(Norm, LargeMean) {
     auto x = normals<T>(rows * channels, 1, 1e4, 1);
     x[0] = T(0);  // an outlier in the first row, from which the first block of channel 0 sums differences
     const std::vector<T> w(channels, T(1)), b(channels, T(0));
-    Guarded<T> y(rows * channels), mean(channels), inverse_std(channels);
-    batch_norm(const_view(x, {rows, channels}), const_view(w), const_view(b), {.eps = 0}, y.view({rows, channels}),
-               mean.view(), inverse_std.view(), View{}, View{});
+    Forward<T> found(rows, channels);
+    found.run(x, w, b, {.eps = 0});
     const Reference r = forward_reference(rows, channels, x, w, b, {.eps = 0});
     for (std::int64_t c = 0; c < channels; ++c) {
       const double tolerance = sizeof(T) == sizeof(double) ? 1e-10 : c == 0 ? 1e-3 : 1e-5;
-      const double var = 1 / std::pow(static_cast<double>(inverse_std[c]), 2);
+      const double var = 1 / std::pow(static_cast<double>(found.inverse_std[c]), 2);
       EXPECT_NEAR(var / r.var[c], 1, tolerance) << "channel " << c << " of " << channels;
     }
-    this->expect_near(y, r.y, sizeof(T) == sizeof(float) ? 2e-3 : 1e-9, "y");
+    this->expect_near(found.y, r.y, sizeof(T) == sizeof(float) ? 2e-3 : 1e-9, "y");
   }
 }
 
 TYPED_TEST(Norm, ConstantChannelHasNoVariance) {
   using T = TypeParam;
   const std::vector<T> x(999 * 5, T(0.1)), w(5, T(2)), b(5, T(0.25));
-  Guarded<T> y(999 * 5), mean(5), inverse_std(5);
-  batch_norm(const_view(x, {999, 5}), const_view(w), const_view(b), {.eps = 1e-5}, y.view({999, 5}), mean.view(),
-             inverse_std.view(), View{}, View{});
-  EXPECT_NEAR(static_cast<double>(inverse_std[4]), 1 / std::sqrt(1e-5), 1e-4);
-  EXPECT_NEAR(static_cast<double>(y[3]), 0.25, 1e-4);
+  Forward<T> found(999, 5);
+  found.run(x, w, b, {.eps = 1e-5});
+  EXPECT_NEAR(static_cast<double>(found.inverse_std[4]), 1 / std::sqrt(1e-5), 1e-4);
+  EXPECT_NEAR(static_cast<double>(found.y[3]), 0.25, 1e-4);
 }
 
 TYPED_TEST(Norm, NaNStaysInItsChannel) {
   using T = TypeParam;
   std::vector<T> x = normals<T>(100 * 3, 1), w(3, T(1)), b(3, T(0));
   x[31] = std::numeric_limits<T>::quiet_NaN();  // channel 1
-  Guarded<T> y(100 * 3), mean(3), inverse_std(3);
-  batch_norm(const_view(x, {100, 3}), const_view(w), const_view(b), {.relu = true}, y.view({100, 3}), mean.view(),
-             inverse_std.view(), View{}, View{});
-  for (std::int64_t i = 0; i < 300; ++i) EXPECT_EQ(std::isnan(y[i]), i % 3 == 1) << i;
+  Forward<T> found(100, 3);
+  found.run(x, w, b, {.relu = true});
+  for (std::int64_t i = 0; i < 300; ++i) EXPECT_EQ(std::isnan(found.y[i]), i % 3 == 1) << i;
 }
 
 TYPED_TEST(Norm, Gradient) {
@@ -172,20 +233,17 @@ TYPED_TEST(Norm, Gradient) {
     for (bool relu : {false, true}) {
       const BatchNormArguments arguments{.eps = 1e-3, .relu = relu};
       const std::string what = std::to_string(rows) + "x" + std::to_string(channels) + " relu " + std::to_string(relu);
-      const Shape shape{rows, channels};
-      Guarded<T> y(rows * channels), mean(channels), inverse_std(channels);
-      batch_norm(const_view(x, shape), const_view(w), const_view(b), arguments, y.view(shape), mean.view(),
-                 inverse_std.view(), View{}, View{});
-      Guarded<T> x_grad(rows * channels), w_grad(channels), b_grad(channels);
-      batch_norm_grad(const_view(g, shape), const_view(x, shape), relu ? y.view(shape) : View{}, const_view(w),
-                      mean.view(), inverse_std.view(), arguments, x_grad.view(shape), w_grad.view(), b_grad.view());
+      Forward<T> forward(rows, channels);
+      forward.run(x, w, b, arguments);
+      Backward<T> found(rows, channels);
+      found.run(g, x, forward, arguments);
 
       const Reference r = forward_reference(rows, channels, x, w, b, arguments);
       std::vector<double> expected(x.size()), expected_w(channels), expected_b(channels);
       for (std::int64_t c = 0; c < channels; ++c) {
         const auto normal = [&](std::int64_t i) { return (x[i * channels + c] - r.mean[c]) * r.inverse_std[c]; };
         const auto masked = [&](std::int64_t i) {
-          return relu && !(y[i * channels + c] > 0) ? 0.0 : static_cast<double>(g[i * channels + c]);
+          return relu && !(forward.y[i * channels + c] > 0) ? 0.0 : static_cast<double>(g[i * channels + c]);
         };
         for (std::int64_t i = 0; i < rows; ++i) {
           expected_b[c] += masked(i);
@@ -197,34 +255,61 @@ TYPED_TEST(Norm, Gradient) {
               w[c] * r.inverse_std[c] * (masked(i) - expected_b[c] / n - normal(i) * expected_w[c] / n);
         }
       }
-      this->expect_near(x_grad, expected, this->kTolerance, "x_grad " + what);
+      this->expect_near(found.x_grad, expected, this->kTolerance, "x_grad " + what);
       const double sums = this->kTolerance * std::sqrt(static_cast<double>(rows) + 1);
-      this->expect_near(w_grad, expected_w, sums, "weight_grad " + what);
-      this->expect_near(b_grad, expected_b, sums, "bias_grad " + what);
+      this->expect_near(found.w_grad, expected_w, sums, "weight_grad " + what);
+      this->expect_near(found.b_grad, expected_b, sums, "bias_grad " + what);
+    }
+  }
+}
+
+/// Inputs within rounding of the ReLU's edge, and a channel that is 0: the gradient passes exactly where y > 0.
+TYPED_TEST(Norm, MaskIsThatOfTheOutput) {
+  using T = TypeParam;
+  for (std::int64_t channels : {3, 16, 33, 200}) {
+    const std::int64_t rows = 517;
+    const auto edge = normals<T>(channels, 3, 1e3, 50);
+    std::vector<T> w = normals<T>(channels, 2, 2, 0.2), x = normals<T>(rows * channels, 1), b(channels, T(0));
+    w[0] = 0;
+    for (std::int64_t i = 0; i < rows * channels; ++i) {
+      x[i] = edge[i % channels] + x[i] * T(1e-2);
+      if (i / channels % 2 == 1) continue;
+      x[i] = edge[i % channels];
+      for (std::int64_t steps = i / channels % 9; steps > 0; --steps)
+        x[i] = std::nextafter(x[i], T(i % 4 < 2 ? 1e9 : 0));
+    }
+    Forward<T> forward(rows, channels);
+    forward.run(x, w, b, {.relu = true});
+    for (std::int64_t c = 0; c < channels; ++c) b[c] = -(edge[c] * forward.scale[c] + forward.shift[c]);
+    forward.run(x, w, b, {.relu = true});
+    for (std::int64_t row = 0; row < rows; row += 5) {
+      std::vector<T> one(rows * channels, T(0));  // whose bias_grad is this row's mask
+      std::fill_n(&one[row * channels], channels, T(1));
+      Backward<T> found(rows, channels);
+      found.run(one, x, forward, {.relu = true});
+      for (std::int64_t c = 0; c < channels; ++c)
+        ASSERT_EQ(found.b_grad[c], forward.y[row * channels + c] > 0 ? T(1) : T(0)) << row << ", " << c;
     }
   }
 }
 
 TEST(NormGradient, FiniteDifferences) {
   const std::int64_t rows = 9, channels = 3;
-  const Shape shape{rows, channels};
   const auto g = normals<double>(rows * channels, 4);
   for (bool relu : {false, true}) {
     const BatchNormArguments arguments{.relu = relu};
     std::vector<double> x = normals<double>(rows * channels, 1), w = normals<double>(channels, 2, 1),
                         b = normals<double>(channels, 3);
-    Guarded<double> y(rows * channels), mean(channels), inverse_std(channels);
+    Forward<double> forward(rows, channels);
     const auto loss = [&] {
-      batch_norm(const_view(x, shape), const_view(w), const_view(b), arguments, y.view(shape), mean.view(),
-                 inverse_std.view(), View{}, View{});
+      forward.run(x, w, b, arguments);
       double sum = 0;
-      for (std::int64_t i = 0; i < rows * channels; ++i) sum += y[i] * g[i];
+      for (std::int64_t i = 0; i < rows * channels; ++i) sum += forward.y[i] * g[i];
       return sum;
     };
     loss();
-    Guarded<double> x_grad(rows * channels), w_grad(channels), b_grad(channels);
-    batch_norm_grad(const_view(g, shape), const_view(x, shape), y.view(shape), const_view(w), mean.view(),
-                    inverse_std.view(), arguments, x_grad.view(shape), w_grad.view(), b_grad.view());
+    Backward<double> found(rows, channels);
+    found.run(g, x, forward, arguments);
     const auto check = [&](std::vector<double>& values, Guarded<double>& gradient, const char* what) {
       for (std::size_t i = 0; i < values.size(); ++i) {
         const double value = values[i], h = 1e-6;
@@ -236,27 +321,25 @@ TEST(NormGradient, FiniteDifferences) {
         EXPECT_NEAR(gradient[static_cast<std::int64_t>(i)], (above - below) / (2 * h), 1e-7) << what << " at " << i;
       }
     };
-    check(x, x_grad, "x");
-    check(w, w_grad, "weight");
-    check(b, b_grad, "bias");
+    check(x, found.x_grad, "x");
+    check(w, found.w_grad, "weight");
+    check(b, found.b_grad, "bias");
   }
 }
 
 TEST(NormThreads, SameBits) {
   for (std::int64_t channels : {3, 16, 100}) {
     const std::int64_t rows = 5003;
-    const Shape shape{rows, channels};
     const auto x = normals<float>(rows * channels, 1), g = normals<float>(rows * channels, 2);
     const auto w = normals<float>(channels, 3), b = normals<float>(channels, 4);
     expect_equal_on_any_threads([&] {
-      Guarded<float> y(rows * channels), x_grad(rows * channels);
-      Guarded<float> mean(channels), inverse_std(channels), w_grad(channels), b_grad(channels);
-      batch_norm(const_view(x, shape), const_view(w), const_view(b), {.relu = true}, y.view(shape), mean.view(),
-                 inverse_std.view(), View{}, View{});
-      batch_norm_grad(const_view(g, shape), const_view(x, shape), y.view(shape), const_view(w), mean.view(),
-                      inverse_std.view(), {.relu = true}, x_grad.view(shape), w_grad.view(), b_grad.view());
+      Forward<float> forward(rows, channels);
+      Backward<float> backward(rows, channels);
+      forward.run(x, w, b, {.relu = true});
+      backward.run(g, x, forward, {.relu = true});
       std::vector<float> all;
-      for (Guarded<float>* part : {&y, &mean, &inverse_std, &x_grad, &w_grad, &b_grad}) {
+      for (Guarded<float>* part : {&forward.y, &forward.mean, &forward.inverse_std, &forward.scale, &forward.shift,
+                                   &backward.x_grad, &backward.w_grad, &backward.b_grad}) {
         const std::vector<float> values = part->values();
         all.insert(all.end(), values.begin(), values.end());
       }
@@ -271,32 +354,50 @@ void check_kernels(const NormKernelsOf<T>& kernels, const std::string& what) {
   for (std::int64_t width : {1, 2, 5, 16, 17, 31, 64, 75, 96, 130}) {
     for (std::int64_t rows : {1, 2, 7, 32}) {
       SCOPED_TRACE(what + " " + std::to_string(rows) + "x" + std::to_string(width));
-      const auto x = normals<T>(rows * width, 1, 3), y = normals<T>(rows * width, 2), g = normals<T>(rows * width, 3);
+      const auto x = normals<T>(rows * width, 1, 3), r = normals<T>(rows * width, 2), g = normals<T>(rows * width, 3);
       const auto a = normals<T>(width, 4), b = normals<T>(width, 5), c = normals<T>(width, 6), m = normals<T>(width, 7);
+      const auto d = normals<T>(width, 8);
       Guarded<T> first(width, T(1)), squares(width, T(2)), sum(width, T(3)), product(width, T(4));  // added to
-      Guarded<T> applied(rows * width), rectified(rows * width), x_grad(rows * width);
+      Guarded<T> masked_sum(width, T(5)), masked_product(width, T(6));
+      Guarded<T> applied(rows * width), rectified(rows * width), added(rows * width), both(rows * width);
+      Guarded<T> x_grad(rows * width), masked_x_grad(rows * width);
       kernels.moments(rows, width, x.data(), first.data(), squares.data());
-      kernels.apply(rows, width, x.data(), a.data(), b.data(), false, applied.data());
-      kernels.apply(rows, width, x.data(), a.data(), b.data(), true, rectified.data());
-      kernels.grad_sums(rows, width, g.data(), x.data(), y.data(), m.data(), sum.data(), product.data());
-      kernels.grad_apply(rows, width, g.data(), x.data(), y.data(), m.data(), a.data(), b.data(), c.data(),
+      kernels.apply(rows, width, x.data(), a.data(), b.data(), nullptr, false, applied.data());
+      kernels.apply(rows, width, x.data(), a.data(), b.data(), nullptr, true, rectified.data());
+      kernels.apply(rows, width, x.data(), a.data(), b.data(), r.data(), false, added.data());
+      kernels.apply(rows, width, x.data(), a.data(), b.data(), r.data(), true, both.data());
+      kernels.grad_sums(rows, width, g.data(), x.data(), a.data(), nullptr, m.data(), sum.data(), product.data());
+      kernels.grad_sums(rows, width, g.data(), x.data(), a.data(), b.data(), m.data(), masked_sum.data(),
+                        masked_product.data());
+      kernels.grad_apply(rows, width, g.data(), x.data(), a.data(), nullptr, m.data(), c.data(), d.data(),
                          x_grad.data());
+      kernels.grad_apply(rows, width, g.data(), x.data(), a.data(), b.data(), m.data(), c.data(), d.data(),
+                         masked_x_grad.data());
       for (std::int64_t j = 0; j < width; ++j) {
         double expected_first = 1, expected_squares = 2, expected_sum = 3, expected_product = 4;
+        double expected_masked_sum = 5, expected_masked_product = 6;
         for (std::int64_t i = j; i < rows * width; i += width) {
-          const double gradient = y[i] > 0 ? g[i] : 0, value = double{x[i]} * a[j] + b[j];
+          const double gradient = rectified[i] > 0 ? g[i] : 0, value = double{x[i]} * a[j] + b[j];
+          const double rest = (double{x[i]} - m[j]) * c[j] + d[j];
           expected_first += double{x[i]} - x[j];
           expected_squares += std::pow(double{x[i]} - x[j], 2);
-          expected_sum += gradient;
-          expected_product += gradient * (x[i] - m[j]);
+          expected_sum += g[i];
+          expected_product += double{g[i]} * (x[i] - m[j]);
+          expected_masked_sum += gradient;
+          expected_masked_product += gradient * (x[i] - m[j]);
           ASSERT_NEAR(applied[i], value, tolerance * 10);
           ASSERT_NEAR(rectified[i], std::max(value, 0.0), tolerance * 10);
-          ASSERT_NEAR(x_grad[i], gradient * a[j] + (double{x[i]} - m[j]) * b[j] + c[j], tolerance * 10);
+          ASSERT_EQ(added[i], applied[i] + r[i]);
+          ASSERT_EQ(both[i], rectified[i] + r[i]);
+          ASSERT_NEAR(x_grad[i], double{g[i]} * a[j] + rest, tolerance * 10);
+          ASSERT_NEAR(masked_x_grad[i], gradient * a[j] + rest, tolerance * 10);
         }
         ASSERT_NEAR(first[j], expected_first, tolerance * static_cast<double>(rows));
         ASSERT_NEAR(squares[j], expected_squares, tolerance * static_cast<double>(rows) * 3);
         ASSERT_NEAR(sum[j], expected_sum, tolerance * static_cast<double>(rows));
         ASSERT_NEAR(product[j], expected_product, tolerance * static_cast<double>(rows) * 3);
+        ASSERT_NEAR(masked_sum[j], expected_masked_sum, tolerance * static_cast<double>(rows));
+        ASSERT_NEAR(masked_product[j], expected_masked_product, tolerance * static_cast<double>(rows) * 3);
       }
     }
   }

@@ -25,12 +25,12 @@ Moments moments(const Plain& x) {
   return m;
 }
 
-// Inputs: x, weight, bias.
-Plain normalised(const std::vector<Plain>& t, const Moments& m, const BatchNormOptions& o) {
+// Inputs: x, weight, bias, ..., and the residual as the last one if any.
+Plain normalised(const std::vector<Plain>& t, const Moments& m, const BatchNormOptions& o, bool residual) {
   return generate(t[0].shape, [&](const Index& i) {
     const auto c = static_cast<std::size_t>(i[1]);
     const double y = (t[0].at(i) - m.mean[c]) / std::sqrt(m.var[c] + o.eps) * t[1].values[c] + t[2].values[c];
-    return o.relu ? std::fmax(y, 0) : y;
+    return (o.relu ? std::fmax(y, 0) : y) + (residual ? t.back().at(i) : 0);
   });
 }
 
@@ -70,27 +70,35 @@ std::vector<OpCase> norm_cases() {
   std::vector<OpCase> rows;
   for (const Sizes& shape : {Sizes{5, 3}, Sizes{3, 4, 2, 3}, Sizes{2, 3, 5}, Sizes{2, 1, 3, 3}, Sizes{4, 4, 4, 4},
                              Sizes{2, 19, 2, 2}, Sizes{0, 3}, Sizes{0, 3, 2, 2}, Sizes{2, 0, 3, 3}}) {
-    for (bool relu : {false, true}) {
-      const BatchNormOptions training{.eps = 1e-3, .relu = relu};
-      OpCase row{.op = "batch_norm", .what = relu ? "training, relu" : "training", .inputs = inputs_of(shape)};
-      row.run = [training](const std::vector<Tensor>& t) {
-        return batch_norm(t[0], parameter(t[1]), parameter(t[2]), {}, {}, training);
-      };
-      if (shape[0] == 0) row.derivatives = 1;  // the second ones need the mean of nothing
-      row.reference = [training](const std::vector<Plain>& t) { return normalised(t, moments(t[0]), training); };
-      rows.push_back(row);
+    for (const bool relu : {false, true}) {
+      for (const bool residual : {false, true}) {
+        const std::string fused = std::string(relu ? ", relu" : "") + (residual ? ", residual" : "");
+        const BatchNormOptions training{.eps = 1e-3, .relu = relu};
+        OpCase row{.op = "batch_norm", .what = "training" + fused, .inputs = inputs_of(shape)};
+        if (residual) row.inputs.push_back({shape});
+        row.run = [training, residual](const std::vector<Tensor>& t) {
+          return batch_norm(t[0], parameter(t[1]), parameter(t[2]), {}, {}, training, residual ? t[3] : Tensor());
+        };
+        if (shape[0] == 0) row.derivatives = 1;  // the second ones need the mean of nothing
+        row.reference = [training, residual](const std::vector<Plain>& t) {
+          return normalised(t, moments(t[0]), training, residual);
+        };
+        rows.push_back(row);
 
-      const BatchNormOptions evaluation{.training = false, .eps = 1e-3, .relu = relu};
-      OpCase still{.op = "batch_norm", .what = relu ? "evaluation, relu" : "evaluation", .inputs = inputs_of(shape)};
-      still.inputs.push_back({{shape[1]}});
-      still.inputs.push_back({{shape[1]}, Values::positive});
-      still.run = [evaluation](const std::vector<Tensor>& t) {
-        return batch_norm(t[0], parameter(t[1]), parameter(t[2]), parameter(t[3]), parameter(t[4]), evaluation);
-      };
-      still.reference = [evaluation](const std::vector<Plain>& t) {
-        return normalised(t, {t[3].values, t[4].values}, evaluation);
-      };
-      rows.push_back(still);
+        const BatchNormOptions evaluation{.training = false, .eps = 1e-3, .relu = relu};
+        OpCase still{.op = "batch_norm", .what = "evaluation" + fused, .inputs = inputs_of(shape)};
+        still.inputs.push_back({{shape[1]}});
+        still.inputs.push_back({{shape[1]}, Values::positive});
+        if (residual) still.inputs.push_back({shape});
+        still.run = [evaluation, residual](const std::vector<Tensor>& t) {
+          return batch_norm(t[0], parameter(t[1]), parameter(t[2]), parameter(t[3]), parameter(t[4]), evaluation,
+                            residual ? t[5] : Tensor());
+        };
+        still.reference = [evaluation, residual](const std::vector<Plain>& t) {
+          return normalised(t, {t[3].values, t[4].values}, evaluation, residual);
+        };
+        rows.push_back(still);
+      }
     }
   }
   for (bool unbiased : {true, false}) {

@@ -1,18 +1,16 @@
-// Times cpu::conv on the convolutions of both models; one JSON object per layer and pass on stdout. GFLOP/s count the
-// products with padding too, as other benchmarks do.
-//
-//   conv_bench [needle|page] [batch] [seconds per figure] [threads]
+// Times the convolution passes of both models' layers on random normal data; one JSON object per layer and pass on
+// stdout. GFLOP/s count the products with padding too, as other benchmarks do.
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <random>
+#include <string>
 #include <vector>
 
-#include "cpu/conv.h"
+#include "core/backend.h"
 #include "cpu/threads.h"
+#include "weft/weft.h"
 
 namespace {
 
@@ -45,25 +43,18 @@ ConvShape conv_shape(const Layer& layer, std::int64_t batch) {
   return shape;
 }
 
-std::vector<float> random_values(std::int64_t size) {
-  static std::mt19937 random(1);
-  std::uniform_real_distribution<float> uniform(-1, 1);
-  std::vector<float> values(static_cast<std::size_t>(size));
-  for (float& value : values) value = uniform(random);
-  return values;
-}
-
-View view(std::vector<float>& values) {
-  return {values.data(), Shape{static_cast<std::int64_t>(values.size())}, Strides{1}, DType::f32};
+Array random_array(const Shape& shape, DType dtype, const Device& device) {
+  return randn(shape, {.device = device}).to(dtype).array();
 }
 
 /// Median seconds of one step over at least `seconds` of them, in blocks of about 10 ms.
 template <class F>
-double median_seconds(double seconds, F step) {
+double median_seconds(Backend& device, double seconds, F step) {
   using Clock = std::chrono::steady_clock;
   const auto timed = [&](int count) {
     const auto start = Clock::now();
     for (int i = 0; i < count; ++i) step();
+    device.synchronize();
     return std::chrono::duration<double>(Clock::now() - start).count() / count;
   };
   timed(3);
@@ -76,32 +67,61 @@ double median_seconds(double seconds, F step) {
   return times[times.size() / 2];
 }
 
+struct Options {
+  std::string model = "needle", device = "cpu", precision = "fp32";
+  std::int64_t batch = 0;
+  double seconds = 0.3;
+  int threads = 0;
+};
+
+void measure(const Options& options, const Layer& layer) {
+  const Device where = Device::parse(options.device);
+  Backend& device = backend(where);
+  const DType dtype = options.precision == "bf16" ? DType::bf16 : DType::f32;
+  const PrecisionGuard guard(options.precision == "tf32" ? Precision::tf32 : Precision::fp32);
+  const ConvShape shape = conv_shape(layer, options.batch);
+  const Array x = random_array({shape.n, shape.in[1], shape.in[2], shape.c}, dtype, where);
+  const Array weight = random_array({shape.k, shape.filter[1], shape.filter[2], shape.c}, dtype, where);
+  const Array y = random_array({shape.n, shape.out[1], shape.out[2], shape.k}, dtype, where);
+  const Array x_grad = x.clone(), weight_grad = weight.clone();
+  const double flop = 2.0 * static_cast<double>(y.size()) * static_cast<double>(weight.size() / shape.k);
+  const auto report = [&](const char* pass, auto step) {
+    const double time = median_seconds(device, options.seconds, step);
+    std::printf(
+        "{\"what\": \"conv\", \"model\": \"%s\", \"layer\": \"%s\", \"batch\": %lld, \"pass\": \"%s\", "
+        "\"device\": \"%s\", \"precision\": \"%s\", \"threads\": %d, \"ms\": %.5f, \"gflops\": %.1f}\n",
+        options.model.c_str(), layer.name, static_cast<long long>(options.batch), pass, options.device.c_str(),
+        options.precision.c_str(), cpu::thread_count(), time * 1e3, flop / time / 1e9);
+    std::fflush(stdout);
+  };
+  const auto run = [&](ConvPass pass, const Array& a, const Array& b, const Array& out) {
+    device.conv(pass, shape, const_view(a), const_view(b), nullptr, mutable_view(out));
+  };
+  report("forward", [&] { run(ConvPass::forward, x, weight, y); });
+  report("input_grad", [&] { run(ConvPass::input_grad, y, weight, x_grad); });
+  report("weight_grad", [&] { run(ConvPass::weight_grad, y, x, weight_grad); });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  const char* model = argc > 1 ? argv[1] : "needle";
-  const bool page = std::strcmp(model, "page") == 0;
-  const std::int64_t batch = argc > 2 ? std::atoll(argv[2]) : page ? 64 : 128;
-  const double seconds = argc > 3 ? std::atof(argv[3]) : 0.3;
-  if (argc > 4) cpu::set_thread_count(std::atoi(argv[4]));
-  for (const Layer& layer : page ? kPage : kNeedle) {
-    const ConvShape shape = conv_shape(layer, batch);
-    auto x = random_values(shape.n * shape.in[1] * shape.in[2] * shape.c);
-    auto weight = random_values(shape.k * shape.filter[1] * shape.filter[2] * shape.c);
-    auto y = random_values(shape.n * shape.out[1] * shape.out[2] * shape.k);
-    auto x_grad = x, weight_grad = weight;
-    const double flop = 2.0 * static_cast<double>(y.size() * weight.size()) / static_cast<double>(shape.k);
-    const auto report = [&](const char* pass, auto step) {
-      const double time = median_seconds(seconds, step);
-      std::printf(
-          "{\"what\": \"conv\", \"model\": \"%s\", \"layer\": \"%s\", \"batch\": %lld, \"pass\": \"%s\", "
-          "\"threads\": %d, \"ms\": %.5f, \"gflops\": %.1f}\n",
-          model, layer.name, static_cast<long long>(batch), pass, cpu::thread_count(), time * 1e3, flop / time / 1e9);
-      std::fflush(stdout);
-    };
-    report("forward", [&] { cpu::conv(ConvPass::forward, shape, view(x), view(weight), nullptr, view(y)); });
-    report("input_grad", [&] { cpu::conv(ConvPass::input_grad, shape, view(y), view(weight), nullptr, view(x_grad)); });
-    report("weight_grad",
-           [&] { cpu::conv(ConvPass::weight_grad, shape, view(y), view(x), nullptr, view(weight_grad)); });
+  Options options;
+  CLI::App app("Times the convolutions of a model, GFLOP/s by layer and pass.");
+  app.add_option("--model", options.model)->check(CLI::IsMember({"needle", "page"}));
+  app.add_option("--device", options.device, "cpu, cuda or cuda:N");
+  app.add_option("--precision", options.precision)->check(CLI::IsMember({"fp32", "tf32", "bf16"}));
+  app.add_option("--batch", options.batch, "default: 128 for needle, 64 for page");
+  app.add_option("--seconds", options.seconds, "per figure");
+  app.add_option("--threads", options.threads, "of the CPU");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    const bool page = options.model == "page";
+    if (options.batch == 0) options.batch = page ? 64 : 128;
+    if (options.threads > 0) cpu::set_thread_count(options.threads);
+    for (const Layer& layer : page ? kPage : kNeedle) measure(options, layer);
+  } catch (const Error& error) {
+    std::fprintf(stderr, "conv_bench: %s\n", error.what());
+    return 1;
   }
+  return 0;
 }

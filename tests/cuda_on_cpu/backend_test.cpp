@@ -2,6 +2,7 @@
 // memory runs out; and index arithmetic beyond 2^31 elements.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <random>
 
 #include "core/backend.h"
@@ -44,6 +45,41 @@ TEST(Walk, OffsetsBeyondTwoToTheThirtyOne) {
       ASSERT_EQ(offsets.of[1], a * swapped[0] + b * swapped[1] + c * swapped[2]);
     }
   }
+}
+
+// Columns in many chunks, of whole rows and of less than the rows that a chunk otherwise has.
+TEST(Conv, ChunksAddUp) {
+  cuda::Context& context = cuda::context(0);
+  const std::int64_t usual = context.column_bytes;
+  const Conv2dOptions options{.stride = {2, 1}, .padding = {1, 1}};
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    const auto run = [&](const Device& device, std::int64_t column_bytes) {
+      context.column_bytes = column_bytes;
+      manual_seed(7);
+      const auto random = [&](const Shape& shape) { return Tensor(randn(shape).to(dtype).array().to(device), true); };
+      const auto in = [&](const Tensor& x) { return device.is_cpu() ? x.to(DType::f64) : x; };
+      const Tensor x = random({2, 5, 11, 9}), weight = random({6, 5, 3, 3});
+      const Tensor y = conv2d(in(x), in(weight), {}, options);
+      sum(y * y * 0.125).backward();
+      std::vector<std::vector<double>> all;
+      for (const Tensor& t : {y, x.grad(), weight.grad()}) all.push_back(t.to(DType::f64).to_vector<double>());
+      return all;
+    };
+    const auto expected = run(Device::cpu(), usual);
+    for (const std::int64_t bytes : {std::int64_t{1}, std::int64_t{1000}, std::int64_t{30'000}, usual}) {
+      const auto found = run(Device::cuda(), bytes);
+      for (std::size_t i = 0; i < 3; ++i) {
+        double difference = 0, norm = 0;
+        for (std::size_t j = 0; j < found[i].size(); ++j) {
+          difference += std::pow(found[i][j] - expected[i][j], 2);
+          norm += expected[i][j] * expected[i][j];
+        }
+        const double allowed = dtype == DType::f64 ? 1e-12 : dtype == DType::f32 ? 1e-6 : 1e-2;
+        EXPECT_LE(std::sqrt(difference / norm), allowed) << name(dtype) << ", " << bytes << " bytes, result " << i;
+      }
+    }
+  }
+  context.column_bytes = usual;
 }
 
 TEST(Launch, GridsHoldAsManyBlocksAsCudaTakes) {

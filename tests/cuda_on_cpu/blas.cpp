@@ -80,6 +80,7 @@ void check_product(const Product& p, const void* workspace, std::size_t workspac
   check_disjoint(d, b);
   Range bias{"bias", 0, 0};
   if (p.bias != nullptr) {
+    if (p.in == Type::f64) fail("f64 takes no bias");
     bias = check_matrix("bias", p.bias, p.out, p.m, 1, p.m, 1, 0);
     check_disjoint(d, bias);
   }

@@ -18,7 +18,8 @@ class Replay;
 /// The step must do the same work on the same arrays each time and must not look at values on the host. What changes
 /// from run to run lies in device memory: an Optimizer's learning rate and step count do, and random numbers of the
 /// default generator go on from run to run. Arrays that the step reads and writes but does not make itself must outlive
-/// the StepGraph, in place (Module::to and load_state_dict into another dtype or device replace them).
+/// the StepGraph, in place (Module::to replaces them). What it makes, a parameter's grad() among it, is that of the
+/// last run only as long as no ordinary run comes between.
 class StepGraph {
  public:
   /// Not enabled: every run is an ordinary one.

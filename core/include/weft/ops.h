@@ -219,12 +219,13 @@ struct BatchNormOptions {
   double eps = 1e-5;
   double momentum = 0.1;         ///< weight of the new value in the running statistics
   bool unbiased_running = true;  ///< PyTorch's running variance; false keeps the biased one (needle's)
-  bool relu = false;             ///< fuses a ReLU behind the normalisation
+  bool relu = false;             ///< fuses a ReLU behind the normalisation, before the residual is added
 };
 /// x (N, C) or (N, C, ...), weight and bias (C,), running_mean and running_var (C,), updated in place when training (or
-/// undefined). Throws ValueError when training with one value per channel.
+/// undefined). A residual, of x's shape and dtype, is added in the same pass. Throws ValueError when training with one
+/// value per channel.
 Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
-                  const Tensor& running_var, const BatchNormOptions& options = {});
+                  const Tensor& running_var, const BatchNormOptions& options = {}, const Tensor& residual = {});
 Tensor softmax(const Tensor& x, int axis = -1);
 Tensor log_softmax(const Tensor& x, int axis = -1);
 /// Zeroes each element with probability p and scales the rest by 1/(1 - p); the identity when not training.

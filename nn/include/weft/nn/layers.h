@@ -39,7 +39,9 @@ class Sequential final : public Module {
   std::int64_t size() const { return static_cast<std::int64_t>(named_children().size()); }
   /// Throws IndexError.
   Module& operator[](std::int64_t index) const;
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& x) override { return forward_add(x, {}); }
+  /// forward(x) + residual, which may be undefined. A batch norm at the end, with a ReLU or without, adds it itself.
+  Tensor forward_add(const Tensor& x, const Tensor& residual);
 };
 
 /// body(x) + x, its layers being "body.0", "body.1", ...
@@ -49,7 +51,7 @@ class Residual final : public Module {
   explicit Residual(const Ms&... layers) {
     (body_.append(layers), ...);
   }
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& x) override { return body_.forward_add(x, x); }
 
  private:
   Sequential body_ = register_module("body", Sequential());
@@ -122,17 +124,16 @@ struct NormOptions {
 /// num_batches_tracked (), an i64 counted on the device.
 class BatchNorm : public Module {
  public:
-  Tensor forward(const Tensor& x) override { return normalise(x, false); }
-  /// relu(forward(x)), fused.
-  Tensor forward_relu(const Tensor& x) { return normalise(x, true); }
+  Tensor forward(const Tensor& x) override { return forward_fused(x, false); }
+  /// forward(x), with relu what relu makes of that, plus a residual of x's shape and dtype unless it is undefined: in
+  /// one function.
+  Tensor forward_fused(const Tensor& x, bool relu, const Tensor& residual = {});
 
  protected:
   BatchNorm(std::int64_t features, const NormOptions& options);
   virtual void check(const Tensor& x) const = 0;
 
  private:
-  Tensor normalise(const Tensor& x, bool relu);
-
   NormOptions options_;
   Tensor weight_, bias_, running_mean_, running_var_, batches_;
   Array one_;
