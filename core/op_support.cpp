@@ -38,6 +38,13 @@ void check_computes(std::string_view op, DType dtype, const Device& device) {
   }
 }
 
+Tensor floating(std::string_view op, const Tensor& x) {
+  check_computes(op, x.dtype(), x.device());
+  return is_floating_point(x.dtype()) ? x : x.to(DType::f32);
+}
+
+DType parameter_dtype(const Tensor& x) { return x.dtype() == DType::bf16 ? DType::f32 : x.dtype(); }
+
 Tensor autocast(const Tensor& x) {
   return x.defined() && x.dtype() == DType::f32 && precision() == Precision::bf16 ? x.to(DType::bf16) : x;
 }

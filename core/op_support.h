@@ -22,6 +22,10 @@ void check_float(std::string_view op, const Tensor& x);
 void check_rank(std::string_view op, std::string_view what, const Tensor& x, int rank);
 /// Not a dtype that the device only stores: f16, and bf16 on the CPU.
 void check_computes(std::string_view op, DType dtype, const Device& device);
+/// For functions without integer values: integers and bool become f32. Throws as check_computes.
+Tensor floating(std::string_view op, const Tensor& x);
+/// Of the parameters and statistics of a normalised input: x's, f32 for bf16.
+DType parameter_dtype(const Tensor& x);
 
 /// Under Precision::bf16 an f32 tensor converted to bf16; otherwise, or when undefined, the tensor itself.
 Tensor autocast(const Tensor& x);
@@ -44,6 +48,11 @@ using LayoutMap = std::function<Layout(const Layout&)>;
 Tensor view(std::string_view name, const Tensor& x, const LayoutMap& map, bool overlap = false);
 Tensor embed(std::string_view name, const Tensor& x, const Layout& base, const LayoutMap& map, Scalar fill = 0,
              bool overlap = false);
+
+/// Throws ValueError, naming op, on amounts that the mode (not constant) cannot put around an axis of x.
+void check_edges(std::string_view op, const Shape& x, int axis, std::int64_t before, std::int64_t after, PadMode mode);
+/// Pads one axis by checked amounts.
+Tensor pad_edges(const Tensor& x, int axis, std::int64_t before, std::int64_t after, PadMode mode);
 
 /// g where y > 0 and 0 elsewhere; y takes no gradient.
 Tensor relu_grad(const Tensor& g, const Tensor& y);

@@ -1,4 +1,4 @@
-#include "core/op_support.h"
+#include "core/ops_conv.h"
 
 namespace weft {
 
@@ -6,148 +6,171 @@ namespace {
 
 using Values = std::vector<Tensor>;
 
-std::string numbers(const std::array<std::int64_t, 2>& pair) {
-  return "(" + std::to_string(pair[0]) + ", " + std::to_string(pair[1]) + ")";
-}
-
-void check_options(std::string_view op, const Conv2dOptions& o) {
-  for (std::size_t i = 0; i < 2; ++i) {
-    if (o.stride[i] < 1) throw ValueError(std::string(op) + ": stride " + numbers(o.stride) + " must be positive");
-    if (o.padding[i] < 0)
-      throw ValueError(std::string(op) + ": padding " + numbers(o.padding) + " must not be negative");
-    if (o.dilation[i] < 1)
-      throw ValueError(std::string(op) + ": dilation " + numbers(o.dilation) + " must be positive");
-  }
-  if (o.groups < 1) throw ValueError(std::string(op) + ": groups " + std::to_string(o.groups) + " must be positive");
-}
-
-// All the sizes, from the shapes of the input and the weight; validated here once.
-ConvShape conv_shape(std::string_view op, const Shape& x, const Shape& weight, const Conv2dOptions& o) {
-  check_options(op, o);
-  const std::string prefix = std::string(op) + ": ";
-  if (x.rank() != 4) throw ShapeError(prefix + "input needs 4 dimensions (N, C, H, W), got " + to_string(x));
-  if (weight.rank() != 4)
-    throw ShapeError(prefix + "weight needs 4 dimensions (K, C/groups, R, S), got " + to_string(weight));
-  if (x[1] % o.groups != 0 || weight[0] % o.groups != 0) {
-    throw ShapeError(prefix + "groups " + std::to_string(o.groups) + " does not divide the " + std::to_string(x[1]) +
+// All the sizes, from the shapes of the input and the weight; validated here once. Resolves PaddingRule::same.
+Convolution conv_sizes(ConvArguments& a, const Shape& x, const Shape& weight) {
+  const std::string prefix = std::string(a.op) + ": ";
+  check_ranks(a, x, weight, "K, C/groups");
+  check_arguments(a, weight);
+  if (x[1] % a.groups != 0 || weight[0] % a.groups != 0) {
+    throw ShapeError(prefix + "groups " + std::to_string(a.groups) + " does not divide the " + std::to_string(x[1]) +
                      " input and " + std::to_string(weight[0]) + " output channels");
   }
-  if (x[1] / o.groups != weight[1]) {
-    throw ShapeError(prefix + "input has " + std::to_string(x[1]) + " channels but weight " + to_string(weight) +
-                     " expects " + std::to_string(weight[1] * o.groups));
+  std::int64_t expected = 0;
+  if (__builtin_mul_overflow(weight[1], a.groups, &expected)) {
+    throw ShapeError(prefix + "groups " + std::to_string(a.groups) + " overflows with weight " + to_string(weight));
   }
-  ConvShape s;
+  if (x[1] != expected) {
+    throw ShapeError(prefix + "input has " + std::to_string(x[1]) + " channels but weight " + to_string(weight) +
+                     " expects " + std::to_string(expected));
+  }
+  Convolution c;
+  c.axes = a.axes;
+  ConvShape& s = c.shape;
   s.n = x[0];
   s.c = x[1];
   s.k = weight[0];
-  s.groups = o.groups;
-  for (std::size_t i = 0; i < 2; ++i) {
-    const auto axis = static_cast<int>(i) + 2;
-    s.in[i + 1] = x[axis];
-    s.filter[i + 1] = weight[axis];
-    s.stride[i + 1] = o.stride[i];
-    s.padding[i + 1] = o.padding[i];
-    s.dilation[i + 1] = o.dilation[i];
-    std::int64_t reach = 0;
+  s.groups = a.groups;
+  s.stride = a.stride;
+  s.padding = a.before;
+  s.dilation = a.dilation;
+  for (int axis = 2; axis < x.rank(); ++axis) {
+    const auto d = static_cast<std::size_t>(axis + 1 - a.axes);
+    s.in[d] = x[axis];
+    s.filter[d] = weight[axis];
+    const std::int64_t reach = kernel_reach(a, weight, d);
     std::int64_t padded = 0;
-    if (weight[axis] < 1) throw ShapeError(prefix + "weight " + to_string(weight) + " has an empty kernel");
-    if (__builtin_mul_overflow(o.dilation[i], weight[axis] - 1, &reach) ||
-        __builtin_mul_overflow(o.padding[i], 2, &padded) || __builtin_add_overflow(padded, x[axis], &padded)) {
-      throw ShapeError(prefix + "padding " + numbers(o.padding) + " or dilation " + numbers(o.dilation) + " overflows");
+    if (__builtin_add_overflow(a.before[d], a.after[d], &padded) || __builtin_add_overflow(padded, x[axis], &padded)) {
+      throw ShapeError(prefix + "padding " + padding_numbers(a) + " overflows with input " + to_string(x));
     }
     if (padded <= reach) {
-      throw ShapeError(prefix + "kernel of " + std::to_string(reach + 1) + " does not fit the padded input of " +
-                       std::to_string(padded) + " on axis " + std::to_string(axis));
+      throw ShapeError(prefix + "kernel of " + std::to_string(static_cast<std::uint64_t>(reach) + 1) +
+                       " does not fit the padded input of " + std::to_string(padded) + " on axis " +
+                       std::to_string(axis));
     }
-    s.out[i + 1] = (padded - reach - 1) / o.stride[i] + 1;
+    s.out[d] = (padded - reach - 1) / a.stride[d] + 1;
   }
-  return s;
+  check_result(a, c.y());
+  return c;
 }
 
-Shape output_shape(const ConvShape& s) { return {s.n, s.k, s.out[1], s.out[2]}; }
-
-Array run(ConvPass pass, const ConvShape& s, const Array& a, const Array& b, const Array* bias, const Shape& shape) {
+Array run(ConvPass pass, const Convolution& c, const Array& a, const Array& b, const Array* bias) {
   const Array left = channels_last(a);
   const Array right = channels_last(b);
+  const Shape shape = pass == ConvPass::forward ? c.y() : pass == ConvPass::input_grad ? c.x() : c.weight();
   Array out = Array::empty_like(Layout::channels_last(shape), a.dtype(), a.device());
   ConstView bias_view;
   if (bias != nullptr) bias_view = const_view(*bias);
   backend(a.device())
-      .conv(pass, s, const_view(left), const_view(right), bias != nullptr ? &bias_view : nullptr, mutable_view(out));
+      .conv(pass, c.shape, const_view(left), const_view(right), bias != nullptr ? &bias_view : nullptr,
+            mutable_view(out));
   return out;
 }
 
-void check_operands(std::string_view op, const Tensor& a, const Tensor& b) {
-  common_device(op, {a, b});
-  check_float(op, a);
-  if (a.dtype() != b.dtype()) {
-    throw DTypeError(std::string(op) + ": operands are " + std::string(name(a.dtype())) + " and " +
-                     std::string(name(b.dtype())));
-  }
+// What a recorded pass is called.
+std::string_view node_name(ConvPass pass, int axes) {
+  constexpr std::string_view kNames[3][3] = {{"conv1d", "conv2d", "conv3d"},
+                                             {"conv1d_input_grad", "conv2d_input_grad", "conv3d_input_grad"},
+                                             {"conv1d_weight_grad", "conv2d_weight_grad", "conv3d_weight_grad"}};
+  return kNames[static_cast<std::size_t>(pass)][static_cast<std::size_t>(axes - 1)];
 }
 
-void check_output_grad(std::string_view op, const Tensor& output_grad, const ConvShape& s) {
-  if (!(output_grad.shape() == output_shape(s))) {
-    throw ShapeError(std::string(op) + ": output gradient " + to_string(output_grad.shape()) +
-                     " does not have the output's shape " + to_string(output_shape(s)));
+template <int N>
+Tensor conv(std::string_view op, const Tensor& input, const Tensor& filter, const Tensor& offset,
+            const ConvOptions<N>& options) {
+  Tensor x = autocast(input);
+  const Tensor weight = autocast(filter), bias = autocast(offset);
+  check_operands(op, x, weight);
+  ConvArguments a = conv_arguments(op, options);
+  Convolution c = conv_sizes(a, x.shape(), weight.shape());
+  if (bias.defined()) check_bias(op, x, bias, c.shape.k);
+  if (a.padding_mode != PadMode::constant) {
+    for (int axis = 2; axis < x.rank(); ++axis) {
+      const auto d = static_cast<std::size_t>(axis + 1 - N);
+      check_edges(op, x.shape(), axis, a.before[d], a.after[d], a.padding_mode);
+    }
+    for (int axis = 2; axis < x.rank(); ++axis) {
+      const auto d = static_cast<std::size_t>(axis + 1 - N);
+      x = pad_edges(x, axis, a.before[d], a.after[d], a.padding_mode);
+      c.shape.in[d] = x.shape()[axis];
+      c.shape.padding[d] = 0;
+    }
   }
+  return conv_forward(c, x, weight, bias);
+}
+
+// The sizes of a gradient of conv2d, whose result would have output_grad's shape.
+Convolution gradient_sizes(std::string_view op, const Tensor& output_grad, const Shape& x, const Shape& weight,
+                           const Conv2dOptions& options) {
+  ConvArguments a = conv_arguments(op, options);
+  const Convolution c = conv_sizes(a, x, weight);
+  if (options.padding_mode != PadMode::constant) {
+    throw ValueError(std::string(op) + ": padding_mode must be constant; differentiate pad for the others");
+  }
+  if (!(output_grad.shape() == c.y())) {
+    throw ShapeError(std::string(op) + ": output gradient " + to_string(output_grad.shape()) +
+                     " does not have the output's shape " + to_string(c.y()));
+  }
+  return c;
 }
 
 }  // namespace
 
-// The three passes are closed under differentiation: each is bilinear, and its two gradients are the other two.
-
-Tensor conv2d(const Tensor& input, const Tensor& filter, const Tensor& offset, const Conv2dOptions& options) {
-  const Tensor x = autocast(input), weight = autocast(filter), bias = autocast(offset);
-  check_operands("conv2d", x, weight);
-  const ConvShape s = conv_shape("conv2d", x.shape(), weight.shape(), options);
+Tensor conv_forward(const Convolution& c, const Tensor& x, const Tensor& weight, const Tensor& bias) {
   Array bias_array;
-  if (bias.defined()) {
-    check_operands("conv2d", x, bias);
-    if (!(bias.shape() == Shape{s.k})) {
-      throw ShapeError("conv2d: bias " + to_string(bias.shape()) + " does not have the " + std::to_string(s.k) +
-                       " output channels");
-    }
-    bias_array = bias.array().contiguous();
-  }
-  Array out =
-      run(ConvPass::forward, s, x.array(), weight.array(), bias.defined() ? &bias_array : nullptr, output_shape(s));
-  const Shape x_shape = x.shape();
-  const Shape weight_shape = weight.shape();
-  return record("conv2d", std::move(out), {x, weight, bias}, {Save::input(0), Save::input(1)},
-                [=](const SavedValues& saved, const Tensor& g) {
-                  return Values{saved.needs(0) ? conv2d_input_grad(g, saved[1], x_shape, options) : Tensor(),
-                                saved.needs(1) ? conv2d_weight_grad(g, saved[0], weight_shape, options) : Tensor(),
-                                saved.needs(2) ? sum(g, {0, 2, 3}) : Tensor()};
+  if (bias.defined()) bias_array = bias.array().contiguous();
+  return record(node_name(ConvPass::forward, c.axes),
+                run(ConvPass::forward, c, x.array(), weight.array(), bias.defined() ? &bias_array : nullptr),
+                {x, weight, bias}, {Save::input(0), Save::input(1)}, [c](const SavedValues& saved, const Tensor& g) {
+                  Dims all_but_channels{0};
+                  for (int axis = 2; axis < c.axes + 2; ++axis) all_but_channels.push_back(axis);
+                  return Values{saved.needs(0) ? conv_input_grad(c, g, saved[1]) : Tensor(),
+                                saved.needs(1) ? conv_weight_grad(c, g, saved[0]) : Tensor(),
+                                saved.needs(2) ? sum(g, all_but_channels) : Tensor()};
                 });
+}
+
+Tensor conv_input_grad(const Convolution& c, const Tensor& output_grad, const Tensor& weight) {
+  return record(node_name(ConvPass::input_grad, c.axes),
+                run(ConvPass::input_grad, c, output_grad.array(), weight.array(), nullptr), {output_grad, weight},
+                {Save::input(0), Save::input(1)}, [c](const SavedValues& saved, const Tensor& g) {
+                  return Values{saved.needs(0) ? conv_forward(c, g, saved[1], {}) : Tensor(),
+                                saved.needs(1) ? conv_weight_grad(c, saved[0], g) : Tensor()};
+                });
+}
+
+Tensor conv_weight_grad(const Convolution& c, const Tensor& output_grad, const Tensor& x) {
+  return record(node_name(ConvPass::weight_grad, c.axes),
+                run(ConvPass::weight_grad, c, output_grad.array(), x.array(), nullptr), {output_grad, x},
+                {Save::input(0), Save::input(1)}, [c](const SavedValues& saved, const Tensor& g) {
+                  return Values{saved.needs(0) ? conv_forward(c, saved[1], g, {}) : Tensor(),
+                                saved.needs(1) ? conv_input_grad(c, saved[0], g) : Tensor()};
+                });
+}
+
+Tensor conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv1dOptions& options) {
+  return conv("conv1d", x, weight, bias, options);
+}
+
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
+  return conv("conv2d", x, weight, bias, options);
+}
+
+Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv3dOptions& options) {
+  return conv("conv3d", x, weight, bias, options);
 }
 
 Tensor conv2d_input_grad(const Tensor& output_grad, const Tensor& weight, const Shape& input_shape,
                          const Conv2dOptions& options) {
   check_operands("conv2d_input_grad", output_grad, weight);
-  const ConvShape s = conv_shape("conv2d_input_grad", input_shape, weight.shape(), options);
-  check_output_grad("conv2d_input_grad", output_grad, s);
-  const Shape weight_shape = weight.shape();
-  return record(
-      "conv2d_input_grad", run(ConvPass::input_grad, s, output_grad.array(), weight.array(), nullptr, input_shape),
-      {output_grad, weight}, {Save::input(0), Save::input(1)}, [=](const SavedValues& saved, const Tensor& g) {
-        return Values{saved.needs(0) ? conv2d(g, saved[1], {}, options) : Tensor(),
-                      saved.needs(1) ? conv2d_weight_grad(saved[0], g, weight_shape, options) : Tensor()};
-      });
+  return conv_input_grad(gradient_sizes("conv2d_input_grad", output_grad, input_shape, weight.shape(), options),
+                         output_grad, weight);
 }
 
 Tensor conv2d_weight_grad(const Tensor& output_grad, const Tensor& x, const Shape& weight_shape,
                           const Conv2dOptions& options) {
   check_operands("conv2d_weight_grad", output_grad, x);
-  const ConvShape s = conv_shape("conv2d_weight_grad", x.shape(), weight_shape, options);
-  check_output_grad("conv2d_weight_grad", output_grad, s);
-  const Shape x_shape = x.shape();
-  return record("conv2d_weight_grad",
-                run(ConvPass::weight_grad, s, output_grad.array(), x.array(), nullptr, weight_shape), {output_grad, x},
-                {Save::input(0), Save::input(1)}, [=](const SavedValues& saved, const Tensor& g) {
-                  return Values{saved.needs(0) ? conv2d(saved[1], g, {}, options) : Tensor(),
-                                saved.needs(1) ? conv2d_input_grad(saved[0], g, x_shape, options) : Tensor()};
-                });
+  return conv_weight_grad(gradient_sizes("conv2d_weight_grad", output_grad, x.shape(), weight_shape, options),
+                          output_grad, x);
 }
 
 }  // namespace weft

@@ -10,6 +10,12 @@ std::int64_t reach(const Tensor& weight, const Conv2dOptions& o, int axis) {
   return o.dilation[static_cast<std::size_t>(axis)] * (weight.shape()[axis + 2] - 1) + 1;
 }
 
+void check_composed(const Conv2dOptions& o) {
+  if (o.groups != 1) throw ValueError("composed::conv2d: groups " + std::to_string(o.groups) + " must be 1");
+  if (o.padding.same || o.padding_mode != PadMode::constant)
+    throw ValueError("composed::conv2d: padding must be a number of zeros");
+}
+
 Tensor pad_spatial(const Tensor& x, std::pair<std::int64_t, std::int64_t> height,
                    std::pair<std::int64_t, std::int64_t> width) {
   return pad(x, {{0, 0}, {0, 0}, height, width});
@@ -31,12 +37,12 @@ Tensor im2col(const Tensor& x, std::array<std::int64_t, 2> kernel, std::array<st
 
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Conv2dOptions& options) {
   const auto [n, c, h, w] = std::array{x.size(0), x.size(1), x.size(2), x.size(3)};
-  if (options.groups != 1)
-    throw ValueError("composed::conv2d: groups " + std::to_string(options.groups) + " must be 1");
-  const std::int64_t p = (h + 2 * options.padding[0] - reach(weight, options, 0)) / options.stride[0] + 1;
-  const std::int64_t q = (w + 2 * options.padding[1] - reach(weight, options, 1)) / options.stride[1] + 1;
-  const Tensor padded =
-      pad_spatial(x, {options.padding[0], options.padding[0]}, {options.padding[1], options.padding[1]});
+  check_composed(options);
+  const auto [top, left] = std::array{options.padding.before[0], options.padding.before[1]};
+  const auto [bottom, right] = std::array{options.padding.after[0], options.padding.after[1]};
+  const std::int64_t p = (h + top + bottom - reach(weight, options, 0)) / options.stride[0] + 1;
+  const std::int64_t q = (w + left + right - reach(weight, options, 1)) / options.stride[1] + 1;
+  const Tensor padded = pad_spatial(x, {top, bottom}, {left, right});
   const Tensor columns = im2col(padded, {weight.size(2), weight.size(3)}, options.stride, options.dilation);
   const Tensor rows =
       matmul(columns, transpose(reshape(weight, {weight.size(0), c * weight.size(2) * weight.size(3)}), 0, 1));
@@ -51,7 +57,8 @@ Tensor undo_stride(const Tensor& output_grad, const Tensor& weight, const Shape&
   std::array<std::int64_t, 2> remainder{};
   for (int i = 0; i < 2; ++i) {
     const auto at = static_cast<std::size_t>(i);
-    remainder[at] = (input_shape[i + 2] + 2 * o.padding[at] - reach(weight, o, i)) % o.stride[at];
+    remainder[at] =
+        (input_shape[i + 2] + o.padding.before[at] + o.padding.after[at] - reach(weight, o, i)) % o.stride[at];
   }
   return pad_spatial(g, {0, remainder[0]}, {0, remainder[1]});
 }
@@ -64,15 +71,19 @@ Tensor undo_dilation(const Tensor& weight, const Conv2dOptions& o) {
 
 Tensor conv2d_input_grad(const Tensor& output_grad, const Tensor& weight, const Shape& input_shape,
                          const Conv2dOptions& options) {
+  check_composed(options);
   const Tensor g = undo_stride(output_grad, weight, input_shape, options);
   const Tensor filter = transpose(flip(undo_dilation(weight, options), {2, 3}), 0, 1);
-  const std::int64_t top = filter.size(2) - 1 - options.padding[0];  // negative: crops
-  const std::int64_t left = filter.size(3) - 1 - options.padding[1];
-  return composed::conv2d(pad_spatial(g, {top, top}, {left, left}), filter, Conv2dOptions{});
+  const auto sides = [&](std::size_t i) {  // negative: crops
+    const std::int64_t most = filter.size(static_cast<int>(i) + 2) - 1;
+    return std::pair(most - options.padding.before[i], most - options.padding.after[i]);
+  };
+  return composed::conv2d(pad_spatial(g, sides(0), sides(1)), filter, Conv2dOptions{});
 }
 
 Tensor conv2d_weight_grad(const Tensor& output_grad, const Tensor& x, const Shape& weight_shape,
                           const Conv2dOptions& options) {
+  check_composed(options);
   const Tensor shape_of_weight = zeros(weight_shape, {.dtype = x.dtype(), .device = x.device()});
   const Tensor g = undo_stride(output_grad, shape_of_weight, x.shape(), options);
   const Tensor wide = composed::conv2d(transpose(x, 0, 1), transpose(g, 0, 1), {.padding = options.padding});

@@ -87,23 +87,46 @@ Tensor stack(const std::vector<Tensor>& xs, int axis) {
   return concatenate(rows, layout::normalize_axis("stack", axis, rows[0].rank()));
 }
 
-namespace {
-
-Tensor pad_reflect(const Tensor& x, int axis, std::int64_t before, std::int64_t after) {
-  const std::int64_t size = x.shape()[axis];
-  if (before < 0 || after < 0 || before >= size || after >= size) {
-    throw ValueError("pad: reflection of (" + std::to_string(before) + ", " + std::to_string(after) +
-                     ") needs amounts in [0, " + std::to_string(size) + ") on axis " + std::to_string(axis) + " of " +
-                     to_string(x.shape()));
+void check_edges(std::string_view op, const Shape& x, int axis, std::int64_t before, std::int64_t after, PadMode mode) {
+  constexpr std::string_view kNames[] = {"constant", "reflect", "replicate", "circular"};
+  const std::int64_t size = x[axis];
+  std::int64_t most = mode == PadMode::circular ? size : size - 1;
+  if (mode == PadMode::replicate) most = size > 0 ? INT64_MAX : 0;
+  most = std::max<std::int64_t>(most, 0);
+  std::int64_t total = 0;
+  if (before >= 0 && after >= 0 && before <= most && after <= most && !__builtin_add_overflow(before, after, &total) &&
+      !__builtin_add_overflow(total, size, &total)) {
+    return;
   }
-  std::vector<Tensor> parts;
-  if (before > 0) parts.push_back(flip(slice(x, axis, 1, before + 1), axis));
-  parts.push_back(x);
-  if (after > 0) parts.push_back(flip(slice(x, axis, size - 1 - after, size - 1), axis));
-  return parts.size() == 1 ? x : concatenate(parts, axis);
+  throw ValueError(std::string(op) + ": " + std::string(kNames[static_cast<std::size_t>(mode)]) + " padding (" +
+                   std::to_string(before) + ", " + std::to_string(after) + ") does not fit axis " +
+                   std::to_string(axis) + " of " + to_string(x));
 }
 
-}  // namespace
+Tensor pad_edges(const Tensor& x, int axis, std::int64_t before, std::int64_t after, PadMode mode) {
+  const std::int64_t size = x.shape()[axis];
+  const auto part = [&](std::int64_t start, std::int64_t stop, std::int64_t amount) {
+    const Tensor cut = slice(x, axis, start, stop);
+    if (mode == PadMode::reflect) return flip(cut, axis);
+    if (mode == PadMode::circular) return cut;
+    Shape repeated = x.shape();
+    repeated[axis] = amount;
+    return expand(cut, repeated);
+  };
+  std::vector<Tensor> parts;
+  if (before > 0) {
+    parts.push_back(mode == PadMode::reflect    ? part(1, before + 1, before)
+                    : mode == PadMode::circular ? part(size - before, size, before)
+                                                : part(0, 1, before));
+  }
+  parts.push_back(x);
+  if (after > 0) {
+    parts.push_back(mode == PadMode::reflect    ? part(size - 1 - after, size - 1, after)
+                    : mode == PadMode::circular ? part(0, after, after)
+                                                : part(size - 1, size, after));
+  }
+  return parts.size() == 1 ? x : concatenate(parts, axis);
+}
 
 Tensor pad(const Tensor& x, const std::vector<std::pair<std::int64_t, std::int64_t>>& padding, PadMode mode,
            Scalar value) {
@@ -111,15 +134,22 @@ Tensor pad(const Tensor& x, const std::vector<std::pair<std::int64_t, std::int64
     throw ShapeError("pad: " + std::to_string(padding.size()) + " pairs of amounts for " + to_string(x.shape()));
   }
   Tensor y = x;
+  if (mode != PadMode::constant) {
+    for (int i = 0; i < x.rank(); ++i) {
+      const auto [before, after] = padding[static_cast<std::size_t>(i)];
+      check_edges("pad", x.shape(), i, before, after, mode);
+    }
+    for (int i = 0; i < x.rank(); ++i) {
+      const auto [before, after] = padding[static_cast<std::size_t>(i)];
+      y = pad_edges(y, i, before, after, mode);
+    }
+    return y;
+  }
   Shape shape = x.shape();
   Dims starts = Dims::filled(x.rank(), 0);
   bool grows = false;
   for (int i = 0; i < x.rank(); ++i) {
     const auto [before, after] = padding[static_cast<std::size_t>(i)];
-    if (mode == PadMode::reflect) {
-      y = pad_reflect(y, i, before, after);
-      continue;
-    }
     std::int64_t size = 0;
     if (__builtin_add_overflow(shape[i], before, &size) || __builtin_add_overflow(size, after, &size) || size < 0) {
       throw ValueError("pad: amounts (" + std::to_string(before) + ", " + std::to_string(after) + ") do not fit axis " +
@@ -131,7 +161,7 @@ Tensor pad(const Tensor& x, const std::vector<std::pair<std::int64_t, std::int64
     starts[i] = std::max<std::int64_t>(before, 0);
     grows |= before > 0 || after > 0;
   }
-  if (mode == PadMode::reflect || !grows) return y;
+  if (!grows) return y;
   const Shape inner = y.shape();
   const auto window = [starts, inner](const Layout& base) {
     Layout result = base;

@@ -1,3 +1,5 @@
+#include <limits>
+
 #include "core/op_support.h"
 
 namespace weft {
@@ -66,27 +68,154 @@ Tensor cross_entropy_rows(const Tensor& logits, const Array& labels, double smoo
                 });
 }
 
+// Scores of classes (N, C, ...) with their labels or probabilities, checked.
+struct Classes {
+  Tensor rows = {};        // (N·..., C), f32 of bf16
+  Tensor weight = {};      // (C,) or undefined
+  Shape positions = {};    // (N, ...)
+  std::int64_t count = 0;  // of positions
+};
+
+Tensor widened(const Tensor& x) { return x.dtype() == DType::bf16 ? x.to(DType::f32) : x; }
+
+// (N, C, ...) as (N·..., C).
+Tensor class_rows(const Tensor& x, std::int64_t count) {
+  if (x.rank() == 2) return x;
+  Dims axes{0};
+  for (int i = 2; i < x.rank(); ++i) axes.push_back(i);
+  axes.push_back(1);
+  return reshape(permute(x, axes), {count, x.size(1)});
+}
+
+Classes check_scores(const std::string& op, const std::string& what, const Tensor& scores, const Tensor& target,
+                     const Tensor& weight) {
+  common_device(op, {scores, target});
+  check_float(op, scores);
+  if (scores.rank() < 2) {
+    throw ShapeError(op + ": " + what + " needs the shape (N, classes) or (N, classes, ...), got " +
+                     to_string(scores.shape()));
+  }
+  Classes result{.positions = {scores.size(0)}, .count = scores.size(0)};
+  for (int i = 2; i < scores.rank(); ++i) {
+    result.positions.push_back(scores.size(i));
+    result.count *= scores.size(i);
+  }
+  const Tensor wide = widened(scores);
+  result.rows = class_rows(wide, result.count);
+  if (weight.defined()) {
+    common_device(op, {scores, weight});
+    if (!is_floating_point(weight.dtype()))
+      throw DTypeError(op + ": weight needs a floating dtype, not " + std::string(name(weight.dtype())));
+    if (!(weight.shape() == Shape{scores.size(1)})) {
+      throw ShapeError(op + ": weight " + to_string(weight.shape()) + " does not match the classes of " + what + " " +
+                       to_string(scores.shape()));
+    }
+    result.weight = weight.to(wide.dtype());
+  }
+  return result;
+}
+
+// One label per row, and what follows from the one that does not count.
+struct Labels {
+  Tensor indices = {};  // (rows,) i64, 0 where ignored
+  Tensor ignored = {};  // (rows,) bool, or undefined
+};
+
+Labels check_labels(const std::string& op, const std::string& what, const Tensor& scores, const Classes& classes,
+                    const Tensor& labels, std::optional<std::int64_t> ignore_index) {
+  if (!is_integer(labels.dtype()))
+    throw DTypeError(op + ": labels need an integer dtype, not " + std::string(name(labels.dtype())));
+  if (!(labels.shape() == classes.positions)) {
+    throw ShapeError(op + ": labels " + to_string(labels.shape()) + " do not match the rows of " + what + " " +
+                     to_string(scores.shape()));
+  }
+  Labels result{.indices = reshape(labels.detach().to(DType::i64), {classes.count})};
+  if (ignore_index) {
+    result.ignored = equal(result.indices, scalar_like(result.indices, *ignore_index));
+    result.indices = where(result.ignored, scalar_like(result.indices, 0), result.indices);
+  }
+  return result;
+}
+
+Tensor unless_ignored(const Labels& labels, const Tensor& values) {
+  return labels.ignored.defined() ? where(labels.ignored, scalar_like(values, 0), values) : values;
+}
+
+// Each class's value where it is the row's label, and 0 elsewhere, summed: values[label]. `values` is (rows, C) or
+// (C,).
+Tensor at_labels(const Tensor& values, const Classes& classes, const Labels& labels) {
+  const Tensor hit = one_hot(labels.indices, classes.rows.size(1), DType::boolean);
+  return sum(where(hit, values, scalar_like(values, 0)), 1);
+}
+
+// Losses of the rows; `counts` (rows,) is what each counts in the mean, or undefined where that is 1.
+Tensor reduced(const Tensor& losses, const Tensor& counts, const Shape& positions, Reduction reduction) {
+  if (reduction == Reduction::none) return reshape(losses, positions);
+  if (reduction == Reduction::sum) return sum(losses);
+  return counts.defined() ? sum(losses) / sum(counts) : mean(losses);
+}
+
+// The weights of the rows' labels, 0 where ignored; undefined where all are 1.
+Tensor label_weights(const Classes& classes, const Labels& labels) {
+  if (classes.weight.defined()) return unless_ignored(labels, at_labels(classes.weight, classes, labels));
+  return labels.ignored.defined() ? logical_not(labels.ignored).to(classes.rows.dtype()) : Tensor();
+}
+
+Tensor probability_entropy(const Classes& classes, const Tensor& target, const CrossEntropyOptions& options) {
+  if (!is_floating_point(target.dtype())) {
+    throw DTypeError("cross_entropy: probabilities need a floating dtype, not " + std::string(name(target.dtype())));
+  }
+  if (options.ignore_index) {
+    throw ValueError("cross_entropy: ignore_index " + std::to_string(*options.ignore_index) +
+                     " applies to labels, but the target holds probabilities " + to_string(target.shape()));
+  }
+  Tensor share = class_rows(target.to(classes.rows.dtype()), classes.count);
+  if (options.label_smoothing > 0) {
+    share = share * (1 - options.label_smoothing) + options.label_smoothing / static_cast<double>(classes.rows.size(1));
+  }
+  if (classes.weight.defined()) share = share * classes.weight;
+  return negative(sum(share * log_softmax(classes.rows, 1), 1));
+}
+
+// Losses of labels, each times its weight.
+Tensor label_entropy(const Classes& classes, const Labels& labels, const Tensor& weights, double smoothing) {
+  const Array indices = labels.indices.array().contiguous();
+  const Tensor rows = contiguous(classes.rows);
+  if (!classes.weight.defined()) return unless_ignored(labels, cross_entropy_rows(rows, indices, smoothing));
+  const Tensor losses = unless_ignored(labels, cross_entropy_rows(rows, indices, 0)) * weights;
+  if (smoothing == 0) return losses;
+  const Tensor spread = negative(sum(classes.weight * log_softmax(rows, 1), 1));
+  return losses * (1 - smoothing) +
+         unless_ignored(labels, spread) * (smoothing / static_cast<double>(classes.rows.size(1)));
+}
+
 }  // namespace
 
-Tensor cross_entropy(const Tensor& scores, const Tensor& labels, const CrossEntropyOptions& options) {
-  common_device("cross_entropy", {scores, labels});
-  check_float("cross_entropy", scores);
-  const Tensor logits = scores.dtype() == DType::bf16 ? scores.to(DType::f32) : scores;
-  check_rank("cross_entropy", "logits (N, classes)", logits, 2);
-  if (!is_integer(labels.dtype()))
-    throw DTypeError("cross_entropy: labels need an integer dtype, not " + std::string(name(labels.dtype())));
-  if (!(labels.shape() == Shape{logits.size(0)})) {
-    throw ShapeError("cross_entropy: labels " + to_string(labels.shape()) + " do not match the rows of logits " +
-                     to_string(logits.shape()));
-  }
+Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& options) {
+  const Classes classes = check_scores("cross_entropy", "logits", logits, target, options.weight);
   if (!(options.label_smoothing >= 0 && options.label_smoothing <= 1)) {
     throw ValueError("cross_entropy: label_smoothing must be in [0, 1], not " +
                      std::to_string(options.label_smoothing));
   }
-  const Array indices = labels.array().to(DType::i64).contiguous();
-  const Tensor losses = cross_entropy_rows(contiguous(logits), indices, options.label_smoothing);
-  if (options.reduction == Reduction::none) return losses;
-  return options.reduction == Reduction::sum ? sum(losses) : mean(losses);
+  if (target.shape() == logits.shape())
+    return reduced(probability_entropy(classes, target, options), {}, classes.positions, options.reduction);
+  const Labels labels = check_labels("cross_entropy", "logits", logits, classes, target, options.ignore_index);
+  const Tensor weights = label_weights(classes, labels);
+  return reduced(label_entropy(classes, labels, weights, options.label_smoothing), weights, classes.positions,
+                 options.reduction);
+}
+
+Tensor nll_loss(const Tensor& log_probabilities, const Tensor& target, const NllLossOptions& options) {
+  const Classes classes = check_scores("nll_loss", "log_probabilities", log_probabilities, target, options.weight);
+  const Labels labels =
+      check_labels("nll_loss", "log_probabilities", log_probabilities, classes, target, options.ignore_index);
+  const Tensor weights = label_weights(classes, labels);
+  const Tensor& indices = labels.indices;
+  const Tensor valid = logical_and(greater_equal(indices, scalar_like(indices, 0)),
+                                   less(indices, scalar_like(indices, classes.rows.size(1))));
+  const Tensor nan = scalar_like(classes.rows, std::numeric_limits<double>::quiet_NaN());
+  const Tensor losses = unless_ignored(labels, where(valid, negative(at_labels(classes.rows, classes, labels)), nan));
+  return reduced(classes.weight.defined() ? losses * weights : losses, weights, classes.positions, options.reduction);
 }
 
 }  // namespace weft

@@ -31,9 +31,6 @@ View mutable_rows(const Array& x) {
   return {x.data(), view.shape, view.strides, view.dtype};
 }
 
-// Of the parameters and statistics of an input.
-DType parameter_dtype(const Tensor& x) { return x.dtype() == DType::bf16 ? DType::f32 : x.dtype(); }
-
 void check_vector(std::string_view what, const Tensor& v, const Tensor& x) {
   common_device("batch_norm", {x, v});
   if (!(v.shape() == Shape{x.size(1)}) || v.dtype() != parameter_dtype(x)) {

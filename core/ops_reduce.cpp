@@ -31,11 +31,6 @@ std::int64_t reduced_count(const Shape& shape, const Mask& mask) {
 // A row-major array seen without (or with) its reduced axes.
 Array reshaped(const Array& array, const Shape& shape) { return array.view(Layout::row_major(shape)); }
 
-Tensor floating(std::string_view name, const Tensor& x) {
-  check_computes(name, x.dtype(), x.device());
-  return is_floating_point(x.dtype()) ? x : x.to(DType::f32);
-}
-
 }  // namespace
 
 Tensor sum(const Tensor& x, const Axes& axes, bool keep_axes) {

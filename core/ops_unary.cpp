@@ -28,10 +28,22 @@ void check_numbers(std::string_view name, const Tensor& x) {
   if (x.dtype() == DType::boolean) throw DTypeError(std::string(name) + ": takes numbers, not bool");
 }
 
-// For functions without integer values: integers and bool become f32.
-Tensor floating(std::string_view name, const Tensor& x) {
-  check_computes(name, x.dtype(), x.device());
-  return is_floating_point(x.dtype()) ? x : x.to(DType::f32);
+Tensor silu_grad(const Tensor& g, const Tensor& x) {
+  const Tensor s = sigmoid(x);
+  return g * s * (x * (1 - s) + 1);
+}
+
+Tensor hardsigmoid_grad(const Tensor& g, const Tensor& x) {
+  const Tensor v = x.detach();
+  const Tensor rises = logical_and(greater(v, scalar_like(v, -3)), less(v, scalar_like(v, 3)));
+  return where(rises, g / 6, scalar_like(g, 0));
+}
+
+Tensor hardswish_grad(const Tensor& g, const Tensor& x) {
+  const Tensor v = x.detach();
+  const Tensor above = greater_equal(v, scalar_like(v, 3));
+  const Tensor bends = logical_and(greater(v, scalar_like(v, -3)), logical_not(above));
+  return g * where(bends, where(bends, x, scalar_like(x, 0)) / 3 + 0.5, above.to(x.dtype()));
 }
 
 }  // namespace
@@ -74,6 +86,9 @@ WEFT_FLOAT_UNARY(tanh, output, g*(1 - square(v)))
 WEFT_FLOAT_UNARY(erf, input, g* exp(negative(square(v))) * (2 * std::numbers::inv_sqrtpi))
 WEFT_FLOAT_UNARY(sigmoid, output, g* v*(1 - v))
 WEFT_FLOAT_UNARY(relu, output, relu_grad(g, v))
+WEFT_FLOAT_UNARY(silu, input, silu_grad(g, v))
+WEFT_FLOAT_UNARY(hardsigmoid, input, hardsigmoid_grad(g, v))
+WEFT_FLOAT_UNARY(hardswish, input, hardswish_grad(g, v))
 WEFT_FLOAT_UNARY(floor, nothing, zeros_like(g))
 WEFT_FLOAT_UNARY(ceil, nothing, zeros_like(g))
 WEFT_FLOAT_UNARY(round, nothing, zeros_like(g))

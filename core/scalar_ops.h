@@ -23,7 +23,7 @@
 #define WEFT_UNARY_FLOAT(OP)                                                                                         \
   OP(reciprocal) OP(sqrt) OP(rsqrt) OP(exp) OP(expm1) OP(log) OP(log1p) OP(log2) OP(log10) OP(sin) OP(cos) OP(tan)   \
   OP(asin) OP(acos) OP(atan) OP(sinh) OP(cosh) OP(tanh) OP(erf) OP(sigmoid) OP(relu) OP(gelu) OP(gelu_tanh)          \
-  OP(floor) OP(ceil) OP(round)
+  OP(silu) OP(hardsigmoid) OP(hardswish) OP(floor) OP(ceil) OP(round)
 // T -> bool for every dtype but f16 and bf16.
 #define WEFT_UNARY_PREDICATE(OP) OP(is_nan) OP(is_finite) OP(logical_not)
 // (T, T) -> T for u8, i32, i64, f32, f64.
@@ -162,6 +162,24 @@ struct gelu_tanh {
   template <class T>
   WEFT_SCALAR T operator()(T x) const {
     return T(0.5) * x * (T(1) + std::tanh(T(0.79788456080286535588) * (x + T(0.044715) * x * x * x)));
+  }
+};
+struct silu {
+  template <class T>
+  WEFT_SCALAR T operator()(T x) const {
+    return x / (T(1) + std::exp(-x));
+  }
+};
+struct hardsigmoid {
+  template <class T>
+  WEFT_SCALAR T operator()(T x) const {
+    return x <= T(-3) ? T(0) : x >= T(3) ? T(1) : (x + T(3)) / T(6);
+  }
+};
+struct hardswish {
+  template <class T>
+  WEFT_SCALAR T operator()(T x) const {
+    return x <= T(-3) ? T(0) : x >= T(3) ? x : x * (x + T(3)) / T(6);
   }
 };
 

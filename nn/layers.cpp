@@ -58,11 +58,32 @@ Tensor Sequential::forward_add(const Tensor& x, const Tensor& residual) {
 
 Tensor ReLU::forward(const Tensor& x) { return relu(x); }
 Tensor GELU::forward(const Tensor& x) { return gelu(x, tanh_approximation_); }
+Tensor LeakyReLU::forward(const Tensor& x) { return leaky_relu(x, slope_); }
+Tensor ELU::forward(const Tensor& x) { return elu(x, alpha_); }
+Tensor SiLU::forward(const Tensor& x) { return silu(x); }
+Tensor ReLU6::forward(const Tensor& x) { return relu6(x); }
+Tensor Hardsigmoid::forward(const Tensor& x) { return hardsigmoid(x); }
+Tensor Hardswish::forward(const Tensor& x) { return hardswish(x); }
 Tensor Tanh::forward(const Tensor& x) { return tanh(x); }
 Tensor Sigmoid::forward(const Tensor& x) { return sigmoid(x); }
 Tensor Identity::forward(const Tensor& x) { return x; }
 Tensor Scale::forward(const Tensor& x) { return x * factor_; }
 Tensor Flatten::forward(const Tensor& x) { return flatten(x, first_axis_, last_axis_); }
+
+CELU::CELU(double alpha) : alpha_(alpha) {
+  require(alpha != 0 && std::isfinite(alpha), "CELU", "alpha", "finite and not 0", alpha);
+}
+Tensor CELU::forward(const Tensor& x) { return celu(x, alpha_); }
+
+Softplus::Softplus(double beta, double threshold) : beta_(beta), threshold_(threshold) {
+  require(beta != 0 && std::isfinite(beta), "Softplus", "beta", "finite and not 0", beta);
+}
+Tensor Softplus::forward(const Tensor& x) { return softplus(x, beta_, threshold_); }
+
+Hardtanh::Hardtanh(double low, double high) : low_(low), high_(high) {
+  require(low <= high, "Hardtanh", "low", "at most high, " + number(high), low);
+}
+Tensor Hardtanh::forward(const Tensor& x) { return hardtanh(x, low_, high_); }
 
 Dropout::Dropout(double p) : p_(p) { require(p >= 0 && p <= 1, "Dropout", "p", "in [0, 1]", p); }
 Tensor Dropout::forward(const Tensor& x) { return dropout(x, p_, is_training()); }

@@ -1,23 +1,46 @@
 #include "weft/nn/loss.h"
 
+#include <cmath>
+#include <limits>
 #include <string>
 
+#include "nn/check.h"
 #include "weft/error.h"
 
 namespace weft::nn {
 namespace {
 
+void check_pair(const char* owner, const char* what, const Tensor& prediction, const Tensor& target) {
+  if (prediction.shape() == target.shape()) return;
+  throw ShapeError(std::string(owner) + ": " + what + " " + to_string(prediction.shape()) + " and target " +
+                   to_string(target.shape()) + " must have one shape");
+}
+
 Tensor difference(const char* owner, const Tensor& prediction, const Tensor& target) {
-  if (!(prediction.shape() == target.shape())) {
-    throw ShapeError(std::string(owner) + ": prediction " + to_string(prediction.shape()) + " and target " +
-                     to_string(target.shape()) + " must have one shape");
-  }
+  check_pair(owner, "prediction", prediction, target);
   return prediction - target;
 }
 
 Tensor reduced(const Tensor& losses, Reduction reduction) {
   if (reduction == Reduction::none) return losses;
   return reduction == Reduction::mean ? mean(losses) : sum(losses);
+}
+
+// d²/(2·beta) where |d| < beta, |d| - beta/2 elsewhere.
+Tensor smooth_l1(const Tensor& d, double beta) {
+  const Tensor size = abs(d);
+  if (beta == 0) return size;
+  const Tensor small = less(size, scalar_like(size, beta));
+  const Tensor inside = where(small, d, scalar_like(d, 0));  // elsewhere d² may overflow
+  return where(small, square(inside) * (0.5 / beta), size - 0.5 * beta);
+}
+
+void check_weight(const char* what, const Tensor& weight, const Tensor& logits) {
+  bool fits = weight.rank() <= logits.rank();
+  for (int i = 1; fits && i <= weight.rank(); ++i) fits = weight.size(-i) == 1 || weight.size(-i) == logits.size(-i);
+  if (fits) return;
+  throw ShapeError(std::string("binary_cross_entropy_with_logits: ") + what + " " + to_string(weight.shape()) +
+                   " does not broadcast to logits " + to_string(logits.shape()));
 }
 
 }  // namespace
@@ -28,6 +51,39 @@ Tensor mse_loss(const Tensor& prediction, const Tensor& target, Reduction reduct
 
 Tensor l1_loss(const Tensor& prediction, const Tensor& target, Reduction reduction) {
   return reduced(abs(difference("l1_loss", prediction, target)), reduction);
+}
+
+Tensor smooth_l1_loss(const Tensor& prediction, const Tensor& target, double beta, Reduction reduction) {
+  require_not_negative("smooth_l1_loss", "beta", beta);
+  return reduced(smooth_l1(difference("smooth_l1_loss", prediction, target), beta), reduction);
+}
+
+Tensor huber_loss(const Tensor& prediction, const Tensor& target, double delta, Reduction reduction) {
+  require(delta > 0 && std::isfinite(delta), "huber_loss", "delta", "finite and positive", delta);
+  return reduced(smooth_l1(difference("huber_loss", prediction, target), delta) * delta, reduction);
+}
+
+Tensor binary_cross_entropy_with_logits(const Tensor& logits, const Tensor& target,
+                                        const BinaryCrossEntropyOptions& options) {
+  check_pair("binary_cross_entropy_with_logits", "logits", logits, target);
+  if (!is_floating_point(logits.dtype())) {
+    throw DTypeError("binary_cross_entropy_with_logits: logits need a floating dtype, not " +
+                     std::string(name(logits.dtype())));
+  }
+  const Tensor x = logits.dtype() == DType::bf16 ? logits.to(DType::f32) : logits;
+  const Tensor y = target.to(x.dtype());
+  constexpr double kNever = std::numeric_limits<double>::infinity();
+  Tensor positive = y * softplus(negative(x), 1, kNever);
+  if (options.pos_weight.defined()) {
+    check_weight("pos_weight", options.pos_weight, x);
+    positive = positive * options.pos_weight.to(x.dtype());
+  }
+  Tensor losses = positive + (1 - y) * softplus(x, 1, kNever);
+  if (options.weight.defined()) {
+    check_weight("weight", options.weight, x);
+    losses = losses * options.weight.to(x.dtype());
+  }
+  return reduced(losses, options.reduction);
 }
 
 }  // namespace weft::nn

@@ -81,9 +81,8 @@ class DeviceOps : public ::testing::TestWithParam<std::string> {
         const std::vector<Plain> values = rounded(row, placed_values(row, placement), dtype);
         const Operands x(row, values, dtype, placement, false, Device::cuda());
         const Tensor out = row.run(x.tensors);
-        // Losses of bf16 logits are f32.
-        const bool loss = row.op == "cross_entropy" && dtype == DType::bf16;
-        const DType result = loss ? DType::f32 : row.dtype.value_or(dtype);
+        const bool widens = row.widens && dtype == DType::bf16;
+        const DType result = widens ? DType::f32 : row.dtype.value_or(dtype);
         EXPECT_EQ(out.dtype(), result);
         EXPECT_TRUE(out.device().is_cuda()) << "the result left the device";
         const bool rounds = is_floating_point(result) && (!row.exact || result == DType::bf16);

@@ -85,6 +85,12 @@ double unary_reference(UnaryOp op, double x) {
       return x * 0.5 * (1 + std::erf(x / std::sqrt(2.0)));
     case UnaryOp::gelu_tanh:
       return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * std::pow(x, 3))));
+    case UnaryOp::silu:
+      return x * 0.5 * (1 + std::tanh(x / 2));
+    case UnaryOp::hardsigmoid:
+      return std::isnan(x) ? x : std::fmin(std::fmax(x / 6 + 0.5, 0), 1);
+    case UnaryOp::hardswish:
+      return std::isnan(x) ? x : x <= -3 ? 0 : x * std::fmin(x / 6 + 0.5, 1);
     case UnaryOp::floor:
       return std::floor(x);
     case UnaryOp::ceil:

@@ -65,6 +65,10 @@ TEST(Init, LayersStartInTheirRange) {
   expect_fills(pytorch.weight(), 1 / std::sqrt(72.0));
   expect_fills(pytorch.bias(), 1 / std::sqrt(72.0));
   expect_fills(grouped.weight(), 1 / std::sqrt(18.0));
+  const ConvTranspose2d transposed(64, 8, 3, {.groups = 2});
+  expect_fills(transposed.weight(), 1 / std::sqrt(36.0));
+  expect_fills(ConvTranspose1d(2, 64, 3).bias(), 1 / std::sqrt(192.0));
+  expect_fills(Conv3d(2, 64, {1, 2, 3}).weight(), 1 / std::sqrt(12.0));
   const Conv2d needle(8, 64, 3, {.init = Init::needle});
   expect_fills(needle.weight(), std::sqrt(6 / 72.0));
   expect_fills(needle.bias(), 1 / std::sqrt(72.0));
@@ -109,6 +113,44 @@ TEST(Layers, Conv2dHonoursPairs) {
   EXPECT_THROW(Conv2d(3, 4, 3, {.dilation = 0}), ValueError);
   EXPECT_THROW(Conv2d(3, 4, 3, {.groups = 2}), ValueError);
   EXPECT_THROW(Conv2d(3, 4, 3)(randn({1, 2, 8, 8})), ShapeError);
+}
+
+TEST(Layers, ConvolutionsHavePyTorchsShapes) {
+  EXPECT_EQ(Conv1d(4, 6, 3, {.stride = 2, .groups = 2}).weight().shape(), (Shape{6, 2, 3}));
+  EXPECT_EQ(Conv1d(4, 6, 3, {.stride = 2, .groups = 2})(randn({2, 4, 9})).shape(), (Shape{2, 6, 4}));
+  EXPECT_EQ(Conv3d(2, 4, {1, 2, 3}).weight().shape(), (Shape{4, 2, 1, 2, 3}));
+  EXPECT_EQ(Conv3d(2, 4, {1, 2, 3})(randn({2, 2, 4, 4, 4})).shape(), (Shape{2, 4, 4, 3, 2}));
+  EXPECT_EQ(Conv2d(2, 3, {2, 4}, {.padding = PaddingRule::same})(randn({1, 2, 5, 6})).shape(), (Shape{1, 3, 5, 6}));
+  const ConvTranspose2d up(4, 6, {3, 2}, {.stride = 2, .padding = 1, .output_padding = 1, .groups = 2});
+  EXPECT_EQ(up.weight().shape(), (Shape{4, 3, 3, 2}));
+  EXPECT_EQ(up.bias().shape(), (Shape{6}));
+  EXPECT_TRUE(up.weight().array().layout().is_channels_last());
+  EXPECT_EQ(ConvTranspose1d(3, 2, 4, {.stride = 3})(randn({2, 3, 5})).shape(), (Shape{2, 2, 16}));
+  EXPECT_EQ(ConvTranspose3d(1, 2, 2, {.stride = {1, 2, 3}})(randn({1, 1, 2, 2, 2})).shape(), (Shape{1, 2, 3, 4, 5}));
+  EXPECT_EQ(names_of(ConvTranspose3d(1, 2, 2).named_parameters()), (std::vector<std::string>{"weight", "bias"}));
+  EXPECT_EQ(names_of(Conv1d(1, 2, 2, {.bias = false}).named_parameters()), (std::vector<std::string>{"weight"}));
+}
+
+TEST(Layers, ConvolutionsAreTheirFunctions) {
+  const Tensor line = randn({2, 3, 7}), plane = randn({2, 3, 6, 5}), volume = randn({1, 2, 3, 4, 3});
+  for (const PadMode mode : {PadMode::constant, PadMode::reflect, PadMode::replicate, PadMode::circular}) {
+    Conv1d one(3, 4, 3, {.padding = {{2, 1}}, .padding_mode = mode});
+    EXPECT_EQ(largest_difference(one(line),
+                                 conv1d(line, one.weight(), one.bias(), {.padding = {{2, 1}}, .padding_mode = mode})),
+              0);
+    Conv2d two(3, 4, {3, 2}, {.stride = {2, 1}, .padding = {2, 1}, .padding_mode = mode});
+    const Tensor padded = pad(plane, {{0, 0}, {0, 0}, {2, 2}, {1, 1}}, mode);
+    EXPECT_LT(largest_difference(two(plane), conv2d(padded, two.weight(), two.bias(), {.stride = {2, 1}})), 1e-6);
+    Conv3d three(2, 2, 2, {.padding = 1, .dilation = {2, 1, 1}, .padding_mode = mode});
+    EXPECT_EQ(largest_difference(three(volume), conv3d(volume, three.weight(), three.bias(),
+                                                       {.padding = 1, .dilation = {2, 1, 1}, .padding_mode = mode})),
+              0);
+  }
+  ConvTranspose2d up(3, 4, 3, {.stride = 2, .padding = 1, .output_padding = {0, 1}, .dilation = 2});
+  EXPECT_EQ(largest_difference(up(plane),
+                               conv_transpose2d(plane, up.weight(), up.bias(),
+                                                {.stride = 2, .padding = 1, .output_padding = {0, 1}, .dilation = 2})),
+            0);
 }
 
 TEST(Layers, ConvIsConv2dPaddedByHalfItsKernel) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,17 @@ inline double largest_difference(const Tensor& a, const Tensor& b) {
   double largest = 0;
   for (std::size_t i = 0; i < x.size(); ++i) largest = std::max(largest, std::abs(x[i] - y[i]));
   return largest;
+}
+
+/// The text of the error of this very type; another type leaves the test.
+template <class E>
+std::string message_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const E& error) {
+    return error.what();
+  }
+  return "no error";
 }
 
 inline StateDict cloned(const StateDict& state) {

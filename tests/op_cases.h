@@ -43,6 +43,7 @@ struct OpCase {
   int derivatives = 2;              ///< orders that exist and are checked
   bool exact = false;               ///< the result has no rounding
   bool any_layout = true;           ///< the result does not depend on how the input lies in memory
+  bool widens = false;              ///< of bf16 inputs the result is f32
 };
 
 /// "conv2d (2, 3, 5, 5) (4, 3, 3, 3): stride 2".
@@ -52,14 +53,18 @@ std::string describe(const OpCase& row);
 const std::vector<OpCase>& op_cases();
 
 std::vector<OpCase> unary_cases();
+std::vector<OpCase> activation_cases();
 std::vector<OpCase> binary_cases();
 std::vector<OpCase> view_cases();
 std::vector<OpCase> copy_cases();
 std::vector<OpCase> reduce_cases();
 std::vector<OpCase> matmul_cases();
 std::vector<OpCase> conv_cases();
+std::vector<OpCase> conv_family_cases();
+std::vector<OpCase> im2col_cases();
 std::vector<OpCase> pool_cases();
 std::vector<OpCase> norm_cases();
+std::vector<OpCase> group_norm_cases();
 std::vector<OpCase> loss_cases();
 
 /// The sizes behind the rows of convolution.
@@ -70,11 +75,12 @@ struct ConvRow {
   bool bias = false;
   bool large = false;  ///< forward and gradients against the reference only
 
-  std::int64_t p() const {
-    return (h + 2 * options.padding[0] - options.dilation[0] * (r - 1) - 1) / options.stride[0] + 1;
-  }
+  std::int64_t padded_h() const { return h + options.padding.before[0] + options.padding.after[0]; }
+  std::int64_t p() const { return (padded_h() - options.dilation[0] * (r - 1) - 1) / options.stride[0] + 1; }
   std::int64_t q() const {
-    return (w + 2 * options.padding[1] - options.dilation[1] * (s - 1) - 1) / options.stride[1] + 1;
+    return (w + options.padding.before[1] + options.padding.after[1] - options.dilation[1] * (s - 1) - 1) /
+               options.stride[1] +
+           1;
   }
   Sizes x() const { return {n, c, h, w}; }
   Sizes weight() const { return {k, c / options.groups, r, s}; }

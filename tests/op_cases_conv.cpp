@@ -24,6 +24,7 @@ const std::vector<ConvRow>& conv_rows() {
       {"padding beyond the filter", 1, 2, 4, 3, 3, 2, 2, {.padding = {3, 2}}},
       {"padding beyond the filter, stride 2", 1, 2, 4, 5, 3, 2, 1, {.stride = {2, 2}, .padding = {3, 2}}},
       {"padding (0, 1)", 1, 2, 4, 5, 2, 3, 3, {.padding = {0, 1}}},
+      {"padding ((1, 3), (2, 0)), stride (2, 3)", 1, 2, 4, 5, 2, 3, 2, {.stride = {2, 3}, .padding = {{1, 3}, {2, 0}}}},
       {"dilation 2", 2, 2, 7, 8, 3, 3, 3, {.padding = {2, 1}, .dilation = {2, 2}}},
       {"dilation (1, 3), stride 2", 1, 2, 8, 9, 3, 3, 3, {.stride = {2, 2}, .padding = {1, 2}, .dilation = {1, 3}}},
       {"dilation 2, stride 3, remainder", 1, 3, 10, 11, 2, 2, 3, {.stride = {3, 3}, .dilation = {2, 2}}},
@@ -60,8 +61,8 @@ void for_each_product(const ConvRow& row, const F& f) {
           for (std::int64_t c = 0; c < group_c; ++c)
             for (std::int64_t r = 0; r < row.r; ++r)
               for (std::int64_t s = 0; s < row.s; ++s) {
-                const std::int64_t h = p * o.stride[0] + r * o.dilation[0] - o.padding[0];
-                const std::int64_t w = q * o.stride[1] + s * o.dilation[1] - o.padding[1];
+                const std::int64_t h = p * o.stride[0] + r * o.dilation[0] - o.padding.before[0];
+                const std::int64_t w = q * o.stride[1] + s * o.dilation[1] - o.padding.before[1];
                 if (h < 0 || h >= row.h || w < 0 || w >= row.w) continue;
                 const std::int64_t channel = k / group_k * group_c + c;
                 f(static_cast<std::size_t>(((n * row.c + channel) * row.h + h) * row.w + w),

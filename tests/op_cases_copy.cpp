@@ -47,24 +47,35 @@ void add_pads(std::vector<OpCase>& rows) {
   add("zero-dimensional", {}, {}, 7);
   add("down to nothing", {3}, {{-1, -2}}, 7);
 
-  const auto reflect = [&](std::string what, Sizes in, Padding padding) {
+  const auto edges = [&](PadMode mode, std::string what, Sizes in, Padding padding) {
     rows.push_back(unary_row(
-        "pad", std::move(what), {std::move(in)}, [=](const Tensor& x) { return pad(x, padding, PadMode::reflect); },
+        "pad", std::move(what), {std::move(in)}, [=](const Tensor& x) { return pad(x, padding, mode); },
         [=](const Plain& x) {
           Sizes out = x.shape;
           for (std::size_t a = 0; a < out.size(); ++a) out[a] += padding[a].first + padding[a].second;
           return generate(out, [&](Index i) {
             for (std::size_t a = 0; a < i.size(); ++a) {
-              i[a] = std::abs(i[a] - padding[a].first);
-              if (i[a] >= x.shape[a]) i[a] = 2 * (x.shape[a] - 1) - i[a];
+              const std::int64_t size = x.shape[a];
+              i[a] -= padding[a].first;
+              if (mode == PadMode::replicate) i[a] = std::clamp<std::int64_t>(i[a], 0, size - 1);
+              if (mode == PadMode::circular) i[a] = (i[a] + size) % size;
+              if (mode != PadMode::reflect) continue;
+              i[a] = std::abs(i[a]);
+              if (i[a] >= size) i[a] = 2 * (size - 1) - i[a];
             }
             return x.at(i);
           });
         }));
   };
-  reflect("reflect", {2, 4}, {{1, 1}, {3, 2}});
-  reflect("reflect images", {2, 3, 5, 4}, {{0, 0}, {0, 0}, {4, 4}, {2, 0}});
-  reflect("reflect by nothing", {1, 3}, {{0, 0}, {0, 0}});
+  for (const auto& [mode, name] : {std::pair(PadMode::reflect, "reflect"), std::pair(PadMode::replicate, "replicate"),
+                                   std::pair(PadMode::circular, "circular")}) {
+    const std::string what = name;
+    edges(mode, what, {2, 4}, {{1, 1}, {3, 2}});
+    edges(mode, what + " images", {2, 3, 5, 4}, {{0, 0}, {0, 0}, {4, 4}, {2, 0}});
+    edges(mode, what + " by nothing", {1, 3}, {{0, 0}, {0, 0}});
+  }
+  edges(PadMode::replicate, "replicate beyond the size", {1, 3}, {{2, 0}, {4, 5}});
+  edges(PadMode::circular, "circular by the size", {1, 3}, {{1, 1}, {3, 3}});
 }
 
 void add_dilations(std::vector<OpCase>& rows) {

@@ -6,12 +6,13 @@
 #include <utility>
 #include <vector>
 
+#include "weft/conv_options.h"
 #include "weft/tensor.h"
 
 /// The differentiable functions. Every one accepts any strides, returns a new tensor (or a view, where it says so), and
 /// throws ShapeError, DTypeError, DeviceError, ValueError or IndexError naming itself, the rule and the values. Binary
-/// ones broadcast and promote as NumPy and PyTorch do. Shapes are NCHW as in PyTorch; conv2d, pooling and batch_norm
-/// write channels-last memory.
+/// ones broadcast and promote as NumPy and PyTorch do. Shapes are NCHW as in PyTorch; convolution, pooling and
+/// batch_norm write channels-last memory.
 namespace weft {
 
 // Creation.
@@ -53,8 +54,8 @@ Tensor to(const Tensor& x, const Device& device);
 Tensor to(const Tensor& x, DType dtype);
 Tensor concatenate(const std::vector<Tensor>& xs, int axis = 0);
 Tensor stack(const std::vector<Tensor>& xs, int axis = 0);
-enum class PadMode { constant, reflect };
 /// `padding` holds {before, after} for each axis of x, first axis first; negative amounts crop (constant mode only).
+/// An axis reflects less than its size, and is circular up to it.
 Tensor pad(const Tensor& x, const std::vector<std::pair<std::int64_t, std::int64_t>>& padding,
            PadMode mode = PadMode::constant, Scalar value = 0);
 /// Inserts `amount` zeros between neighbours: size n becomes n + (n - 1)·amount. undilate keeps every (amount + 1)-th
@@ -91,6 +92,19 @@ Tensor relu(const Tensor& x);  ///< gradient 0 at 0
 /// Gaussian error linear unit, x·Φ(x); `tanh_approximation` is 0.5x(1 + tanh(√(2/π)(x + 0.044715x³))) (Hendrycks and
 /// Gimpel 2016).
 Tensor gelu(const Tensor& x, bool tanh_approximation = false);
+Tensor leaky_relu(const Tensor& x, double slope = 0.01);  ///< x above 0, slope·x elsewhere; gradient slope at 0
+/// x above 0, α(eˣ - 1) elsewhere (Clevert et al. 2015); gradient α at 0.
+Tensor elu(const Tensor& x, double alpha = 1);
+/// x above 0, α(e^(x/α) - 1) elsewhere (Barron 2017); gradient 1 at 0. Throws ValueError when alpha is 0.
+Tensor celu(const Tensor& x, double alpha = 1);
+Tensor silu(const Tensor& x);  ///< x·sigmoid(x)
+/// log(1 + e^(βx))/β without overflow, and x itself where βx exceeds the threshold. Throws ValueError when beta is 0.
+Tensor softplus(const Tensor& x, double beta = 1, double threshold = 20);
+/// clamp with gradient 0 on the bounds. Throws ValueError when low exceeds high.
+Tensor hardtanh(const Tensor& x, double low = -1, double high = 1);
+Tensor relu6(const Tensor& x);        ///< hardtanh between 0 and 6
+Tensor hardsigmoid(const Tensor& x);  ///< relu6(x + 3)/6; gradient 0 at ±3
+Tensor hardswish(const Tensor& x);    ///< x·hardsigmoid(x); gradient 0 at -3, 1 at 3
 Tensor floor(const Tensor& x);
 Tensor ceil(const Tensor& x);
 Tensor round(const Tensor& x);                                                         ///< halves to even
@@ -166,21 +180,46 @@ Tensor matmul(const Tensor& a, const Tensor& b);
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
 
 // Convolution is cross-correlation, as in PyTorch.
-struct Conv2dOptions {
-  std::array<std::int64_t, 2> stride = {1, 1};
-  std::array<std::int64_t, 2> padding = {0, 0};
-  std::array<std::int64_t, 2> dilation = {1, 1};
-  std::int64_t groups = 1;
-};
-/// x (N, C, H, W), weight (K, C/groups, R, S), bias (K,) or undefined -> (N, K, P, Q), P = (H + 2·padding - dilation·(R
-/// - 1) - 1) / stride + 1.
+/// x (N, C, L), weight (K, C/groups, R), bias (K,) or undefined -> (N, K, P), P = (L + padding before and after -
+/// dilation·(R - 1) - 1) / stride + 1, rounded down. Throws ValueError on an option and ShapeError on a size that is
+/// out of range, on groups that do not divide C and K, and where the result would be empty.
+Tensor conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const Conv1dOptions& options = {});
+/// The same of x (N, C, H, W), weight (K, C/groups, R, S) -> (N, K, P, Q).
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const Conv2dOptions& options = {});
+/// The same of x (N, C, D, H, W), weight (K, C/groups, T, R, S) -> (N, K, O, P, Q).
+Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const Conv3dOptions& options = {});
 /// The gradient of conv2d with respect to its input of shape (N, C, H, W), given the output's gradient (N, K, P, Q).
+/// Takes no padding mode but constant.
 Tensor conv2d_input_grad(const Tensor& output_grad, const Tensor& weight, const Shape& input_shape,
                          const Conv2dOptions& options = {});
-/// The gradient of conv2d with respect to its weight of shape (K, C/groups, R, S).
+/// The gradient of conv2d with respect to its weight of shape (K, C/groups, R, S). Takes no padding mode but constant.
 Tensor conv2d_weight_grad(const Tensor& output_grad, const Tensor& x, const Shape& weight_shape,
                           const Conv2dOptions& options = {});
+
+/// Transposed convolution, the gradient of conv1d with respect to its input: x (N, C, L), weight (C, K/groups, R), bias
+/// (K,) or undefined -> (N, K, P), P = (L - 1)·stride - padding before and after + dilation·(R - 1) + output_padding +
+/// 1. Throws as conv1d, also ValueError on PaddingRule::same and on output padding beyond both stride and dilation.
+Tensor conv_transpose1d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
+                        const ConvTranspose1dOptions& options = {});
+/// The same of x (N, C, H, W), weight (C, K/groups, R, S) -> (N, K, P, Q).
+Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
+                        const ConvTranspose2dOptions& options = {});
+/// The same of x (N, C, D, H, W), weight (C, K/groups, T, R, S) -> (N, K, O, P, Q).
+Tensor conv_transpose3d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
+                        const ConvTranspose3dOptions& options = {});
+
+/// The windows of x (N, C, H, W), one dense row per output position of a convolution: (N·P·Q, C·R·S), or (N·P·Q,
+/// R·S·C). As many numbers in `kernel` (R, S) as x has spatial axes, one to three, or one for all. Throws ValueError
+/// and ShapeError as conv2d.
+Tensor im2col(const Tensor& x, const Dims& kernel, const WindowOptions& options = {},
+              ColumnOrder order = ColumnOrder::crs);
+/// The adjoint of im2col for x of shape (N, C, H, W): adds each row's elements up where they came from.
+Tensor col2im(const Tensor& columns, const Shape& input_shape, const Dims& kernel, const WindowOptions& options = {},
+              ColumnOrder order = ColumnOrder::crs);
+/// im2col as PyTorch has it: x (N, C, H, W) -> (N, C·R·S, P·Q).
+Tensor unfold(const Tensor& x, const Dims& kernel, const WindowOptions& options = {});
+/// The adjoint of unfold: columns (N, C·R·S, P·Q) -> (N, C, H, W) with output_size (H, W).
+Tensor fold(const Tensor& columns, const Shape& output_size, const Dims& kernel, const WindowOptions& options = {});
 
 /// The same functions composed of the other ops, as the definition to read and to test against (groups = 1; several
 /// times slower).
@@ -226,6 +265,17 @@ struct BatchNormOptions {
 /// value per channel.
 Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
                   const Tensor& running_var, const BatchNormOptions& options = {}, const Tensor& residual = {});
+/// (x - mean)/√(variance + eps) over each group of channels of each image, times weight plus bias, each (C,) or
+/// undefined (Wu and He 2018). x (N, C, ...), the groups of C/groups neighbouring channels. Parameters of bf16 input
+/// are f32. Throws ValueError when groups do not divide C, and when all of x is one value per group.
+Tensor group_norm(const Tensor& x, std::int64_t groups, const Tensor& weight = {}, const Tensor& bias = {},
+                  double eps = 1e-5);
+/// The same over the last axes, which have to be of `normalized_shape`, as have weight and bias (Ba et al. 2016).
+Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight = {}, const Tensor& bias = {},
+                  double eps = 1e-5);
+/// The same over each channel of each image, without running statistics (Ulyanov et al. 2016). x (N, C, L, ...). Throws
+/// ValueError when a channel is one value.
+Tensor instance_norm(const Tensor& x, const Tensor& weight = {}, const Tensor& bias = {}, double eps = 1e-5);
 Tensor softmax(const Tensor& x, int axis = -1);
 Tensor log_softmax(const Tensor& x, int axis = -1);
 /// Zeroes each element with probability p and scales the rest by 1/(1 - p); the identity when not training.
@@ -234,9 +284,21 @@ enum class Reduction { none, mean, sum };
 struct CrossEntropyOptions {
   double label_smoothing = 0;  ///< in [0, 1]: the share of the target spread evenly over all classes
   Reduction reduction = Reduction::mean;
+  Tensor weight = {};                             ///< of the classes, (classes,); undefined: all 1
+  std::optional<std::int64_t> ignore_index = {};  ///< the label of what does not count (PyTorch's default is -100)
 };
-/// logits (N, classes), labels (N,) of an integer dtype with values in [0, classes). An invalid label makes the loss
-/// NaN on every device.
-Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntropyOptions& options = {});
+/// logits (N, classes) or (N, classes, ...), target either labels (N, ...) of an integer dtype with values in
+/// [0, classes) or class probabilities of the logits' shape and a floating dtype. The loss at a position is
+/// -Σ weight·target·log softmax(logits), and the mean divides by the sum of the weights of the labels that count, or by
+/// the number of positions for probabilities. Losses of bf16 logits are f32. An invalid label makes the loss NaN on
+/// every device. Throws ValueError on ignore_index with probabilities.
+Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& options = {});
+struct NllLossOptions {
+  Reduction reduction = Reduction::mean;
+  Tensor weight = {};                             ///< of the classes, (classes,); undefined: all 1
+  std::optional<std::int64_t> ignore_index = {};  ///< the label of what does not count (PyTorch's default is -100)
+};
+/// -weight·log_probabilities at the labels: cross_entropy behind log_softmax, with the same shapes, mean and errors.
+Tensor nll_loss(const Tensor& log_probabilities, const Tensor& labels, const NllLossOptions& options = {});
 
 }  // namespace weft

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "core/op_support.h"
+
+/// What the convolutions share: one to three spatial axes as the last of the three of ConvShape.
+namespace weft {
+
+using Triple = std::array<std::int64_t, 3>;
+
+/// The options of an op, which is named by a literal.
+struct ConvArguments {
+  std::string_view op;
+  int axes = 0;
+  Triple stride{1, 1, 1}, before{}, after{}, dilation{1, 1, 1}, output_padding{};
+  bool same = false;
+  std::int64_t groups = 1;
+  PadMode padding_mode = PadMode::constant;
+};
+
+template <int N>
+Triple align(const PerAxis<N>& values, std::int64_t absent) {
+  Triple result{absent, absent, absent};
+  for (std::size_t i = 0; i < N; ++i) result[3 - N + i] = values[i];
+  return result;
+}
+
+template <template <int> class Options, int N>
+ConvArguments conv_arguments(std::string_view op, const Options<N>& o) {
+  ConvArguments a;
+  a.op = op;
+  a.axes = N;
+  a.stride = align(o.stride, 1);
+  a.before = align(o.padding.before, 0);
+  a.after = align(o.padding.after, 0);
+  a.dilation = align(o.dilation, 1);
+  a.same = o.padding.same;
+  a.groups = o.groups;
+  if constexpr (requires { o.padding_mode; }) a.padding_mode = o.padding_mode;
+  if constexpr (requires { o.output_padding; }) a.output_padding = align(o.output_padding, 0);
+  return a;
+}
+
+/// A convolution whose sizes have been checked.
+struct Convolution {
+  ConvShape shape;
+  int axes = 0;
+
+  Shape x() const { return join(shape.n, shape.c, shape.in); }
+  Shape weight() const { return join(shape.k, shape.c / shape.groups, shape.filter); }
+  Shape y() const { return join(shape.n, shape.k, shape.out); }
+
+ private:
+  Shape join(std::int64_t first, std::int64_t second, const Triple& spatial) const;
+};
+
+/// "(2, 1)": the axes that are there.
+std::string numbers(const ConvArguments& a, const Triple& values);
+/// The padding, as one list or as {before, after}.
+std::string padding_numbers(const ConvArguments& a);
+/// "conv2d: stride (0, 1) must be positive". Resolves PaddingRule::same for the kernel.
+void check_arguments(ConvArguments& a, const Shape& weight);
+/// Ranks, and that the groups divide the first and second sizes that are named.
+void check_ranks(const ConvArguments& a, const Shape& x, const Shape& weight, std::string_view weight_axes);
+/// Throws ShapeError where the number of elements overflows.
+void check_result(const ConvArguments& a, const Shape& shape);
+/// dilation·(kernel - 1) of a spatial axis d of three. Throws ShapeError where it overflows.
+std::int64_t kernel_reach(const ConvArguments& a, const Shape& weight, std::size_t d);
+/// One device, one dtype, floating.
+void check_operands(std::string_view op, const Tensor& a, const Tensor& b);
+/// The bias as a dense vector of `channels`.
+void check_bias(std::string_view op, const Tensor& x, const Tensor& bias, std::int64_t channels);
+
+/// The three passes, closed under differentiation: each is bilinear, and its two gradients are the other two. Operands
+/// have the convolution's shapes, one dtype and device.
+Tensor conv_forward(const Convolution& c, const Tensor& x, const Tensor& weight, const Tensor& bias);
+Tensor conv_input_grad(const Convolution& c, const Tensor& output_grad, const Tensor& weight);
+Tensor conv_weight_grad(const Convolution& c, const Tensor& output_grad, const Tensor& x);
+
+}  // namespace weft

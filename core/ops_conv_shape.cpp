@@ -1,0 +1,122 @@
+#include "core/ops_conv.h"
+
+namespace weft {
+
+namespace {
+
+std::string prefix(const ConvArguments& a) { return std::string(a.op) + ": "; }
+
+// The place of the first spatial axis that is there.
+std::size_t first_axis(const ConvArguments& a) { return static_cast<std::size_t>(3 - a.axes); }
+
+void check_each(const ConvArguments& a, std::string_view what, const Triple& values, std::int64_t least) {
+  for (std::size_t d = first_axis(a); d < 3; ++d) {
+    if (values[d] >= least) continue;
+    throw ValueError(prefix(a) + std::string(what) + " " + numbers(a, values) + " must " +
+                     (least == 0 ? "not be negative" : "be positive"));
+  }
+}
+
+std::string spatial_names(int axes, std::string_view three) {
+  std::string names;
+  for (std::size_t i = static_cast<std::size_t>(3 - axes); i < 3; ++i) names.append(", ").append(1, three[i]);
+  return names;
+}
+
+}  // namespace
+
+Shape Convolution::join(std::int64_t first, std::int64_t second, const Triple& spatial) const {
+  Shape result{first, second};
+  for (auto d = static_cast<std::size_t>(3 - axes); d < 3; ++d) result.push_back(spatial[d]);
+  return result;
+}
+
+std::string numbers(const ConvArguments& a, const Triple& values) {
+  std::string text;
+  for (std::size_t d = first_axis(a); d < 3; ++d) {
+    text.append(text.empty() ? "(" : ", ").append(std::to_string(values[d]));
+  }
+  return text + ")";
+}
+
+std::string padding_numbers(const ConvArguments& a) {
+  return a.before == a.after ? numbers(a, a.before) : "{" + numbers(a, a.before) + ", " + numbers(a, a.after) + "}";
+}
+
+void check_ranks(const ConvArguments& a, const Shape& x, const Shape& weight, std::string_view weight_axes) {
+  const int rank = a.axes + 2;
+  const std::string dimensions = " needs " + std::to_string(rank) + " dimensions (";
+  if (x.rank() != rank) {
+    throw ShapeError(prefix(a) + "input" + dimensions + "N, C" + spatial_names(a.axes, a.axes == 1 ? "..L" : "DHW") +
+                     "), got " + to_string(x));
+  }
+  if (weight.rank() != rank) {
+    throw ShapeError(prefix(a) + "weight" + dimensions + std::string(weight_axes) +
+                     spatial_names(a.axes, a.axes == 1 ? "..R" : "TRS") + "), got " + to_string(weight));
+  }
+  for (const std::int64_t size : x) {
+    if (size < 0) throw ShapeError(prefix(a) + "input " + to_string(x) + " has a negative size");
+  }
+  for (int i = 0; i < rank; ++i) {
+    if (weight[i] < 0) throw ShapeError(prefix(a) + "weight " + to_string(weight) + " has a negative size");
+    if (i > 1 && weight[i] == 0) throw ShapeError(prefix(a) + "weight " + to_string(weight) + " has an empty kernel");
+  }
+}
+
+std::int64_t kernel_reach(const ConvArguments& a, const Shape& weight, std::size_t d) {
+  const std::int64_t size = weight[static_cast<int>(d) - (3 - a.axes) + 2];
+  std::int64_t reach = 0;
+  if (__builtin_mul_overflow(a.dilation[d], size - 1, &reach)) {
+    throw ShapeError(prefix(a) + "dilation " + numbers(a, a.dilation) + " overflows with weight " + to_string(weight));
+  }
+  return reach;
+}
+
+void check_arguments(ConvArguments& a, const Shape& weight) {
+  check_each(a, "stride", a.stride, 1);
+  check_each(a, "padding", a.before, 0);
+  check_each(a, "padding", a.after, 0);
+  check_each(a, "dilation", a.dilation, 1);
+  check_each(a, "output_padding", a.output_padding, 0);
+  if (a.groups < 1) throw ValueError(prefix(a) + "groups " + std::to_string(a.groups) + " must be positive");
+  if (!a.same) return;
+  for (std::size_t d = first_axis(a); d < 3; ++d) {
+    if (a.stride[d] != 1) {
+      throw ValueError(prefix(a) + "padding \"same\" needs stride 1, not " + numbers(a, a.stride));
+    }
+    const std::int64_t total = kernel_reach(a, weight, d);
+    a.before[d] = total / 2;
+    a.after[d] = total - total / 2;
+  }
+}
+
+void check_result(const ConvArguments& a, const Shape& shape) {
+  std::int64_t count = 1;
+  for (const std::int64_t size : shape) {
+    if (size == 0) return;
+  }
+  for (const std::int64_t size : shape) {
+    if (__builtin_mul_overflow(count, size, &count)) {
+      throw ShapeError(prefix(a) + "result " + to_string(shape) + " overflows");
+    }
+  }
+}
+
+void check_operands(std::string_view op, const Tensor& a, const Tensor& b) {
+  common_device(op, {a, b});
+  check_float(op, a);
+  if (a.dtype() != b.dtype()) {
+    throw DTypeError(std::string(op) + ": operands are " + std::string(name(a.dtype())) + " and " +
+                     std::string(name(b.dtype())));
+  }
+}
+
+void check_bias(std::string_view op, const Tensor& x, const Tensor& bias, std::int64_t channels) {
+  check_operands(op, x, bias);
+  if (!(bias.shape() == Shape{channels})) {
+    throw ShapeError(std::string(op) + ": bias " + to_string(bias.shape()) + " does not have the " +
+                     std::to_string(channels) + " output channels");
+  }
+}
+
+}  // namespace weft

@@ -1,0 +1,147 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "tests/nn_support.h"
+#include "weft/weft.h"
+
+namespace {
+
+using namespace weft;      // NOLINT(google-build-using-namespace)
+using namespace weft::nn;  // NOLINT(google-build-using-namespace)
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+
+Tensor labels_of(std::initializer_list<std::int64_t> labels) {
+  return Tensor::from<std::int64_t>(labels, {static_cast<std::int64_t>(labels.size())});
+}
+
+TEST(CrossEntropy, WrongArguments) {
+  const Tensor z = randn({4, 3}), labels = labels_of({0, 1, 2, 0});
+  EXPECT_EQ(message_of<ShapeError>([&] { cross_entropy(randn({4}), labels); }),
+            "cross_entropy: logits needs the shape (N, classes) or (N, classes, ...), got (4,)");
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              cross_entropy(z, labels_of({0, 1}));
+            }),
+            "cross_entropy: labels (2,) do not match the rows of logits (4, 3)");
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              cross_entropy(randn({4, 3, 2}), labels);
+            }),
+            "cross_entropy: labels (4,) do not match the rows of logits (4, 3, 2)");
+  EXPECT_EQ(message_of<DTypeError>([&] { cross_entropy(z, zeros({4})); }),
+            "cross_entropy: labels need an integer dtype, not f32");
+  EXPECT_EQ(message_of<DTypeError>([&] {
+              cross_entropy(z, zeros({4, 3}, {.dtype = DType::i64}));
+            }),
+            "cross_entropy: probabilities need a floating dtype, not i64");
+  EXPECT_EQ(message_of<ValueError>([&] { cross_entropy(z, softmax(z), {.ignore_index = 1}); }),
+            "cross_entropy: ignore_index 1 applies to labels, but the target holds probabilities (4, 3)");
+  EXPECT_EQ(message_of<ShapeError>([&] { cross_entropy(z, labels, {.weight = ones({4})}); }),
+            "cross_entropy: weight (4,) does not match the classes of logits (4, 3)");
+  EXPECT_EQ(message_of<DTypeError>([&] { cross_entropy(z, labels, {.weight = ones({3}, {.dtype = DType::i64})}); }),
+            "cross_entropy: weight needs a floating dtype, not i64");
+  EXPECT_EQ(message_of<ValueError>([&] { cross_entropy(z, labels, {.label_smoothing = 1.5}); }),
+            "cross_entropy: label_smoothing must be in [0, 1], not 1.500000");
+  EXPECT_EQ(message_of<DTypeError>([&] { cross_entropy(z.to(DType::i64), labels); }),
+            "cross_entropy: takes f32 or f64, not i64");
+}
+
+TEST(CrossEntropy, NegligibleClassesDoNotSpoilWeightedLosses) {
+  const double inf = kInf;
+  const Tensor z(Tensor::from<double>({-inf, 1, 2, 0, 1e4, -1e4}, {2, 3}).array(), true);
+  const CrossEntropyOptions options{.weight = Tensor::from<double>({1, 2, 3}, {3}), .ignore_index = 9};
+  const Tensor loss = cross_entropy(z, labels_of({2, 1}), options);
+  const double first = std::log(1 + std::exp(-1.0));
+  EXPECT_NEAR(loss.item<double>(), 3 * first / 5, 1e-15);
+  loss.backward();
+  for (const double slope : z.grad().to_vector<double>()) EXPECT_TRUE(std::isfinite(slope));
+}
+
+TEST(CrossEntropy, IgnoredRowsTakeNoGradient) {
+  const Tensor z(randn({3, 4}).array(), true);
+  cross_entropy(z, labels_of({1, -100, 2}), {.ignore_index = -100}).backward();
+  const std::vector<float> slopes = z.grad().to_vector<float>();
+  for (std::size_t i = 0; i < 12; ++i) EXPECT_EQ(slopes[i] == 0, i / 4 == 1) << i;
+}
+
+TEST(NllLoss, WrongArguments) {
+  const Tensor p = log_softmax(randn({4, 3})), labels = labels_of({0, 1, 2, 0});
+  EXPECT_EQ(message_of<ShapeError>([&] { nll_loss(randn({4}), labels); }),
+            "nll_loss: log_probabilities needs the shape (N, classes) or (N, classes, ...), got (4,)");
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              nll_loss(p, labels_of({0, 1}));
+            }),
+            "nll_loss: labels (2,) do not match the rows of log_probabilities (4, 3)");
+  EXPECT_EQ(message_of<DTypeError>([&] { nll_loss(p, zeros({4})); }),
+            "nll_loss: labels need an integer dtype, not f32");
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              nll_loss(p, labels, {.weight = ones({1, 3})});
+            }),
+            "nll_loss: weight (1, 3) does not match the classes of log_probabilities (4, 3)");
+}
+
+TEST(NllLoss, IsCrossEntropyBehindLogSoftmax) {
+  const Tensor z = randn({5, 4}, {.dtype = DType::f64}), labels = labels_of({3, 0, 1, 1, 2});
+  const Tensor weight = Tensor::from<double>({1, 0.5, 2, 0}, {4});
+  EXPECT_NEAR(nll_loss(log_softmax(z), labels, {.weight = weight, .ignore_index = 0}).item<double>(),
+              cross_entropy(z, labels, {.weight = weight, .ignore_index = 0}).item<double>(), 1e-14);
+}
+
+TEST(SmoothL1, WrongArguments) {
+  const Tensor a = randn({2, 3});
+  EXPECT_EQ(message_of<ShapeError>([&] { smooth_l1_loss(a, randn({3})); }),
+            "smooth_l1_loss: prediction (2, 3) and target (3,) must have one shape");
+  EXPECT_EQ(message_of<ValueError>([&] { smooth_l1_loss(a, a, -0.5); }),
+            "smooth_l1_loss: beta must be finite and not negative, got -0.5");
+  EXPECT_EQ(message_of<ShapeError>([&] { huber_loss(a, randn({3})); }),
+            "huber_loss: prediction (2, 3) and target (3,) must have one shape");
+  EXPECT_EQ(message_of<ValueError>([&] { huber_loss(a, a, 0); }),
+            "huber_loss: delta must be finite and positive, got 0");
+}
+
+TEST(SmoothL1, GradientsAtTheKinksAndOfLargeDifferences) {
+  Tensor x = Tensor::from<float>({0, 0.5, -0.5, 3e38F, -3e38F}, {5}, {.requires_grad = true});
+  smooth_l1_loss(x, zeros({5}), 0.5, Reduction::sum).backward();
+  EXPECT_EQ(x.grad().to_vector<float>(), (std::vector<float>{0, 1, -1, 1, -1}));
+  x.zero_grad();
+  smooth_l1_loss(x, zeros({5}), 0, Reduction::sum).backward();
+  EXPECT_EQ(x.grad().to_vector<float>(), (std::vector<float>{0, 1, -1, 1, -1}));
+}
+
+TEST(BinaryCrossEntropy, WrongArguments) {
+  const Tensor z = randn({2, 3});
+  const auto bce = binary_cross_entropy_with_logits;
+  EXPECT_EQ(message_of<ShapeError>([&] { bce(z, randn({3}), {}); }),
+            "binary_cross_entropy_with_logits: logits (2, 3) and target (3,) must have one shape");
+  EXPECT_EQ(message_of<DTypeError>([&] { bce(z.to(DType::i64), z, {}); }),
+            "binary_cross_entropy_with_logits: logits need a floating dtype, not i64");
+  EXPECT_EQ(message_of<ShapeError>([&] { bce(z, z, {.weight = ones({2})}); }),
+            "binary_cross_entropy_with_logits: weight (2,) does not broadcast to logits (2, 3)");
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              bce(z, z, {.pos_weight = ones({1, 2, 3})});
+            }),
+            "binary_cross_entropy_with_logits: pos_weight (1, 2, 3) does not broadcast to logits (2, 3)");
+}
+
+TEST(BinaryCrossEntropy, LargeLogitsAreExact) {
+  const Tensor z = Tensor::from<float>({1e4F, -1e4F, 3e38F, -3e38F, -30, 30}, {6}, {.requires_grad = true});
+  const Tensor y = Tensor::from<float>({1, 0, 0, 1, 0, 1}, {6});
+  const Tensor losses = binary_cross_entropy_with_logits(z, y, {.reduction = Reduction::none});
+  const std::vector<float> found = losses.to_vector<float>();
+  const std::vector<double> expected = {0, 0, 3e38, 3e38, std::exp(-30.0), std::exp(-30.0)};
+  for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(found[i], expected[i], 1e-6 * expected[i]) << i;
+  sum(losses).backward();
+  const std::vector<float> slopes = z.grad().to_vector<float>();
+  const std::vector<double> steep = {0, 0, 1, -1, std::exp(-30.0), -std::exp(-30.0)};
+  for (std::size_t i = 0; i < steep.size(); ++i) EXPECT_NEAR(slopes[i], steep[i], 1e-6 * std::abs(steep[i])) << i;
+}
+
+TEST(BinaryCrossEntropy, TakesIntegerTargets) {
+  const Tensor z = randn({4}), y = labels_of({0, 1, 1, 0});
+  EXPECT_EQ(binary_cross_entropy_with_logits(z, y).item<float>(),
+            binary_cross_entropy_with_logits(z, y.to(DType::f32)).item<float>());
+}
+
+}  // namespace
