@@ -96,8 +96,7 @@ class Columns {
     memory_.emplace(context, static_cast<std::size_t>(chunk_ * width_ * bytes()));
   }
 
-  /// Products of an output: (tap, channel), and with the zeros that fill a row up.
-  std::int64_t depth() const { return depth_; }
+  /// Products of an output: (tap, channel), and the zeros that fill a row up.
   std::int64_t width() const { return width_; }
 
   /// body(first row, rows, matrices) for each chunk in order.
