@@ -232,7 +232,7 @@ class Pass {
   void forward(const void* x, const void* weight, const void* bias, void* y) {
     const ConvColumns plan = forward_columns(shape_);
     Columns columns(context_, plan, channels_, dtype_);
-    const bool whole = columns.width() * filters_ == group_weight_;
+    const bool whole = is_whole(plan, columns);
     for (std::int64_t group = 0; group < shape_.groups; ++group) {
       const void* filters = offset(weight, group * group_weight_, dtype_);
       std::optional<Scratch> packed;
@@ -285,7 +285,7 @@ class Pass {
     const ConvColumns plan = forward_columns(shape_);
     Columns columns(context_, plan, channels_, dtype_);
     const std::int64_t width = columns.width();
-    const bool whole = width * filters_ == group_weight_;
+    const bool whole = is_whole(plan, columns);
     const View all{out, {shape_.groups * group_weight_}, {1}, dtype_};
     if (!whole || plan.rows() == 0) fill(context_, all, 0);
     if (plan.rows() == 0 || width == 0) return;
@@ -317,6 +317,12 @@ class Pass {
 
  private:
   std::size_t bytes(std::int64_t elements) const { return static_cast<std::size_t>(elements) * size_of(dtype_); }
+
+  /// Whether the filters lie as the columns do: no tap left out, no row filled up.
+  bool is_whole(const ConvColumns& plan, const Columns& columns) const {
+    const std::int64_t depth = plan.taps() * channels_;
+    return columns.width() == depth && depth * filters_ == group_weight_;
+  }
 
   Gemm product(std::int64_t m, std::int64_t n, std::int64_t k) const {
     Gemm g;

@@ -74,9 +74,12 @@ void dispatch_size(DType dtype, const Body& body) {
   }
 }
 
-/// body(Type<T>{}) for f32 and f64, and bf16.
-template <class Body>
-void dispatch_floating(const char* op, DType dtype, const Body& body) {
+/// The dtypes that a kernel takes, each kind with those before it.
+enum class Takes { floating, numbers, ordered, everything };  // f32 f64 bf16, u8 i32 i64, bool, f16
+
+/// body(Type<T>{}) where the dtype is taken; throws DTypeError otherwise.
+template <Takes kTakes, class Body>
+void dispatch(const char* op, DType dtype, const Body& body) {
   switch (dtype) {
     case DType::f32:
       return body(Type<float>{});
@@ -84,32 +87,32 @@ void dispatch_floating(const char* op, DType dtype, const Body& body) {
       return body(Type<double>{});
     case DType::bf16:
       return body(Type<Bfloat>{});
-    default:
-      throw DTypeError(std::string("cuda: ") + op + " of " + std::string(name(dtype)) + " is not there");
+    case DType::u8:
+      if constexpr (kTakes >= Takes::numbers) return body(Type<std::uint8_t>{});
+      break;
+    case DType::i32:
+      if constexpr (kTakes >= Takes::numbers) return body(Type<std::int32_t>{});
+      break;
+    case DType::i64:
+      if constexpr (kTakes >= Takes::numbers) return body(Type<std::int64_t>{});
+      break;
+    case DType::boolean:
+      if constexpr (kTakes >= Takes::ordered) return body(Type<bool>{});
+      break;
+    case DType::f16:
+      if constexpr (kTakes >= Takes::everything) return body(Type<Half>{});
+      break;
   }
+  throw DTypeError(std::string(op) + ": no kernel for dtype " + std::string(name(dtype)) + " on a GPU");
 }
 
-/// body(Type<T>{}) for every dtype.
+template <class Body>
+void dispatch_floating(const char* op, DType dtype, const Body& body) {
+  dispatch<Takes::floating>(op, dtype, body);
+}
 template <class Body>
 void dispatch_any(DType dtype, const Body& body) {
-  switch (dtype) {
-    case DType::boolean:
-      return body(Type<bool>{});
-    case DType::u8:
-      return body(Type<std::uint8_t>{});
-    case DType::i32:
-      return body(Type<std::int32_t>{});
-    case DType::i64:
-      return body(Type<std::int64_t>{});
-    case DType::f16:
-      return body(Type<Half>{});
-    case DType::bf16:
-      return body(Type<Bfloat>{});
-    case DType::f32:
-      return body(Type<float>{});
-    case DType::f64:
-      return body(Type<double>{});
-  }
+  dispatch<Takes::everything>("any", dtype, body);
 }
 
 }  // namespace weft::cuda

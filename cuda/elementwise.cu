@@ -21,10 +21,6 @@ struct Select {
   }
 };
 
-[[noreturn]] void no_kernel(const char* op, DType dtype) {
-  throw DTypeError(std::string(op) + ": no kernel for dtype " + std::string(name(dtype)) + " on a GPU");
-}
-
 /// out[i] = start + i·step in U, whose integers wrap.
 template <class T, class U>
 WEFT_KERNEL arange_kernel(T* out, std::int64_t n, std::int64_t stride, U start, U step) {
@@ -110,48 +106,16 @@ void accumulate(Context& context, const ConstView& in, const View& out) {
            walk_in_order(split.meeting, split.meeting_out, split.meeting_in), static_cast<T*>(nest.origin(0)),
            static_cast<const T*>(nest.origin(1)));
   };
-  if (out.dtype == DType::boolean || out.dtype == DType::u8 || out.dtype == DType::f16)
-    no_kernel("accumulate", out.dtype);
-  dispatch_any(out.dtype, run);
+  dispatch<Takes::numbers>("accumulate", out.dtype, run);
 }
 
 namespace {
-
-enum class Takes { numbers, floats, everything };
-
-/// run(Type<T>{}) where the op takes the dtype; throws otherwise.
-template <Takes kTakes, class Run>
-void dispatch(const char* op, DType dtype, const Run& run) {
-  switch (dtype) {
-    case DType::f32:
-      return run(Type<float>{});
-    case DType::f64:
-      return run(Type<double>{});
-    case DType::bf16:
-      return run(Type<Bfloat>{});
-    case DType::u8:
-      if constexpr (kTakes != Takes::floats) return run(Type<std::uint8_t>{});
-      break;
-    case DType::i32:
-      if constexpr (kTakes != Takes::floats) return run(Type<std::int32_t>{});
-      break;
-    case DType::i64:
-      if constexpr (kTakes != Takes::floats) return run(Type<std::int64_t>{});
-      break;
-    case DType::boolean:
-      if constexpr (kTakes == Takes::everything) return run(Type<bool>{});
-      break;
-    case DType::f16:
-      break;
-  }
-  no_kernel(op, dtype);
-}
 
 template <Takes kTakes, class F>
 void unary_of(Context& context, const char* name, const ConstView& x, const View& out) {
   dispatch<kTakes>(name, x.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    map<std::conditional_t<kTakes == Takes::everything, bool, T>, T>(context, name, F{}, out, x);
+    map<std::conditional_t<kTakes == Takes::ordered, bool, T>, T>(context, name, F{}, out, x);
   });
 }
 
@@ -159,7 +123,7 @@ template <Takes kTakes, class F>
 void binary_of(Context& context, const char* name, const ConstView& a, const ConstView& b, const View& out) {
   dispatch<kTakes>(name, a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    map<std::conditional_t<kTakes == Takes::everything, bool, T>, T, T>(context, name, F{}, out, a, b);
+    map<std::conditional_t<kTakes == Takes::ordered, bool, T>, T, T>(context, name, F{}, out, a, b);
   });
 }
 
@@ -169,8 +133,8 @@ void binary_of(Context& context, const char* name, const ConstView& a, const Con
   case ENUM::NAME:                              \
     return KIND##_of<Takes::TAKES, scalar::NAME>(context, #NAME, __VA_ARGS__);
 #define WEFT_NUMBERS(NAME) WEFT_CASE(unary, UnaryOp, NAME, numbers, x, out)
-#define WEFT_FLOATS(NAME) WEFT_CASE(unary, UnaryOp, NAME, floats, x, out)
-#define WEFT_EVERYTHING(NAME) WEFT_CASE(unary, UnaryOp, NAME, everything, x, out)
+#define WEFT_FLOATS(NAME) WEFT_CASE(unary, UnaryOp, NAME, floating, x, out)
+#define WEFT_EVERYTHING(NAME) WEFT_CASE(unary, UnaryOp, NAME, ordered, x, out)
 
 void unary(Context& context, UnaryOp op, const ConstView& x, const View& out) {
   switch (op) {
@@ -186,8 +150,8 @@ void unary(Context& context, UnaryOp op, const ConstView& x, const View& out) {
 #undef WEFT_FLOATS
 #undef WEFT_EVERYTHING
 #define WEFT_NUMBERS(NAME) WEFT_CASE(binary, BinaryOp, NAME, numbers, a, b, out)
-#define WEFT_FLOATS(NAME) WEFT_CASE(binary, BinaryOp, NAME, floats, a, b, out)
-#define WEFT_EVERYTHING(NAME) WEFT_CASE(binary, BinaryOp, NAME, everything, a, b, out)
+#define WEFT_FLOATS(NAME) WEFT_CASE(binary, BinaryOp, NAME, floating, a, b, out)
+#define WEFT_EVERYTHING(NAME) WEFT_CASE(binary, BinaryOp, NAME, ordered, a, b, out)
 
 void binary(Context& context, BinaryOp op, const ConstView& a, const ConstView& b, const View& out) {
   switch (op) {

@@ -191,29 +191,6 @@ void run(Context& context, const Walk<2>& kept, const Walk<1>& reduced, const In
          slices, last, static_cast<const Sum*>(scratch.as<Sum>()), out);
 }
 
-/// body(Type<T>{}) for everything that compares.
-template <class Body>
-void dispatch_ordered(DType dtype, const Body& body) {
-  switch (dtype) {
-    case DType::f32:
-      return body(Type<float>{});
-    case DType::f64:
-      return body(Type<double>{});
-    case DType::bf16:
-      return body(Type<Bfloat>{});
-    case DType::i32:
-      return body(Type<std::int32_t>{});
-    case DType::i64:
-      return body(Type<std::int64_t>{});
-    case DType::u8:
-      return body(Type<std::uint8_t>{});
-    case DType::boolean:
-      return body(Type<bool>{});
-    case DType::f16:
-      throw DTypeError("reduce: f16 only stores");
-  }
-}
-
 template <class T>
 void reduce_of(Context& context, ReduceOp op, const Walk<2>& kept, const Walk<1>& reduced, const void* x, void* out) {
   const auto go = [&](auto functor) {
@@ -253,7 +230,7 @@ void reduce(Context& context, ReduceOp op, const ConstView& x, const View& out) 
   const LoopNest outer(
       kept.shape, {ConstView{x.data, kept.shape, kept.x, x.dtype}, View{out.data, kept.shape, kept.out, out.dtype}});
   const LoopNest inner(reduced.shape, {ConstView{outer.origin(0), reduced.shape, reduced.x, x.dtype}});
-  dispatch_ordered(x.dtype, [&](auto type) {
+  dispatch<Takes::ordered>("reduce", x.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     reduce_of<T>(context, op, Walk<2>(outer), Walk<1>(inner), inner.origin(0), outer.origin(1));
   });
@@ -274,7 +251,7 @@ void arg_reduce(Context& context, ArgReduceOp op, const ConstView& x, int axis, 
   along.size = along.sizes[0] = x.shape[axis];
   along.rank = 1;
   along.stride[0][0] = x.strides[axis];
-  dispatch_ordered(x.dtype, [&](auto type) {
+  dispatch<Takes::ordered>("reduce", x.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     const auto go = [&](auto functor) {
       run<decltype(functor), T, std::int64_t>(context, Walk<2>(outer), along, static_cast<const T*>(outer.origin(0)),

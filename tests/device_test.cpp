@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 
 #include "tests/device.h"
 #include "tests/op_check.h"
@@ -155,20 +154,6 @@ TEST_P(DeviceDerivatives, Second) {
     ASSERT_EQ(found.size(), expected.size());
     for (std::size_t i = 0; i < found.size(); ++i) EXPECT_TRUE(near(found[i], expected[i], 1e-11)) << "variable " << i;
   });
-}
-
-std::vector<std::string> op_names(int derivatives) {
-  std::set<std::string> names;
-  for (const OpCase& row : op_cases()) {
-    if (row.derivatives >= derivatives) names.insert(row.op);
-  }
-  return {names.begin(), names.end()};
-}
-
-std::string test_name(const ::testing::TestParamInfo<std::string>& op) {
-  std::string id = op.param;
-  std::replace(id.begin(), id.end(), ':', '_');
-  return id;
 }
 
 INSTANTIATE_TEST_SUITE_P(All, DeviceOps, ::testing::ValuesIn(op_names(0)), test_name);

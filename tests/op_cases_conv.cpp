@@ -22,6 +22,7 @@ const std::vector<ConvRow>& conv_rows() {
       {"stride (3, 2) with remainders", 2, 2, 9, 8, 3, 2, 3, {.stride = {3, 2}, .padding = {0, 1}}, true},
       {"stride beyond the filter", 1, 2, 8, 9, 3, 2, 2, {.stride = {3, 4}}},
       {"padding beyond the filter", 1, 2, 4, 3, 3, 2, 2, {.padding = {3, 2}}},
+      {"one tap of two ever inside", 1, 1, 1, 1, 1, 1, 2, {.stride = {1, 2}, .padding = {0, 3}}},
       {"padding beyond the filter, stride 2", 1, 2, 4, 5, 3, 2, 1, {.stride = {2, 2}, .padding = {3, 2}}},
       {"padding (0, 1)", 1, 2, 4, 5, 2, 3, 3, {.padding = {0, 1}}},
       {"padding ((1, 3), (2, 0)), stride (2, 3)", 1, 2, 4, 5, 2, 3, 2, {.stride = {2, 3}, .padding = {{1, 3}, {2, 0}}}},

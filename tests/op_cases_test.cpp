@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <random>
-#include <set>
 
 #include "tests/op_check.h"
 
@@ -172,20 +171,6 @@ TEST_P(OpDerivatives, SecondMatchFiniteDifferences) {
       EXPECT_NEAR(change, expected, 1e-7 * scale) << "direction " << attempt;
     }
   });
-}
-
-std::vector<std::string> op_names(int derivatives) {
-  std::set<std::string> names;
-  for (const OpCase& row : op_cases()) {
-    if (row.derivatives >= derivatives) names.insert(row.op);
-  }
-  return {names.begin(), names.end()};
-}
-
-std::string test_name(const ::testing::TestParamInfo<std::string>& op) {
-  std::string id = op.param;
-  std::replace(id.begin(), id.end(), ':', '_');
-  return id;
 }
 
 INSTANTIATE_TEST_SUITE_P(All, OpCases, ::testing::ValuesIn(op_names(0)), test_name);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -90,6 +91,21 @@ inline std::vector<Plain> gradients(const OpCase& row, const std::vector<Plain>&
     result.push_back(found[i].defined() ? to_plain(found[i]) : zeros_like(to_plain(x.leaves[i])));
   }
   return result;
+}
+
+/// The ops with rows of that many derivatives.
+inline std::vector<std::string> op_names(int derivatives) {
+  std::set<std::string> names;
+  for (const OpCase& row : op_cases()) {
+    if (row.derivatives >= derivatives) names.insert(row.op);
+  }
+  return {names.begin(), names.end()};
+}
+
+inline std::string test_name(const ::testing::TestParamInfo<std::string>& op) {
+  std::string id = op.param;
+  std::replace(id.begin(), id.end(), ':', '_');
+  return id;
 }
 
 }  // namespace weft::cases
