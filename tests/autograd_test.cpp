@@ -4,6 +4,7 @@
 
 #include <thread>
 
+#include "tests/device.h"
 #include "weft/error.h"
 #include "weft/ops.h"
 #include "weft/random.h"
@@ -13,16 +14,11 @@ namespace {
 
 using Numbers = std::vector<double>;
 
-#ifdef WEFT_TEST_CUDA
-constexpr Device kDevice = Device::cuda();
-#else
-constexpr Device kDevice = Device::cpu();
-#endif
-constexpr TensorOptions kF64{.dtype = DType::f64, .device = kDevice};
+constexpr TensorOptions kF64{.dtype = DType::f64, .device = kTestDevice};
 
 Tensor leaf(const Numbers& values, const Shape& shape) {
   return Tensor::from(std::span<const double>(values), shape,
-                      {.dtype = DType::f64, .device = kDevice, .requires_grad = true});
+                      {.dtype = DType::f64, .device = kTestDevice, .requires_grad = true});
 }
 Tensor leaf(double value) { return leaf({value}, {}); }
 
@@ -120,7 +116,7 @@ TEST(Autograd, ANonScalarNeedsAnOutputGradient) {
   const Tensor y = square(x);
   expect_message<AutogradError>([&] { y.backward(); }, "(3,)");
   expect_message<ShapeError>([&] { y.backward(ones({2}, kF64)); }, "(2,)");
-  y.backward(Tensor::from<double>({1, 0, -1}, {3}).to(kDevice));
+  y.backward(Tensor::from<double>({1, 0, -1}, {3}).to(kTestDevice));
   EXPECT_EQ(numbers(x.grad()), (Numbers{2, 0, -6}));
   const Tensor one = leaf({4}, {1, 1});
   square(one).backward();
@@ -130,10 +126,10 @@ TEST(Autograd, ANonScalarNeedsAnOutputGradient) {
 TEST(Autograd, BackwardWithoutAGraphIsAnError) {
   expect_message<AutogradError>([] { ones({}, kF64).backward(); }, "backward");
   expect_message<DTypeError>(
-      [] { Tensor(arange(0, 3, 1, {.dtype = DType::i64, .device = kDevice})).set_requires_grad(true); }, "i64");
+      [] { Tensor(arange(0, 3, 1, {.dtype = DType::i64, .device = kTestDevice})).set_requires_grad(true); }, "i64");
   const Tensor x = leaf(1);
   expect_message<AutogradError>([&] { Tensor(x * x).set_requires_grad(false); }, "leaves");
-  expect_message<AutogradError>([&] { Tensor(x * x).set_array(Array::full({}, 1, DType::f32, kDevice)); }, "leaf");
+  expect_message<AutogradError>([&] { Tensor(x * x).set_array(Array::full({}, 1, DType::f32, kTestDevice)); }, "leaf");
 }
 
 TEST(Autograd, AModifiedSavedValueIsDetected) {
@@ -143,7 +139,7 @@ TEST(Autograd, AModifiedSavedValueIsDetected) {
   expect_message<AutogradError>([&] { y.backward(); }, "square");
 
   const Tensor z = sum(exp(x));  // saves its output
-  Array(x.array()).copy_from(Array::full({2}, 1, DType::f64, kDevice));
+  Array(x.array()).copy_from(Array::full({2}, 1, DType::f64, kTestDevice));
   z.backward();
 
   const Tensor a = leaf({1, 2}, {2});
@@ -184,7 +180,7 @@ TEST(Autograd, GradOfSeveralOutputsAndOfIntermediates) {
   const Tensor z = y * 3;
   const std::vector<Tensor> g =
       grad({z, y}, {y, x},
-           {Tensor::from<double>({1, 10}, {2}).to(kDevice), Tensor::from<double>({100, 100}, {2}).to(kDevice)});
+           {Tensor::from<double>({1, 10}, {2}).to(kTestDevice), Tensor::from<double>({100, 100}, {2}).to(kTestDevice)});
   EXPECT_EQ(numbers(g[0]), (Numbers{103, 130}));
   EXPECT_EQ(numbers(g[1]), (Numbers{206, 520}));
   expect_message<ValueError>([&] { grad({x * 1, x * 2}, {x}, {ones({2}, kF64)}); }, "2 outputs");
@@ -211,7 +207,7 @@ TEST(Autograd, GradientOfAGradientPenalty) {
   manual_seed(3);
   const Tensor x = randn({4, 3}, kF64);
   std::vector<Tensor> parameters{randn({5, 3}, kF64), randn({5}, kF64), randn({2, 5}, kF64), randn({2}, kF64)};
-  const Tensor labels = Tensor::from<std::int64_t>({0, 1, 1, 0}, {4}).to(kDevice);
+  const Tensor labels = Tensor::from<std::int64_t>({0, 1, 1, 0}, {4}).to(kTestDevice);
   const auto penalty = [&](const Tensor& input) {
     const Tensor hidden = tanh(linear(input, parameters[0], parameters[1]));
     const Tensor loss = cross_entropy(linear(hidden, parameters[2], parameters[3]), labels);
@@ -263,7 +259,7 @@ TEST(Autograd, TheGradientLiesInMemoryLikeItsTensor) {
   EXPECT_EQ(transposed.grad().array().strides(), transposed.array().strides());
   EXPECT_EQ(transposed.array().strides(), (Strides{1, 3}));
 
-  const Array channels_last = Array::empty_like(Layout::channels_last({4, 3, 3, 3}), DType::f64, kDevice);
+  const Array channels_last = Array::empty_like(Layout::channels_last({4, 3, 3, 3}), DType::f64, kTestDevice);
   const Tensor weight(channels_last, true);
   Array(weight.array()).copy_from(randn({4, 3, 3, 3}, kF64).array());
   sum(conv2d(randn({2, 3, 5, 5}, kF64), weight)).backward();
@@ -311,13 +307,13 @@ TEST(Autograd, TiesShareTheGradient) {
 }
 
 TEST(Autograd, GradientsComeBackInTheirOwnDType) {
-  const Tensor narrow(Array::full({3}, 1.5, DType::f32, kDevice), true);
+  const Tensor narrow(Array::full({3}, 1.5, DType::f32, kTestDevice), true);
   const Tensor wide = leaf({1, 2, 3}, {3});
   sum(narrow * wide).backward();
   EXPECT_EQ(narrow.grad().dtype(), DType::f32);
   EXPECT_EQ(wide.grad().dtype(), DType::f64);
   EXPECT_EQ(narrow.grad().to_vector<float>(), (std::vector<float>{1, 2, 3}));
-  const Tensor half(Array::full({2}, 1, DType::bf16, kDevice), true);
+  const Tensor half(Array::full({2}, 1, DType::bf16, kTestDevice), true);
   sum(half.to(DType::f32) * 2).backward();
   EXPECT_EQ(half.grad().dtype(), DType::bf16);
   EXPECT_FALSE(wide.to(DType::i64).requires_grad());
@@ -326,7 +322,7 @@ TEST(Autograd, GradientsComeBackInTheirOwnDType) {
 TEST(Autograd, SetArrayReplacesTheElementsForEveryHandle) {
   Tensor x = leaf({1, 2}, {2});
   const Tensor alias = x;
-  x.set_array(Array::full({3}, 4, DType::f64, kDevice));
+  x.set_array(Array::full({3}, 4, DType::f64, kTestDevice));
   EXPECT_EQ(numbers(alias), (Numbers{4, 4, 4}));
   EXPECT_TRUE(alias.requires_grad());
   sum(square(alias)).backward();
@@ -337,7 +333,7 @@ TEST(Autograd, SetArrayReplacesTheElementsForEveryHandle) {
 double fitted_slope(int steps) {
   Tensor slope = leaf(0);
   Tensor offset = leaf(0);
-  const Tensor x = Tensor::from<double>({-2, -1, 0, 1, 2}, {5}).to(kDevice);
+  const Tensor x = Tensor::from<double>({-2, -1, 0, 1, 2}, {5}).to(kTestDevice);
   const Tensor y = x * 2 - 1;
   for (int i = 0; i < steps; ++i) {
     mean(square(x * slope + offset - y)).backward();
@@ -366,10 +362,10 @@ TEST(Autograd, TwoThreadsTrainAtTheSameTime) {
   EXPECT_EQ(slopes[1], expected);
 }
 
-std::size_t live() { return memory_statistics(kDevice).live; }
+std::size_t live() { return memory_statistics(kTestDevice).live; }
 
 TEST(Autograd, ActivationsDieWithTheirGraph) {
-  const Tensor x(Array::full({256, 256}, 0.5, DType::f32, kDevice), true);
+  const Tensor x(Array::full({256, 256}, 0.5, DType::f32, kTestDevice), true);
   const std::size_t before = live();
   {
     Tensor y = x;
@@ -388,7 +384,7 @@ TEST(Autograd, ActivationsDieWithTheirGraph) {
 }
 
 TEST(Autograd, AnActivationThatNobodyNeedsIsNotKept) {
-  const Tensor x(Array::full({256, 256}, 0.5, DType::f32, kDevice), true);
+  const Tensor x(Array::full({256, 256}, 0.5, DType::f32, kTestDevice), true);
   const std::size_t before = live();
   const Tensor y = sum(x + 1);  // the sum of an addition needs no values
   EXPECT_LE(live(), before + 4096);
@@ -403,7 +399,7 @@ TEST(Autograd, AnActivationThatNobodyNeedsIsNotKept) {
 TEST(Autograd, AThrowingBackwardLeavesNoMemoryBehind) {
   const std::size_t before = live();
   {
-    const Tensor x(Array::full({64, 64}, 0.5, DType::f32, kDevice), true);
+    const Tensor x(Array::full({64, 64}, 0.5, DType::f32, kTestDevice), true);
     const Tensor y = sum(square(exp(x)));
     Array(x.array()).fill(1);
     y.backward();  // exp saved its output: fine

@@ -18,3 +18,14 @@
       GTEST_SKIP() << weft::cuda_unavailable_reason();                            \
     }                                                                             \
   } while (false)
+
+namespace weft {
+
+/// Where tests that are built once for each device run.
+#ifdef WEFT_TEST_CUDA
+inline constexpr Device kTestDevice = Device::cuda();
+#else
+inline constexpr Device kTestDevice = Device::cpu();
+#endif
+
+}  // namespace weft

@@ -6,18 +6,14 @@
 #include <array>
 #include <cmath>
 
+#include "tests/device.h"
 #include "weft/ops.h"
 #include "weft/random.h"
 
 namespace weft {
 namespace {
 
-#ifdef WEFT_TEST_CUDA
-constexpr Device kDevice = Device::cuda();
-#else
-constexpr Device kDevice = Device::cpu();
-#endif
-constexpr TensorOptions kF64{.dtype = DType::f64, .device = kDevice};
+constexpr TensorOptions kF64{.dtype = DType::f64, .device = kTestDevice};
 
 using Triple = std::array<std::int64_t, 3>;
 
