@@ -14,8 +14,8 @@ using ::testing::AssertionFailure;
 using ::testing::AssertionResult;
 using ::testing::AssertionSuccess;
 
-/// The norm of the difference relative to the norm of `expected` (to 1 where that is smaller, for f64 and f32);
-/// infinities and NaN in the same places.
+/// The norm of the difference relative to the norm of `expected`, or to 0.1 where that is smaller, as terms that cancel
+/// leave their rounding; infinities and NaN in the same places.
 AssertionResult near(const Plain& got, const Plain& expected, double tolerance) {
   if (got.shape != expected.shape) {
     return AssertionFailure() << "shape " << weft::to_string(to_shape(got.shape)) << ", expected "
@@ -31,7 +31,7 @@ AssertionResult near(const Plain& got, const Plain& expected, double tolerance) 
     difference += (a - b) * (a - b);
     norm += b * b;
   }
-  const double allowed = tolerance * std::max(1.0, std::sqrt(norm));
+  const double allowed = tolerance * std::max(0.1, std::sqrt(norm));
   if (std::sqrt(difference) <= allowed) return AssertionSuccess();
   return AssertionFailure() << "the difference has norm " << std::sqrt(difference) << " where " << allowed
                             << " is allowed";
