@@ -1,6 +1,7 @@
+#include "weft/nn/layers_conv.h"
+
 #include "nn/check.h"
 #include "nn/initial.h"
-#include "weft/nn/layers.h"
 
 namespace weft::nn {
 namespace {

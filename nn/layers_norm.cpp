@@ -1,6 +1,7 @@
+#include "weft/nn/layers_norm.h"
+
 #include "core/backend.h"
 #include "nn/check.h"
-#include "weft/nn/layers.h"
 
 namespace weft::nn {
 namespace {
