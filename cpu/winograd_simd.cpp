@@ -1,0 +1,247 @@
+#include "cpu/vec.h"
+#include "cpu/winograd_kernels.h"
+
+#include "core/winograd_transform.h"
+
+namespace weft::cpu::WEFT_ISA {
+namespace {
+
+using std::int64_t;
+
+// Register tile: kRows x 2 vectors of sums, 2 of the right operand and a broadcast of the left fill 16 or 32 registers.
+constexpr int kRows = kVectorBytes == 64 ? 14 : 6;
+
+constexpr int kAhead = 16;  // rows of the right operand to prefetch: they stream from the second-level cache
+
+/// The first n < kLanes<T> elements at p; the other lanes are zero.
+template <class T>
+inline Vec<T> load_first(const T* p, int64_t n) {
+  T lanes[kLanes<T>] = {};
+  for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
+  return load(lanes);
+}
+
+template <class T>
+inline void store_first(T* p, Vec<T> v, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+}
+
+/// body(get, channel, count) for each vector of channels, where get(p) is the vector at p + channel, and count < its
+/// lanes in the last.
+template <class T, class Body>
+inline void for_vectors(int64_t channels, const Body& body) {
+  constexpr int64_t kL = kLanes<T>;
+  int64_t c = 0;
+  for (; c + kL <= channels; c += kL) body([c](const T* p) { return load(p + c); }, c, kL);
+  const int64_t count = channels - c;
+  if (count > 0) body([c, count](const T* p) { return load_first(p + c, count); }, c, count);
+}
+
+template <class T>
+inline void put(T* p, Vec<T> v, int64_t count) {
+  if (count == kLanes<T>) {
+    store(p, v);
+  } else {
+    store_first(p, v, count);
+  }
+}
+
+template <class T, class Map>
+inline void transform_tile(const T* const* pixels, int64_t channels, const WinogradPlace<T>& place) {
+  for_vectors<T>(channels, [&](const auto& get, int64_t c, int64_t) {
+    T* const out = place.data + c / kWinogradDepth * place.block + c % kWinogradDepth;
+    winograd::both_sides<Map, Vec<T>>(
+        [&](int i, int j) { return get(pixels[i * Map::kIn + j]); },
+        [&](int i, int j, Vec<T> v) { store(out + (i * Map::kOut + j) * place.matrix, v); });
+  });
+}
+
+template <class T, int m>
+void input(const T* const* pixels, int64_t channels, const WinogradPlace<T>& place) {
+  transform_tile<T, winograd::Input<m, T>>(pixels, channels, place);
+}
+
+template <class T, int m>
+void output_grad(const T* const* pixels, int64_t channels, const WinogradPlace<T>& place) {
+  transform_tile<T, winograd::OutputGrad<m, T>>(pixels, channels, place);
+}
+
+template <class T, int m>
+void output(const WinogradOutput<T>& g) {
+  using Map = winograd::Output<m, T>;
+  constexpr int64_t kL = kLanes<T>;
+  for (int64_t c = 0; c < g.channels; c += kL) {
+    const int64_t count = g.channels - c < kL ? g.channels - c : kL;
+    const Vec<T> bias = g.bias == nullptr ? Vec<T>{} : count == kL ? load(g.bias + c) : load_first(g.bias + c, count);
+    winograd::both_sides<Map, Vec<T>>([&](int i, int j) { return load(g.from + (i * Map::kIn + j) * g.matrix + c); },
+                                      [&](int i, int j, Vec<T> v) {
+                                        if (i < g.rows && j < g.cols)
+                                          put(g.out + i * g.row_step + j * g.col_step + c, v + bias, count);
+                                      });
+  }
+}
+
+template <class T, int m>
+void weight_grad(const T* from, int64_t matrix, int64_t channels, T* out) {
+  using Map = winograd::WeightGrad<m, T>;
+  for_vectors<T>(channels, [&](const auto& get, int64_t c, int64_t count) {
+    winograd::both_sides<Map, Vec<T>>([&](int i, int j) { return get(from + (i * Map::kIn + j) * matrix); },
+                                      [&](int i, int j, Vec<T> v) { put(out + (i * 3 + j) * channels + c, v, count); });
+  });
+}
+
+// The first and second halves of two vectors, their lanes in turns.
+template <class V, class Lanes>
+inline void interleave(V a, V b, V& low, V& high, Lanes) {
+  if constexpr (Lanes::value == 16) {
+    low = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    high = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  } else if constexpr (Lanes::value == 8) {
+    low = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+    high = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+  } else if constexpr (Lanes::value == 4) {
+    low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  } else {
+    low = __builtin_shufflevector(a, b, 0, 2);
+    high = __builtin_shufflevector(a, b, 1, 3);
+  }
+}
+
+template <int lanes>
+struct Lanes {
+  static constexpr int value = lanes;
+};
+
+/// Row i of the result is column i of v: each pass interleaves the first half of the rows with the second.
+template <class T>
+inline void transpose(Vec<T> (&v)[kLanes<T>]) {
+  constexpr int kL = kLanes<T>;
+  for (int pass = 1; pass < kL; pass *= 2) {
+    Vec<T> next[kL];
+    WEFT_UNROLL for (int i = 0; i < kL / 2; ++i) {
+      interleave(v[i], v[i + kL / 2], next[2 * i], next[2 * i + 1], Lanes<kL>{});
+    }
+    WEFT_UNROLL for (int i = 0; i < kL; ++i) v[i] = next[i];
+  }
+}
+
+/// taps[t][d] = the columns at `from`, `columns` < or = a vector of them, of depths [0, depths).
+template <class T>
+inline void gather_taps(const WinogradWeight<T>& g, const T* from, int64_t depths, int64_t columns,
+                        Vec<T> (&taps)[9][kLanes<T>]) {
+  constexpr int kL = kLanes<T>;
+  for (int t = 0; t < 9; ++t) {
+    const T* const tap = from + t * g.tap;
+    if (g.column_step == 1) {
+      for (int64_t d = 0; d < depths; ++d) {
+        const T* const row = tap + d * g.depth_step;
+        taps[t][d] = columns == kL ? load(row) : load_first(row, columns);
+      }
+      continue;
+    }
+    for (int i = 0; i < kL; ++i) {
+      const T* const column = tap + i * g.column_step;
+      taps[t][i] = i >= columns ? Vec<T>{} : depths == kL ? load(column) : load_first(column, depths);
+    }
+    transpose<T>(taps[t]);
+  }
+}
+
+template <class T, int m>
+void weight(const WinogradWeight<T>& g) {
+  using Map = winograd::Weight<m, T>;
+  constexpr int64_t kL = kLanes<T>;
+  Vec<T> taps[9][kL];
+  for (int64_t c = 0; c < g.width; c += kL) {
+    const int64_t columns = g.columns - c < kL ? g.columns - c : kL;
+    for (int64_t d = g.first; d < g.last; d += kL) {
+      const int64_t depths = g.last - d < kL ? g.last - d : kL;
+      gather_taps(g, g.weight + d * g.depth_step + c * g.column_step, depths, columns, taps);
+      for (int64_t i = 0; i < depths; ++i) {
+        T* const out = g.out + (d + i) * g.width + c;
+        winograd::both_sides<Map, Vec<T>>(
+            [&](int r, int s) { return taps[r * 3 + s][i]; },
+            [&](int r, int s, Vec<T> v) { store(out + (r * Map::kOut + s) * g.depth * g.width, v); });
+      }
+    }
+  }
+}
+
+/// out (R, V vectors) (+)= left · right.
+template <class T, int R, int V, bool kTransposed>
+void multiply(const WinogradProduct<T>& g, const T* left, const T* right, T* out) {
+  constexpr int kL = kLanes<T>;
+  constexpr int kRowStep = kTransposed ? 1 : kWinogradDepth;
+  Vec<T> sum[R][V] = {};
+  if (g.add) {
+    WEFT_UNROLL for (int r = 0; r < R; ++r) {
+      WEFT_UNROLL for (int v = 0; v < V; ++v) sum[r][v] = load(out + r * g.out_step + v * kL);
+    }
+  }
+  const int64_t right_step = kTransposed ? g.right_step : V * kL;
+  const int64_t left_step = kTransposed ? g.left_step : 1;
+  const T* b = right;
+  for (int64_t depth = g.depth; depth > 0; depth -= kWinogradDepth) {
+    const T* a = left;
+    for (int64_t p = depth < kWinogradDepth ? depth : kWinogradDepth; p > 0; --p, a += left_step, b += right_step) {
+      WEFT_UNROLL for (int v = 0; v < V; ++v) __builtin_prefetch(b + kAhead * right_step + v * kL);
+      Vec<T> row[V];
+      WEFT_UNROLL for (int v = 0; v < V; ++v) row[v] = load(b + v * kL);
+      WEFT_UNROLL for (int r = 0; r < R; ++r) {
+        const Vec<T> x = splat(a[r * kRowStep]);
+        WEFT_UNROLL for (int v = 0; v < V; ++v) sum[r][v] = fma<T>(x, row[v], sum[r][v]);
+      }
+    }
+    left += kTransposed ? kWinogradDepth * left_step : g.left_step;
+  }
+  WEFT_UNROLL for (int r = 0; r < R; ++r) {
+    WEFT_UNROLL for (int v = 0; v < V; ++v) store(out + r * g.out_step + v * kL, sum[r][v]);
+  }
+}
+
+template <class T, int V, bool kTransposed, int R = kRows>
+inline void multiply_rows(const WinogradProduct<T>& g, int64_t rows, const T* left, const T* right, T* out) {
+  if constexpr (R > 1) {
+    if (rows < R) return multiply_rows<T, V, kTransposed, R - 1>(g, rows, left, right, out);
+  }
+  multiply<T, R, V, kTransposed>(g, left, right, out);
+}
+
+template <class T>
+void product(const WinogradProduct<T>& g) {
+  if (g.cols > kLanes<T>) {
+    multiply_rows<T, 2, false>(g, g.rows, g.left, g.right, g.out);
+  } else {
+    multiply_rows<T, 1, false>(g, g.rows, g.left, g.right, g.out);
+  }
+}
+
+template <class T>
+void product_transposed(const WinogradProduct<T>& g) {
+  constexpr int64_t kL = kLanes<T>;
+  const int64_t parts = (g.rows + kRows - 1) / kRows, part = (g.rows + parts - 1) / parts;
+  for (int64_t col = 0; col < g.cols; col += 2 * kL) {
+    for (int64_t row = 0; row < g.rows; row += part) {
+      const int64_t rows = g.rows - row < part ? g.rows - row : part;
+      T* const out = g.out + row * g.out_step + col;
+      if (g.cols - col > kL) {
+        multiply_rows<T, 2, true>(g, rows, g.left + row, g.right + col, out);
+      } else {
+        multiply_rows<T, 1, true>(g, rows, g.left + row, g.right + col, out);
+      }
+    }
+  }
+}
+
+template <class T, int m>
+constexpr WinogradSet<T> kSet = {input<T, m>, output_grad<T, m>, weight<T, m>, output<T, m>, weight_grad<T, m>};
+
+template <class T>
+constexpr WinogradKernelsOf<T> kKernels = {kSet<T, 2>, kSet<T, 4>, product<T>, product_transposed<T>};
+
+}  // namespace
+
+const WinogradKernels winograd_kernels = {kKernels<float>, kKernels<double>, kRows, kVectorBytes};
+
+}  // namespace weft::cpu::WEFT_ISA
