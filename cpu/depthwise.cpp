@@ -1,0 +1,187 @@
+#include "cpu/depthwise.h"
+
+#include <algorithm>
+#include <type_traits>
+#include <vector>
+
+#include "core/conv_plan.h"
+#include "cpu/depthwise_rows.h"
+#include "cpu/threads.h"
+
+namespace weft::cpu {
+
+WEFT_SIMD_DEFINE(DepthwiseKernels, depthwise_kernels)
+
+namespace {
+
+constexpr std::int64_t kTasks = 64;              // at most, so that few rows are read by two of them
+constexpr std::int64_t kTaskElements = 1 << 15;  // of a destination, at least
+constexpr int kTaskSlot = 0, kWeightSlot = 1;
+
+/// What is summed: each row of the destination (n, extent..., channels) is made of rows of the source, phase by phase
+/// along its columns. Forward there is one phase.
+template <class T>
+struct Pass {
+  const DepthwiseKernelsOf<T>* kernels;
+  std::vector<ConvPhase> phases;
+  std::array<std::int64_t, 3> extent{}, step{1, 1, 1}, counts{1, 1, 1};  ///< counts: of phases on each axis
+  std::array<std::int64_t, 3> filter{};
+  std::int64_t n = 0, k = 0, multiplier = 1;
+  const T* source = nullptr;
+  const T* weight = nullptr;  ///< (taps, k)
+  const T* start = nullptr;
+  T* out = nullptr;
+  bool forward = true;
+
+  std::int64_t rows() const { return n * extent[0] * extent[1]; }
+  std::int64_t channels() const { return forward ? k : k / multiplier; }  ///< of the destination
+};
+
+template <class T>
+class RowTask {
+ public:
+  explicit RowTask(const Pass<T>& pass)
+      : pass_(pass),
+        expanded_(pass.phases[0].columns.axes, pass.k / pass.multiplier, pass.forward ? pass.multiplier : 1) {
+    if (pass.multiplier == 1 || pass.forward) return;
+    const std::int64_t columns = pass.phases[0].columns.axes[2].out;
+    scratch_ = static_cast<T*>(scratch(kTaskSlot, static_cast<std::size_t>(columns * pass.k) * sizeof(T)));
+  }
+
+  void run(std::int64_t number) {
+    const std::int64_t y = number % pass_.extent[1], z = number / pass_.extent[1] % pass_.extent[0];
+    const std::int64_t image = number / pass_.extent[1] / pass_.extent[0];
+    const std::int64_t first = (z % pass_.step[0] * pass_.counts[1] + y % pass_.step[1]) * pass_.counts[2];
+    T* const out = pass_.out + number * pass_.extent[2] * pass_.channels();
+    for (std::int64_t i = 0; i < pass_.counts[2]; ++i) {
+      const ConvColumns& columns = pass_.phases[static_cast<std::size_t>(first + i)].columns;
+      list_lines(columns, image, z / pass_.step[0], y / pass_.step[1]);
+      row(columns, out + i * pass_.channels());
+    }
+  }
+
+ private:
+  void list_lines(const ConvColumns& columns, std::int64_t image, std::int64_t z, std::int64_t y) {
+    const auto& [depth, height, width] = columns.axes;
+    lines_.clear();
+    if (width.taps == 0) return;
+    for (std::int64_t i = 0; i < depth.taps; ++i) {
+      const std::int64_t d = depth.position(z, i);
+      if (d < 0) continue;
+      for (std::int64_t j = 0; j < height.taps; ++j) {
+        const std::int64_t h = height.position(y, j);
+        if (h < 0) continue;
+        const std::int64_t tap =
+            (depth.first_tap + i * depth.tap_stride) * pass_.filter[1] + height.first_tap + j * height.tap_stride;
+        const T* from = pass_.source + image * columns.image() + (d * height.in + h) * width.in * columns.channels;
+        lines_.push_back(
+            {expanded_.line(from, image, d, h), pass_.weight + (tap * pass_.filter[2] + width.first_tap) * pass_.k});
+      }
+    }
+  }
+
+  void row(const ConvColumns& columns, T* out) {
+    const TapAxis& width = columns.axes[2];
+    const std::int64_t step = pass_.step[2] * pass_.channels();
+    DepthwiseRow<T> row;
+    row.axis = depthwise_axis(width);
+    row.channels = pass_.k;
+    row.lines = lines_.data();
+    row.line_count = static_cast<std::int64_t>(lines_.size());
+    row.source_stride = pass_.k;
+    row.weight_stride = width.tap_stride * pass_.k;
+    row.start = pass_.start;
+    row.out = scratch_ == nullptr ? out : scratch_;
+    row.out_stride = scratch_ == nullptr ? step : pass_.k;
+    pass_.kernels->row(row);
+    if (scratch_ == nullptr) return;
+    const T* from = scratch_;
+    for (std::int64_t o = 0; o < width.out; ++o, out += step) {
+      for (std::int64_t c = 0; c < pass_.channels(); ++c, from += pass_.multiplier) {
+        T sum = from[0];
+        for (std::int64_t m = 1; m < pass_.multiplier; ++m) sum += from[m];
+        out[c] = sum;
+      }
+    }
+  }
+
+  const Pass<T>& pass_;
+  ExpandedLines<T> expanded_;
+  T* scratch_ = nullptr;
+  std::vector<DepthwiseLine<T>> lines_;
+};
+
+template <class T>
+void run(const Pass<T>& pass) {
+  const std::int64_t row_size = pass.extent[2] * pass.k, rows = pass.rows();
+  if (row_size == 0 || rows == 0) return;
+  const std::int64_t grain = std::max(ceil_div(rows, kTasks), ceil_div(kTaskElements, row_size));
+  parallel_blocks(rows, grain, [&](std::int64_t begin, std::int64_t end) {
+    RowTask<T> task(pass);
+    for (std::int64_t i = begin; i < end; ++i) task.run(i);
+  });
+}
+
+/// The filter (k, taps) as (taps, k).
+template <class T>
+const T* transposed(const ConvShape& shape, const T* weight) {
+  const std::int64_t taps = shape.filter[0] * shape.filter[1] * shape.filter[2];
+  T* out = static_cast<T*>(scratch(kWeightSlot, static_cast<std::size_t>(taps * shape.k) * sizeof(T)));
+  for (std::int64_t k = 0; k < shape.k; ++k) {
+    for (std::int64_t tap = 0; tap < taps; ++tap) out[tap * shape.k + k] = weight[k * taps + tap];
+  }
+  return out;
+}
+
+template <class T>
+const DepthwiseKernelsOf<T>& kernels(Isa isa) {
+  if constexpr (std::is_same_v<T, float>) {
+    return depthwise_kernels(isa).f32;
+  } else {
+    return depthwise_kernels(isa).f64;
+  }
+}
+
+}  // namespace
+
+template <class T>
+void depthwise(Isa isa, ConvPass pass, const ConvShape& shape, const T* a, const T* b, const T* bias, T* out) {
+  if (shape.c == 0 || shape.k == 0) return;
+  const std::int64_t multiplier = shape.k / shape.c;
+  if (pass == ConvPass::weight_grad) {
+    return depthwise_weight_grad(kernels<T>(isa), depthwise_kernels(isa).vector_bytes, shape, a, b, out);
+  }
+  Pass<T> p;
+  p.kernels = &kernels<T>(isa);
+  p.filter = shape.filter;
+  p.n = shape.n;
+  p.k = shape.k;
+  p.multiplier = multiplier;
+  p.source = a;
+  p.weight = transposed(shape, b);
+  p.out = out;
+  p.forward = pass == ConvPass::forward;
+  if (p.forward) {
+    p.phases = {{{}, forward_columns(shape)}};
+    p.extent = shape.out;
+    p.start = bias;
+  } else {
+    p.phases = input_grad_phases(shape);
+    p.extent = shape.in;
+    p.step = shape.stride;
+    for (std::size_t d = 0; d < 3; ++d) p.counts[d] = std::min(shape.stride[d], shape.in[d]);
+  }
+  run(p);
+}
+
+template <class T>
+void depthwise(ConvPass pass, const ConvShape& shape, const T* a, const T* b, const T* bias, T* out) {
+  depthwise(isa(), pass, shape, a, b, bias, out);
+}
+
+template void depthwise<float>(Isa, ConvPass, const ConvShape&, const float*, const float*, const float*, float*);
+template void depthwise<double>(Isa, ConvPass, const ConvShape&, const double*, const double*, const double*, double*);
+template void depthwise<float>(ConvPass, const ConvShape&, const float*, const float*, const float*, float*);
+template void depthwise<double>(ConvPass, const ConvShape&, const double*, const double*, const double*, double*);
+
+}  // namespace weft::cpu

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "core/conv_plan.h"
+#include "cpu/depthwise_kernels.h"
+#include "cpu/threads.h"
+
+// What the passes of depthwise convolutions share.
+namespace weft::cpu {
+
+inline DepthwiseAxis depthwise_axis(const TapAxis& axis) {
+  return {axis.out, axis.in, axis.taps, axis.step, axis.offset, axis.tap_step};
+}
+
+/// Lines of x with every channel repeated once for each of its filters: the last ones asked for, enough for all taps
+/// of a row. With one filter of a channel, x itself.
+template <class T>
+class ExpandedLines {
+ public:
+  static constexpr int kSlot = 0;  ///< of scratch()
+
+  ExpandedLines(const std::array<TapAxis, 3>& axes, std::int64_t channels, std::int64_t multiplier)
+      : channels_(channels), multiplier_(multiplier), columns_(axes[2].in) {
+    if (multiplier == 1) return;
+    for (std::size_t d = 0; d < 2; ++d) {
+      kept_[d] = std::max<std::int64_t>(1, std::min((axes[d].taps - 1) * axes[d].tap_step + 1, axes[d].in));
+    }
+    height_ = axes[1].in;
+    depth_ = axes[0].in;
+    held_.assign(static_cast<std::size_t>(kept_[0] * kept_[1]), -1);
+    data_ = static_cast<T*>(scratch(kSlot, held_.size() * static_cast<std::size_t>(line_size()) * sizeof(T)));
+  }
+
+  const T* line(const T* from, std::int64_t image, std::int64_t d, std::int64_t h) {
+    if (multiplier_ == 1) return from;
+    const std::int64_t place = d % kept_[0] * kept_[1] + h % kept_[1];
+    T* const line = data_ + place * line_size();
+    std::int64_t& held = held_[static_cast<std::size_t>(place)];
+    const std::int64_t wanted = (image * depth_ + d) * height_ + h;
+    if (held == wanted) return line;
+    held = wanted;
+    T* out = line;
+    for (std::int64_t i = 0; i < columns_ * channels_; ++i, out += multiplier_) std::fill_n(out, multiplier_, from[i]);
+    return line;
+  }
+
+ private:
+  std::int64_t line_size() const { return columns_ * channels_ * multiplier_; }
+
+  std::int64_t channels_, multiplier_, columns_, height_ = 0, depth_ = 0;
+  std::array<std::int64_t, 2> kept_{};
+  std::vector<std::int64_t> held_;
+  T* data_ = nullptr;
+};
+
+template <class T>
+void depthwise_weight_grad(const DepthwiseKernelsOf<T>& kernels, int vector_bytes, const ConvShape& shape,
+                           const T* y_grad, const T* x, T* weight_grad);
+
+}  // namespace weft::cpu

@@ -1,0 +1,152 @@
+#include <algorithm>
+#include <vector>
+
+#include "cpu/depthwise_rows.h"
+
+namespace weft::cpu {
+namespace {
+
+constexpr int kSumSlot = 1;
+constexpr std::int64_t kSlices = 32;              // at most
+constexpr std::int64_t kSliceElements = 1 << 15;  // of y's gradient, at least
+constexpr std::int64_t kSliceBytes = 16 << 20;    // of the sums of all slices
+constexpr std::int64_t kRunBytes = 64 << 10;      // of x in rows that are summed together
+
+/// Rows of y's gradient (n, depth, height), in slices cut by shape alone, each with its own sums (taps, width).
+template <class T>
+struct Plan {
+  const DepthwiseKernelsOf<T>* kernels;
+  ConvColumns columns;
+  std::int64_t k = 0, multiplier = 1, width = 0, vectors = 0;  ///< vectors: channels before the last vector's
+  std::int64_t rows = 0, slices = 1, slice_rows = 1, run_rows = 1;
+  const T* y_grad = nullptr;
+  const T* x = nullptr;
+  T* sums = nullptr;
+
+  std::int64_t slice_size() const { return columns.taps() * width; }
+};
+
+template <class T>
+Plan<T> make_plan(const ConvShape& shape, int vector_bytes) {
+  Plan<T> plan;
+  plan.columns = forward_columns(shape);
+  plan.k = shape.k;
+  plan.multiplier = shape.k / shape.c;
+  const std::int64_t lanes = vector_bytes / static_cast<std::int64_t>(sizeof(T));
+  plan.width = plan.k < lanes ? plan.k : ceil_div(plan.k, lanes) * lanes;
+  plan.vectors = plan.k < lanes ? plan.k : plan.width - lanes;
+  plan.rows = shape.n * shape.out[0] * shape.out[1];
+  const std::int64_t row_size = shape.out[2] * plan.k, bytes = static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t wanted =
+      std::min({kSlices, plan.rows, plan.rows * row_size / kSliceElements, kSliceBytes / (plan.slice_size() * bytes)});
+  plan.slice_rows = ceil_div(plan.rows, std::max<std::int64_t>(1, wanted));
+  plan.slices = ceil_div(plan.rows, plan.slice_rows);
+  plan.run_rows = plan.multiplier > 1 ? 1 : std::max<std::int64_t>(1, kRunBytes / (row_size * bytes));
+  return plan;
+}
+
+bool equal(const Range& a, const Range& b) { return a.begin == b.begin && a.end == b.end; }
+
+template <class T>
+class SliceTask {
+ public:
+  SliceTask(const Plan<T>& plan, std::int64_t slice)
+      : plan_(plan),
+        sums_(plan.sums + slice * plan.slice_size()),
+        expanded_(plan.columns.axes, plan.k / plan.multiplier, plan.multiplier) {
+    std::fill_n(sums_, plan.slice_size(), T(0));
+    const std::int64_t end = std::min((slice + 1) * plan.slice_rows, plan.rows);
+    for (std::int64_t row = slice * plan.slice_rows; row < end;) row += run(row, end);
+  }
+
+ private:
+  Range height_taps(std::int64_t h) const {
+    const TapAxis& height = plan_.columns.axes[1];
+    return inside(h * height.step + height.offset, height.tap_step, height.taps, height.in);
+  }
+
+  /// Adds as many rows from `row` on as meet the same taps; returns how many.
+  std::int64_t run(std::int64_t row, std::int64_t end) {
+    const auto& [depth, height, width] = plan_.columns.axes;
+    const std::int64_t h = row % height.out, d = row / height.out % depth.out, n = row / height.out / depth.out;
+    const Range taps = height_taps(h);
+    std::int64_t rows = 1;
+    const std::int64_t most = std::min({plan_.run_rows, height.out - h, end - row});
+    while (rows < most && equal(height_taps(h + rows), taps)) ++rows;
+
+    lines_.clear();
+    const std::int64_t source_line = width.in * plan_.columns.channels;
+    for (std::int64_t i = 0; i < depth.taps; ++i) {
+      const std::int64_t z = depth.position(d, i);
+      if (z < 0) continue;
+      for (std::int64_t j = taps.begin; j < taps.end; ++j) {
+        const std::int64_t y = height.position(h, j);
+        const T* from = plan_.x + ((n * depth.in + z) * height.in + y) * source_line;
+        lines_.push_back({expanded_.line(from, n, z, y), sums_ + (i * height.taps + j) * width.taps * plan_.width});
+      }
+    }
+    DepthwiseSum<T> sum;
+    sum.axis = depthwise_axis(width);
+    sum.channels = plan_.k;
+    sum.width = plan_.width;
+    sum.lines = lines_.data();
+    sum.line_count = static_cast<std::int64_t>(lines_.size());
+    sum.y = plan_.y_grad + row * width.out * plan_.k;
+    sum.rows = rows;
+    sum.source_row = height.step * source_line;
+    sum.y_row = width.out * plan_.k;
+    sum.source_stride = sum.y_stride = plan_.k;
+    plan_.kernels->sum(sum);
+    return rows;
+  }
+
+  const Plan<T>& plan_;
+  T* sums_;
+  ExpandedLines<T> expanded_;
+  std::vector<DepthwiseSumLine<T>> lines_;
+};
+
+/// Adds the slices in order and writes channels [begin, end) of all taps to the gradient (k, all taps).
+template <class T>
+void write_channels(const Plan<T>& plan, const std::vector<ConvTap>& taps, std::int64_t all_taps, std::int64_t begin,
+                    std::int64_t end, T* weight_grad) {
+  for (std::size_t tap = 0; tap < taps.size(); ++tap) {
+    for (std::int64_t c = begin; c < end; ++c) {
+      const std::int64_t place = c < plan.vectors ? c : plan.width - (plan.k - c);
+      const T* from = plan.sums + static_cast<std::int64_t>(tap) * plan.width + place;
+      T sum = from[0];
+      for (std::int64_t slice = 1; slice < plan.slices; ++slice) sum += from[slice * plan.slice_size()];
+      weight_grad[c * all_taps + taps[tap].filter] = sum;
+    }
+  }
+}
+
+}  // namespace
+
+template <class T>
+void depthwise_weight_grad(const DepthwiseKernelsOf<T>& kernels, int vector_bytes, const ConvShape& shape,
+                           const T* y_grad, const T* x, T* weight_grad) {
+  constexpr std::int64_t kChannels = 64;
+  const std::int64_t all_taps = shape.filter[0] * shape.filter[1] * shape.filter[2];
+  const ConvColumns columns = forward_columns(shape);
+  const bool empty = columns.rows() == 0 || columns.taps() == 0;
+  if (empty || columns.taps() < all_taps) std::fill_n(weight_grad, shape.k * all_taps, T(0));
+  if (empty) return;
+  Plan<T> plan = make_plan<T>(shape, vector_bytes);
+  plan.kernels = &kernels;
+  plan.y_grad = y_grad;
+  plan.x = x;
+  plan.sums = static_cast<T*>(scratch(kSumSlot, static_cast<std::size_t>(plan.slices * plan.slice_size()) * sizeof(T)));
+  parallel_for(plan.slices, [&](std::int64_t slice) { SliceTask<T>(plan, slice); });
+  const std::vector<ConvTap> taps = list_taps(columns, shape.filter);
+  parallel_blocks(plan.k, kChannels, [&](std::int64_t begin, std::int64_t end) {
+    write_channels(plan, taps, all_taps, begin, end, weight_grad);
+  });
+}
+
+template void depthwise_weight_grad<float>(const DepthwiseKernelsOf<float>&, int, const ConvShape&, const float*,
+                                           const float*, float*);
+template void depthwise_weight_grad<double>(const DepthwiseKernelsOf<double>&, int, const ConvShape&, const double*,
+                                            const double*, double*);
+
+}  // namespace weft::cpu
