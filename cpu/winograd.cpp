@@ -6,6 +6,7 @@
 
 #include "core/conv_plan.h"
 #include "cpu/conv_product.h"
+#include "cpu/memory.h"
 #include "cpu/winograd_kernels.h"
 
 namespace weft::cpu {
@@ -40,6 +41,23 @@ std::int64_t whole_vectors(std::int64_t channels) {
   const std::int64_t lanes = winograd_kernels().vector_bytes / static_cast<std::int64_t>(sizeof(T));
   return ceil_div(channels, lanes) * lanes;
 }
+
+/// Memory for the length of a scope, in large pages: what all threads share.
+template <class T>
+class Shared {
+ public:
+  explicit Shared(std::int64_t size)
+      : bytes_(static_cast<std::size_t>(size) * sizeof(T)), data_(static_cast<T*>(allocate(bytes_))) {}
+  ~Shared() { deallocate(data_, bytes_); }
+  Shared(const Shared&) = delete;
+  Shared& operator=(const Shared&) = delete;
+
+  T* data() const { return data_; }
+
+ private:
+  std::size_t bytes_;
+  T* data_;
+};
 
 using Plane = std::array<std::int64_t, 2>;
 
@@ -130,7 +148,12 @@ struct Product {
   }
 
   std::int64_t tiles_size() const { return grid.matrices() * matrix; }
-  std::int64_t weight_size() const { return grid.matrices() * depth * padded; }
+  /// Of the weights of a block of columns, `cols` wide.
+  std::int64_t weight_matrix(std::int64_t cols) const { return depth * cols + kLine; }
+  /// Where the block of columns that begins with `col` has its weights; at the end, the size of all.
+  std::int64_t weight_offset(std::int64_t col) const {
+    return grid.matrices() * (depth * col + ceil_div(col, width) * kLine);
+  }
 };
 
 template <class T>
@@ -171,13 +194,13 @@ void multiply_block(const Product<T>& g, std::int64_t block, std::int64_t group,
   const std::int64_t end = std::min(begin + g.group_blocks * g.width, g.columns);
   for (std::int64_t col = begin; col < end; col += g.width) {
     const std::int64_t width = std::min(g.width, g.padded - col), matrix = g.block * width + kLine;
-    const T* const weight = g.weight + g.grid.matrices() * g.depth * col;
+    const T* const weight = g.weight + g.weight_offset(col);
     WinogradProduct<T> p;
     p.cols = p.out_step = p.right_step = width;
     p.depth = g.depth;
     p.left_step = g.panel * kWinogradDepth;
     for (std::int64_t m = 0; m < g.grid.matrices(); ++m) {
-      p.right = weight + m * g.depth * width;
+      p.right = weight + m * g.weight_matrix(width);
       for (std::int64_t row = 0; row < rows; row += g.panel) {
         p.rows = std::min(g.panel, rows - row);
         p.left = tiles + m * g.matrix + row / g.panel * g.panel_size;
@@ -199,10 +222,10 @@ void transform_weight(const Product<T>& g, const WinogradWeight<T>& from, T* to)
     weight.weight += col * from.column_step;
     weight.first = first;
     weight.last = std::min(first + kWeightDepths, g.depth);
-    weight.depth = g.depth;
     weight.columns = std::min(g.width, g.columns - col);
     weight.width = std::min(g.width, g.padded - col);
-    weight.out = to + g.grid.matrices() * g.depth * col;
+    weight.matrix = g.weight_matrix(weight.width);
+    weight.out = to + g.weight_offset(col);
     kernels<T>(static_cast<int>(g.grid.tile)).weight(weight);
   });
 }
@@ -210,13 +233,14 @@ void transform_weight(const Product<T>& g, const WinogradWeight<T>& from, T* to)
 template <class T>
 void run_product(Product<T>& g, const WinogradWeight<T>& from) {
   if (g.blocks == 0 || g.columns == 0) return;
-  T* const zeros = conv_scratch<T>(kConvWeightSlot, ceil_div(g.depth, kLine) * kLine + g.weight_size());
-  T* const weight = zeros + ceil_div(g.depth, kLine) * kLine;
+  const Shared<T> weight(g.weight_offset(g.padded));
+  T* const zeros = conv_scratch<T>(kConvWeightSlot, g.depth);
   std::fill(zeros, zeros + g.depth, T(0));
-  transform_weight(g, from, weight);
+  transform_weight(g, from, weight.data());
   g.zeros = zeros;
-  g.weight = weight;
-  T* const shared = g.shared ? conv_scratch<T>(kConvSumSlot, g.blocks * g.tiles_size()) : nullptr;
+  g.weight = weight.data();
+  const Shared<T> tiles(g.shared ? g.blocks * g.tiles_size() : 0);
+  T* const shared = tiles.data();
   if (g.shared) {
     const std::int64_t parts = ceil_div(g.block, kTransformTiles);
     parallel_for(g.blocks * parts, [&](std::int64_t i) {
@@ -300,7 +324,7 @@ void add_chunk(const Grid& grid, const ConvShape& shape, const Chunk<T>& chunk, 
     p.left_step = chunk.y_row;
     p.right = chunk.x + m * chunk.x_matrix();
     p.right_step = chunk.x_row;
-    p.out = sums + (m * shape.k + row) * chunk.x_row;
+    p.out = sums + m * (shape.k * chunk.x_row + kLine) + row * chunk.x_row;
     p.out_step = chunk.x_row;
     p.add = add;
     kernels<T>().product_transposed(p);
@@ -321,19 +345,20 @@ void weight_grad(int tile, const ConvShape& shape, const T* y_grad, const T* x, 
   chunk.y_row = whole_vectors<T>(shape.k) + kLine;
   const std::int64_t tile_bytes = matrices * (chunk.x_row + chunk.y_row) * static_cast<std::int64_t>(sizeof(T));
   chunk.tiles = even_part(tiles, std::max(kLeastChunk, kChunkBytes / tile_bytes));
-  const std::int64_t zeros = std::max(chunk.x_row, chunk.y_row);
-  T* const memory = conv_scratch<T>(kConvWeightSlot, zeros + matrices * (chunk.x_matrix() + chunk.y_matrix()));
-  std::fill(memory, memory + zeros, T(0));
-  chunk.x = memory + zeros;
-  chunk.y = chunk.x + matrices * chunk.x_matrix();
-  T* const sums = conv_scratch<T>(kConvSumSlot, matrices * shape.k * chunk.x_row);
+  T* const zeros = conv_scratch<T>(kConvWeightSlot, std::max(chunk.x_row, chunk.y_row));
+  std::fill(zeros, zeros + std::max(chunk.x_row, chunk.y_row), T(0));
+  const Shared<T> x_tiles(matrices * chunk.x_matrix()), y_tiles(matrices * chunk.y_matrix());
+  chunk.x = x_tiles.data();
+  chunk.y = y_tiles.data();
+  const std::int64_t matrix = shape.k * chunk.x_row + kLine;
+  const Shared<T> sums(matrices * matrix);
   for (std::int64_t first = 0; first < tiles; first += chunk.tiles) {
     const std::int64_t count = std::min(chunk.tiles, tiles - first);
-    transform_chunk(grid, shape, y_grad, x, memory, first, count, chunk);
-    add_chunk(grid, shape, chunk, count, first > 0, sums);
+    transform_chunk(grid, shape, y_grad, x, zeros, first, count, chunk);
+    add_chunk(grid, shape, chunk, count, first > 0, sums.data());
   }
   parallel_for(shape.k, [&](std::int64_t k) {
-    kernels<T>(tile).weight_grad(sums + k * chunk.x_row, shape.k * chunk.x_row, shape.c, out + k * 9 * shape.c);
+    kernels<T>(tile).weight_grad(sums.data() + k * chunk.x_row, matrix, shape.c, out + k * 9 * shape.c);
   });
 }
 

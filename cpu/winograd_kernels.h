@@ -20,7 +20,8 @@ struct WinogradPlace {
   std::int64_t matrix = 0, block = 0;
 };
 
-/// The weights of one block of columns: out is (e², depth, width), width one or two vectors, its rest zeros. Tap t of
+/// The weights of one block of columns: out is (depth, width) for
+/// each of e² matrices, width one or two vectors, its rest zeros. Tap t of
 /// (depth, column) is at weight + t·tap + d·depth_step + c·column_step, one of the steps is 1, the taps are in order
 /// or, with a negative one, weight is the last.
 template <class T>
@@ -28,7 +29,7 @@ struct WinogradWeight {
   const T* weight = nullptr;
   std::int64_t tap = 0, depth_step = 0, column_step = 0;
   std::int64_t first = 0, last = 0;  ///< depths of this call
-  std::int64_t depth = 0, columns = 0, width = 0;
+  std::int64_t columns = 0, width = 0, matrix = 0;
   T* out = nullptr;
 };
 

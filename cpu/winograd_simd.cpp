@@ -162,7 +162,7 @@ void weight(const WinogradWeight<T>& g) {
         T* const out = g.out + (d + i) * g.width + c;
         winograd::both_sides<Map, Vec<T>>(
             [&](int r, int s) { return taps[r * 3 + s][i]; },
-            [&](int r, int s, Vec<T> v) { store(out + (r * Map::kOut + s) * g.depth * g.width, v); });
+            [&](int r, int s, Vec<T> v) { store(out + (r * Map::kOut + s) * g.matrix, v); });
       }
     }
   }
