@@ -1,11 +1,15 @@
 #pragma once
 
-#include "core/scalar_ops.h"
-
 // Winograd convolution F(m x m, 3x3), m = 2 or 4, of Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural
 // Networks", section 4: Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A with the matrices B, G and A printed there. Each matrix is a map
 // of a vector, applied to both sides of a square. P is one number or a vector of them, T its element. cpu/vec.h or
 // cuda/launch.h, which define WEFT_UNROLL, come first.
+#if defined(__CUDACC__)
+#define WEFT_TRANSFORM __device__ __forceinline__
+#else
+#define WEFT_TRANSFORM [[gnu::always_inline]] inline  // cpu/simd.h: its copies must not be merged
+#endif
+
 namespace weft::winograd {
 
 /// Numbers along one side: of an output tile, of the input tile that it reads.
@@ -27,7 +31,7 @@ template <class T>
 struct Input<2, T> {
   static constexpr int kIn = 4, kOut = 4;
   template <class P>
-  WEFT_SCALAR static void apply(const P* d, P* v) {
+  WEFT_TRANSFORM static void apply(const P* d, P* v) {
     v[0] = d[0] - d[2];
     v[1] = d[1] + d[2];
     v[2] = d[2] - d[1];
@@ -39,7 +43,7 @@ template <class T>
 struct Weight<2, T> {
   static constexpr int kIn = 3, kOut = 4;
   template <class P>
-  WEFT_SCALAR static void apply(const P* g, P* u) {
+  WEFT_TRANSFORM static void apply(const P* g, P* u) {
     const P even = (g[0] + g[2]) * T(0.5), odd = g[1] * T(0.5);
     u[0] = g[0];
     u[1] = even + odd;
@@ -52,7 +56,7 @@ template <class T>
 struct Output<2, T> {
   static constexpr int kIn = 4, kOut = 2;
   template <class P>
-  WEFT_SCALAR static void apply(const P* m, P* y) {
+  WEFT_TRANSFORM static void apply(const P* m, P* y) {
     y[0] = m[0] + m[1] + m[2];
     y[1] = m[1] - m[2] - m[3];
   }
@@ -62,7 +66,7 @@ template <class T>
 struct OutputGrad<2, T> {
   static constexpr int kIn = 2, kOut = 4;
   template <class P>
-  WEFT_SCALAR static void apply(const P* y, P* m) {
+  WEFT_TRANSFORM static void apply(const P* y, P* m) {
     m[0] = y[0];
     m[1] = y[0] + y[1];
     m[2] = y[0] - y[1];
@@ -74,7 +78,7 @@ template <class T>
 struct WeightGrad<2, T> {
   static constexpr int kIn = 4, kOut = 3;
   template <class P>
-  WEFT_SCALAR static void apply(const P* u, P* g) {
+  WEFT_TRANSFORM static void apply(const P* u, P* g) {
     const P sum = (u[1] + u[2]) * T(0.5);
     g[0] = u[0] + sum;
     g[1] = (u[1] - u[2]) * T(0.5);
@@ -86,7 +90,7 @@ template <class T>
 struct Input<4, T> {
   static constexpr int kIn = 6, kOut = 6;
   template <class P>
-  WEFT_SCALAR static void apply(const P* d, P* v) {
+  WEFT_TRANSFORM static void apply(const P* d, P* v) {
     const P a = d[4] - d[2] * T(4), b = d[3] - d[1] * T(4), c = d[4] - d[2], e = (d[3] - d[1]) * T(2);
     v[0] = d[0] * T(4) - d[2] * T(5) + d[4];
     v[1] = a + b;
@@ -101,7 +105,7 @@ template <class T>
 struct Weight<4, T> {
   static constexpr int kIn = 3, kOut = 6;
   template <class P>
-  WEFT_SCALAR static void apply(const P* g, P* u) {
+  WEFT_TRANSFORM static void apply(const P* g, P* u) {
     const P a = (g[0] + g[2]) * T(-1.0 / 6), b = g[1] * T(-1.0 / 6);
     const P c = g[0] * T(1.0 / 24) + g[2] * T(1.0 / 6), e = g[1] * T(1.0 / 12);
     u[0] = g[0] * T(0.25);
@@ -117,7 +121,7 @@ template <class T>
 struct Output<4, T> {
   static constexpr int kIn = 6, kOut = 4;
   template <class P>
-  WEFT_SCALAR static void apply(const P* m, P* y) {
+  WEFT_TRANSFORM static void apply(const P* m, P* y) {
     const P a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], e = m[3] - m[4];
     y[0] = m[0] + a + c;
     y[1] = b + e * T(2);
@@ -130,7 +134,7 @@ template <class T>
 struct OutputGrad<4, T> {
   static constexpr int kIn = 4, kOut = 6;
   template <class P>
-  WEFT_SCALAR static void apply(const P* y, P* m) {
+  WEFT_TRANSFORM static void apply(const P* y, P* m) {
     const P a = y[0] + y[2], b = y[1] + y[3], c = y[0] + y[2] * T(4), e = y[1] * T(2) + y[3] * T(8);
     m[0] = y[0];
     m[1] = a + b;
@@ -145,7 +149,7 @@ template <class T>
 struct WeightGrad<4, T> {
   static constexpr int kIn = 6, kOut = 3;
   template <class P>
-  WEFT_SCALAR static void apply(const P* u, P* g) {
+  WEFT_TRANSFORM static void apply(const P* u, P* g) {
     const P a = (u[1] + u[2]) * T(-1.0 / 6), b = (u[1] - u[2]) * T(-1.0 / 6);
     const P c = u[3] + u[4], e = (u[3] - u[4]) * T(1.0 / 12);
     g[0] = u[0] * T(0.25) + a + c * T(1.0 / 24);
@@ -156,7 +160,7 @@ struct WeightGrad<4, T> {
 
 /// Map · square · Mapᵀ: takes the square's elements from load(i, j) and hands the result's to store(i, j, value).
 template <class Map, class P, class Load, class Store>
-WEFT_SCALAR void both_sides(const Load& load, const Store& store) {
+WEFT_TRANSFORM void both_sides(const Load& load, const Store& store) {
   P half[Map::kOut][Map::kIn];
   WEFT_UNROLL
   for (int j = 0; j < Map::kIn; ++j) {
@@ -177,3 +181,5 @@ WEFT_SCALAR void both_sides(const Load& load, const Store& store) {
 }
 
 }  // namespace weft::winograd
+
+#undef WEFT_TRANSFORM

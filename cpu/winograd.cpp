@@ -17,7 +17,7 @@ namespace {
 
 // A block's transformed tiles stay in the second-level cache, where depth allows more than two panels of them.
 constexpr std::int64_t kBlockBytes = 640 << 10;
-constexpr std::int64_t kLeastPanels = 2, kMostPanels = 8;
+constexpr std::int64_t kLeastPanels = 4, kMostPanels = 8;
 constexpr std::int64_t kTasks = 24;         // at least, where the shape allows
 constexpr std::int64_t kWeightDepths = 64;  // of a task that transforms weights
 // A weight gradient adds up chunks of tiles, which stay in the third-level cache where depth allows.

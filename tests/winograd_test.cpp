@@ -67,18 +67,19 @@ TEST(Winograd, BitsAreTheSameOnAnyThreads) {
   }
 }
 
-// Far below what f32 sums of products would give if a transform lost digits; cpu/winograd.h has measured figures.
+// cpu/winograd.h has what was measured, a third to a half of this.
 TEST(Winograd, ErrorsOfLargeTilesStaySmall) {
   for (const std::int64_t depth : {3, 64, 512}) {
-    const ConvShape s = winograd_shape(2, depth, 32, {8, 8}, {1, 1});
-    const WinogradOperands<float> in(s);
     for (const ConvPass pass : kPasses) {
+      const bool backward = pass == ConvPass::input_grad;
+      const ConvShape s = winograd_shape(2, backward ? 32 : depth, backward ? depth : 32, {8, 8}, {1, 1});
+      const WinogradOperands<float> in(s);
       const std::vector<double> expected = winograd_reference(pass, s, in, false);
       for (const int tile : {2, 4}) {
         const std::vector<float> found = computed(pass, tile, s, in, false);
         const WinogradError error = winograd_error(found.data(), expected);
-        EXPECT_LE(error.norm, tile == 2 ? 1e-6 : 5e-6);
-        EXPECT_LE(error.largest, tile == 2 ? 2e-6 : 1e-5);
+        EXPECT_LE(error.norm, tile == 2 ? 2e-6 : 1e-5);
+        EXPECT_LE(error.largest, tile == 2 ? 2e-6 : 3e-5);
       }
     }
   }

@@ -1,0 +1,347 @@
+#include "cuda/winograd.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+
+#include "core/conv_plan.h"
+#include "cuda/element.h"
+#include "cuda/elementwise.h"
+#include "cuda/gemm.h"
+#include "cuda/walk.h"
+
+#include "core/winograd_transform.h"
+
+namespace weft::cuda {
+namespace {
+
+constexpr int kThreads = 128;
+constexpr std::int64_t kChunkTiles = 256;  // a chunk's are a multiple, as sums over ragged ones are slow
+constexpr std::int64_t kPackBytes = 8;  // of channels: a thread keeps e² packs in registers, which wider ones exceed
+
+/// Neighbouring channels, as one number.
+template <class T, int Count>
+struct alignas(sizeof(T) * Count) Channels {
+  T value[Count];
+
+  friend WEFT_DEVICE Channels operator+(Channels a, Channels b) {
+    WEFT_UNROLL
+    for (int i = 0; i < Count; ++i) a.value[i] += b.value[i];
+    return a;
+  }
+  friend WEFT_DEVICE Channels operator-(Channels a, Channels b) {
+    WEFT_UNROLL
+    for (int i = 0; i < Count; ++i) a.value[i] -= b.value[i];
+    return a;
+  }
+  friend WEFT_DEVICE Channels operator-(Channels a) {
+    WEFT_UNROLL
+    for (int i = 0; i < Count; ++i) a.value[i] = -a.value[i];
+    return a;
+  }
+  friend WEFT_DEVICE Channels operator*(Channels a, T b) {
+    WEFT_UNROLL
+    for (int i = 0; i < Count; ++i) a.value[i] *= b;
+    return a;
+  }
+};
+
+/// A number > 0 that divides; multiplies instead where all dividends are below 2^31.
+struct Size {
+  std::int64_t value = 1;
+  bool narrow = false;
+  Divisor divisor;
+
+  Size() = default;
+  Size(std::int64_t size, std::int64_t dividends)
+      : value(std::max<std::int64_t>(size, 1)), narrow(dividends < INT32_MAX && size < INT32_MAX) {
+    if (narrow) divisor = Divisor(static_cast<std::uint32_t>(value));
+  }
+  WEFT_DEVICE std::int64_t quotient(std::int64_t n) const {
+    return narrow ? divisor.quotient(static_cast<std::uint32_t>(n)) : n / value;
+  }
+};
+
+/// The tiles of images (height, width) of channels-last packs: tile i begins at `step` times its place less `padding`,
+/// which may be negative.
+struct Tiles {
+  Size across, down, packs;  ///< tiles along the axes; packs of a pixel
+  std::int64_t height = 0, width = 0, step = 1, pad_y = 0, pad_x = 0;
+  std::int64_t first = 0, threads = 0;  ///< tile of the chunk; tiles of the chunk · packs
+};
+
+/// What thread i works on: a pack of a tile, and where the tile's first pixel would be.
+struct Place {
+  std::int64_t tile, pack, image, y, x;  // tile: within the chunk
+};
+
+WEFT_DEVICE Place place(const Tiles& tiles, std::int64_t i) {
+  Place p{};
+  p.tile = tiles.packs.quotient(i);
+  p.pack = i - p.tile * tiles.packs.value;
+  const std::int64_t line = tiles.across.quotient(tiles.first + p.tile);
+  p.image = tiles.down.quotient(line);
+  p.y = (line - p.image * tiles.down.value) * tiles.step - tiles.pad_y;
+  p.x = (tiles.first + p.tile - line * tiles.across.value) * tiles.step - tiles.pad_x;
+  return p;
+}
+
+/// Transforms tiles of source by Map; out: (kOut², tiles, packs), matrices `matrix` packs apart.
+template <class Map, class P>
+WEFT_KERNEL_OF(kThreads)
+winograd_tile_kernel(Tiles tiles, const P* source, P* out, std::int64_t matrix) {
+  const std::int64_t i = global_thread();
+  if (i >= tiles.threads) return;
+  const Place at = place(tiles, i);
+  const P* const image = source + at.image * tiles.height * tiles.width * tiles.packs.value + at.pack;
+  P* const to = out + at.tile * tiles.packs.value + at.pack;
+  winograd::both_sides<Map, P>(
+      [&](int row, int col) {
+        const std::int64_t y = at.y + row, x = at.x + col;
+        P value{};
+        if (y >= 0 && y < tiles.height && x >= 0 && x < tiles.width) {
+          value = image[(y * tiles.width + x) * tiles.packs.value];
+        }
+        return value;
+      },
+      [&](int row, int col, P value) { to[(row * Map::kOut + col) * matrix] = value; });
+}
+
+/// The inverse: tiles (kIn², tiles, packs) to the pixels of out, plus bias unless null.
+template <class Map, class P>
+WEFT_KERNEL_OF(kThreads)
+winograd_output_kernel(Tiles tiles, const P* source, std::int64_t matrix, const P* bias, P* out) {
+  const std::int64_t i = global_thread();
+  if (i >= tiles.threads) return;
+  const Place at = place(tiles, i);
+  P* const image = out + at.image * tiles.height * tiles.width * tiles.packs.value + at.pack;
+  const P* const from = source + at.tile * tiles.packs.value + at.pack;
+  P shift{};
+  if (bias != nullptr) shift = bias[at.pack];
+  winograd::both_sides<Map, P>([&](int row, int col) { return from[(row * Map::kIn + col) * matrix]; },
+                               [&](int row, int col, P value) {
+                                 const std::int64_t y = at.y + row, x = at.x + col;
+                                 if (y >= tiles.height || x >= tiles.width) return;
+                                 image[(y * tiles.width + x) * tiles.packs.value] = value + shift;
+                               });
+}
+
+/// Thread i maps the square of a filter's channel i % packs: place p of the source is p·source_step behind filter
+/// i / packs, which are `source_filter` apart, place p of out likewise. With `flipped` the source is read backwards.
+struct Filters {
+  Size packs;
+  std::int64_t threads = 0, source_step = 0, source_filter = 0, out_step = 0, out_filter = 0;
+  bool flipped = false;
+};
+
+template <class Map, class P>
+WEFT_KERNEL_OF(kThreads)
+winograd_filter_kernel(Filters g, const P* source, P* out) {
+  const std::int64_t i = global_thread();
+  if (i >= g.threads) return;
+  const std::int64_t filter = g.packs.quotient(i), pack = i - filter * g.packs.value;
+  const P* const from = source + filter * g.source_filter + pack;
+  P* const to = out + filter * g.out_filter + pack;
+  winograd::both_sides<Map, P>(
+      [&](int row, int col) {
+        const int at = row * Map::kIn + col;
+        return from[(g.flipped ? Map::kIn * Map::kIn - 1 - at : at) * g.source_step];
+      },
+      [&](int row, int col, P value) { to[(row * Map::kOut + col) * g.out_step] = value; });
+}
+
+bool aligned(const void* data) { return reinterpret_cast<std::uintptr_t>(data) % kPackBytes == 0; }
+
+/// body(Type<P>{}, elements of P) for the widest packs that `channels` and the addresses allow.
+template <class T, class Body>
+void with_packs(std::int64_t channels, bool is_aligned, const Body& body) {
+  constexpr int kWide = static_cast<int>(kPackBytes / static_cast<std::int64_t>(sizeof(T)));
+  if constexpr (kWide > 1) {
+    if (is_aligned && channels % kWide == 0) return body(Type<Channels<T, kWide>>{}, kWide);
+  }
+  body(Type<Channels<T, 1>>{}, 1);
+}
+
+/// A pass for one type and tile.
+template <class T, int m>
+class Winograd {
+ public:
+  Winograd(Context& context, const ConvShape& shape) : context_(context), shape_(shape) {}
+
+  /// source (n, in..., depth) to out (n, out..., columns); the input gradient swaps the two sides of the shape.
+  void convolve(bool backward, const T* source, const T* weight, const T* bias, T* out) {
+    const Side in = side(backward), to = side(!backward);
+    const std::int64_t tiles = count(to);
+    if (tiles == 0 || to.channels == 0) return;
+    const std::int64_t filter = shape_.k * shape_.c;
+    const Scratch weights(context_, bytes(kMatrices * filter));
+    transform_weight(backward, weight, weights.as<T>());
+    const std::int64_t chunk = chunk_tiles(tiles);
+    const Scratch inputs(context_, bytes(kMatrices * chunk * in.channels));
+    const Scratch products(context_, bytes(kMatrices * chunk * to.channels));
+    for (std::int64_t first = 0; first < tiles; first += chunk) {
+      const std::int64_t rows = std::min(chunk, tiles - first);
+      const std::int64_t pad = backward ? 2 : 0, sign = backward ? -1 : 1;
+      transform<winograd::Input<m, T>>(in, to, pad + sign * shape_.padding[1], pad + sign * shape_.padding[2], first,
+                                       rows, source, inputs.as<T>());
+      Gemm g = product(rows, to.channels, in.channels);
+      g.a = {inputs.data(), in.channels, 1, rows * in.channels};
+      g.b = backward ? Matrices{weights.data(), shape_.c, 1, filter} : Matrices{weights.data(), 1, shape_.c, filter};
+      g.out = products.data();
+      g.out_row = to.channels;
+      g.out_batch = rows * to.channels;
+      gemm(context_, g);
+      store(to, first, rows, products.as<T>(), bias, out);
+    }
+  }
+
+  void weight_grad(const T* y_grad, const T* x, T* out) {
+    const Side in = side(false), to = side(true);
+    const std::int64_t tiles = count(to), filter = shape_.k * shape_.c;
+    if (filter == 0) return;
+    if (tiles == 0) return fill(context_, View{out, {9 * filter}, {1}, dtype_of<T>}, 0);
+    const std::int64_t chunk = chunk_tiles(tiles);
+    const Scratch inputs(context_, bytes(kMatrices * chunk * in.channels));
+    const Scratch outputs(context_, bytes(kMatrices * chunk * to.channels));
+    const Scratch sums(context_, bytes(kMatrices * filter));
+    for (std::int64_t first = 0; first < tiles; first += chunk) {
+      const std::int64_t rows = std::min(chunk, tiles - first);
+      transform<winograd::Input<m, T>>(in, to, shape_.padding[1], shape_.padding[2], first, rows, x, inputs.as<T>());
+      transform<winograd::OutputGrad<m, T>>(to, to, 0, 0, first, rows, y_grad, outputs.as<T>());
+      Gemm g = product(shape_.k, shape_.c, rows);
+      g.a = {outputs.data(), 1, shape_.k, rows * shape_.k};
+      g.b = {inputs.data(), shape_.c, 1, rows * shape_.c};
+      g.out = sums.data();
+      g.out_row = shape_.c;
+      g.out_batch = filter;
+      g.accumulate = first > 0;
+      gemm(context_, g);
+    }
+    filters<winograd::WeightGrad<m, T>>(sums.as<T>(), filter, shape_.c, out, shape_.c, 9 * shape_.c, false);
+  }
+
+ private:
+  static constexpr std::int64_t kMatrices = (m + 2) * (m + 2);
+
+  struct Side {
+    std::int64_t height, width, channels;
+  };
+
+  Side side(bool output) const {
+    return output ? Side{shape_.out[1], shape_.out[2], shape_.k} : Side{shape_.in[1], shape_.in[2], shape_.c};
+  }
+
+  static std::size_t bytes(std::int64_t elements) { return static_cast<std::size_t>(elements) * sizeof(T); }
+
+  std::int64_t count(const Side& tiled) const {
+    return shape_.n * ceil_div(tiled.height, m) * ceil_div(tiled.width, m);
+  }
+
+  std::int64_t chunk_tiles(std::int64_t tiles) const {
+    const std::int64_t tile_bytes = kMatrices * (shape_.c + shape_.k) * static_cast<std::int64_t>(sizeof(T));
+    const std::int64_t most = std::max<std::int64_t>(context_.column_bytes / std::max<std::int64_t>(tile_bytes, 1), 1);
+    std::int64_t chunk = even_part(tiles, most);
+    if (most >= kChunkTiles) chunk = ceil_div(chunk, kChunkTiles) * kChunkTiles;
+    return std::min(chunk, tiles);
+  }
+
+  Gemm product(std::int64_t rows, std::int64_t columns, std::int64_t depth) const {
+    Gemm g;
+    g.in = g.out_type = dtype_of<T>;
+    g.batch = kMatrices;
+    g.m = rows;
+    g.n = columns;
+    g.k = depth;
+    return g;
+  }
+
+  /// Tiles [first, first + rows) that cover images of the size of `tiled`, read in images of `image`.
+  Tiles tiles_of(const Side& image, const Side& tiled, std::int64_t first, std::int64_t rows, int pack) const {
+    const std::int64_t all = count(tiled);
+    Tiles tiles;
+    tiles.across = Size(ceil_div(tiled.width, m), all);
+    tiles.down = Size(ceil_div(tiled.height, m), all);
+    tiles.packs = Size(image.channels / pack, rows * (image.channels / pack));
+    tiles.height = image.height;
+    tiles.width = image.width;
+    tiles.step = m;
+    tiles.first = first;
+    tiles.threads = rows * (image.channels / pack);
+    return tiles;
+  }
+
+  template <class Map>
+  void transform(const Side& image, const Side& tiled, std::int64_t pad_y, std::int64_t pad_x, std::int64_t first,
+                 std::int64_t rows, const T* source, T* out) {
+    with_packs<T>(image.channels, aligned(source), [&](auto type, int pack) {
+      using P = typename decltype(type)::type;
+      Tiles tiles = tiles_of(image, tiled, first, rows, pack);
+      tiles.pad_y = pad_y;
+      tiles.pad_x = pad_x;
+      launch({"winograd_tile", blocks_for(tiles.threads, kThreads), kThreads, context_.stream},
+             winograd_tile_kernel<Map, P>, tiles, reinterpret_cast<const P*>(source), reinterpret_cast<P*>(out),
+             tiles.threads);
+    });
+  }
+
+  void store(const Side& image, std::int64_t first, std::int64_t rows, const T* source, const T* bias, T* out) {
+    with_packs<T>(image.channels, aligned(out) && aligned(bias), [&](auto type, int pack) {
+      using P = typename decltype(type)::type;
+      const Tiles tiles = tiles_of(image, image, first, rows, pack);
+      launch({"winograd_output", blocks_for(tiles.threads, kThreads), kThreads, context_.stream},
+             winograd_output_kernel<winograd::Output<m, T>, P>, tiles, reinterpret_cast<const P*>(source),
+             tiles.threads, reinterpret_cast<const P*>(bias), reinterpret_cast<P*>(out));
+    });
+  }
+
+  void transform_weight(bool backward, const T* weight, T* out) {
+    filters<winograd::Weight<m, T>>(weight, shape_.c, 9 * shape_.c, out, shape_.k * shape_.c, shape_.c, backward);
+  }
+
+  /// Maps the squares of all filters and channels; steps in elements.
+  template <class Map>
+  void filters(const T* source, std::int64_t source_step, std::int64_t source_filter, T* out, std::int64_t out_step,
+               std::int64_t out_filter, bool flipped) {
+    with_packs<T>(shape_.c, aligned(source) && aligned(out), [&](auto type, int pack) {
+      using P = typename decltype(type)::type;
+      Filters g;
+      g.threads = shape_.k * (shape_.c / pack);
+      g.packs = Size(shape_.c / pack, g.threads);
+      g.source_step = source_step / pack;
+      g.source_filter = source_filter / pack;
+      g.out_step = out_step / pack;
+      g.out_filter = out_filter / pack;
+      g.flipped = flipped;
+      launch({"winograd_filter", blocks_for(g.threads, kThreads), kThreads, context_.stream},
+             winograd_filter_kernel<Map, P>, g, reinterpret_cast<const P*>(source), reinterpret_cast<P*>(out));
+    });
+  }
+
+  Context& context_;
+  const ConvShape& shape_;
+};
+
+template <class T, int m>
+void run(Context& context, ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
+         const ConstView* bias, const View& out) {
+  Winograd<T, m> winograd(context, shape);
+  if (pass == ConvPass::weight_grad) return winograd.weight_grad(a.as<T>(), b.as<T>(), out.as<T>());
+  winograd.convolve(pass == ConvPass::input_grad, a.as<T>(), b.as<T>(), bias ? bias->as<T>() : nullptr, out.as<T>());
+}
+
+}  // namespace
+
+void winograd(Context& context, ConvPass pass, int tile, const ConvShape& shape, const ConstView& a, const ConstView& b,
+              const ConstView* bias, const View& out) {
+  if (out.dtype == DType::f32) {
+    return tile == 2 ? run<float, 2>(context, pass, shape, a, b, bias, out)
+                     : run<float, 4>(context, pass, shape, a, b, bias, out);
+  }
+  if (out.dtype == DType::f64) {
+    return tile == 2 ? run<double, 2>(context, pass, shape, a, b, bias, out)
+                     : run<double, 4>(context, pass, shape, a, b, bias, out);
+  }
+  throw DTypeError("winograd: dtype " + std::string(name(out.dtype)) + ", expected f32 or f64");
+}
+
+}  // namespace weft::cuda
