@@ -10,6 +10,7 @@
 
 #include "core/scalar_ops.h"
 #include "weft/array.h"
+#include "weft/conv_algo.h"
 
 /// The device contract. Core checks arguments, infers shapes and allocates; a backend only fills `out`. It sees plain
 /// views (address, layout, dtype), never arrays or gradients. A dtype in brackets is one that only computes() promises.
@@ -68,6 +69,7 @@ struct ConvShape {
   std::array<std::int64_t, 3> in{1, 1, 1}, filter{1, 1, 1}, out{1, 1, 1};
   std::array<std::int64_t, 3> stride{1, 1, 1}, padding{0, 0, 0},
       dilation{1, 1, 1};  // padding: before the first element
+  ConvAlgo algo = ConvAlgo::automatic;
 };
 
 /// Sizes of a pooling, memory as for ConvShape. Indices are i32, shaped like y: the flat position (d·H + h)·W + w in
@@ -181,9 +183,11 @@ class Backend {
 
   // Convolution and pooling on dense channels-last memory, f32 or f64 (bf16).
   /// forward: (x, weight) -> y, plus bias (k,) unless null. input_grad: (y's gradient, weight) -> x's. weight_grad:
-  /// (y's gradient, x) -> weight's.
+  /// (y's gradient, x) -> weight's. shape.algo is `automatic` or applies (core/conv_algo.h).
   virtual void conv(ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
                     const ConstView* bias, const View& out) = 0;
+  /// What conv takes for `automatic`: by a table, the same in every run.
+  virtual ConvAlgo conv_algo(ConvPass pass, const ConvShape& shape, DType dtype) const = 0;
   virtual void pool(PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices,
                     const View& out) = 0;
 

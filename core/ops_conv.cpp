@@ -1,5 +1,7 @@
 #include "core/ops_conv.h"
 
+#include "core/conv_algo.h"
+
 namespace weft {
 
 namespace {
@@ -33,6 +35,7 @@ Convolution conv_sizes(ConvArguments& a, const Shape& x, const Shape& weight) {
   s.stride = a.stride;
   s.padding = a.before;
   s.dilation = a.dilation;
+  s.algo = a.algo;
   for (int axis = 2; axis < x.rank(); ++axis) {
     const auto d = static_cast<std::size_t>(axis + 1 - a.axes);
     s.in[d] = x[axis];
@@ -60,9 +63,14 @@ Array run(ConvPass pass, const Convolution& c, const Array& a, const Array& b, c
   Array out = Array::empty_like(Layout::channels_last(shape), a.dtype(), a.device());
   ConstView bias_view;
   if (bias != nullptr) bias_view = const_view(*bias);
-  backend(a.device())
-      .conv(pass, c.shape, const_view(left), const_view(right), bias != nullptr ? &bias_view : nullptr,
-            mutable_view(out));
+  Backend& device = backend(a.device());
+  const auto compute = [&](const ConvShape& s) {
+    device.conv(pass, s, const_view(left), const_view(right), bias != nullptr ? &bias_view : nullptr,
+                mutable_view(out));
+  };
+  ConvShape sizes = c.shape;
+  if (sizes.algo == ConvAlgo::automatic) sizes.algo = timed_algo(pass, sizes, a.dtype(), a.device(), compute);
+  compute(sizes);
   return out;
 }
 
@@ -77,6 +85,7 @@ std::string_view node_name(ConvPass pass, int axes) {
 template <int N>
 Tensor conv(std::string_view op, const Tensor& input, const Tensor& filter, const Tensor& offset,
             const ConvOptions<N>& options) {
+  if (input.rank() == N + 1) return squeeze(conv(op, unsqueeze(input, 0), filter, offset, options), {0});
   Tensor x = autocast(input);
   const Tensor weight = autocast(filter), bias = autocast(offset);
   check_operands(op, x, weight);
@@ -95,6 +104,7 @@ Tensor conv(std::string_view op, const Tensor& input, const Tensor& filter, cons
       c.shape.padding[d] = 0;
     }
   }
+  check_algo(op, N, c.shape, x.dtype());
   return conv_forward(c, x, weight, bias);
 }
 
@@ -110,6 +120,7 @@ Convolution gradient_sizes(std::string_view op, const Tensor& output_grad, const
     throw ShapeError(std::string(op) + ": output gradient " + to_string(output_grad.shape()) +
                      " does not have the output's shape " + to_string(c.y()));
   }
+  check_algo(op, 2, c.shape, output_grad.dtype());
   return c;
 }
 

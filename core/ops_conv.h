@@ -20,6 +20,7 @@ struct ConvArguments {
   bool same = false;
   std::int64_t groups = 1;
   PadMode padding_mode = PadMode::constant;
+  ConvAlgo algo = ConvAlgo::automatic;
 };
 
 template <int N>
@@ -40,6 +41,7 @@ ConvArguments conv_arguments(std::string_view op, const Options<N>& o) {
   a.dilation = align(o.dilation, 1);
   a.same = o.padding.same;
   a.groups = o.groups;
+  a.algo = o.algo;
   if constexpr (requires { o.padding_mode; }) a.padding_mode = o.padding_mode;
   if constexpr (requires { o.output_padding; }) a.output_padding = align(o.output_padding, 0);
   return a;

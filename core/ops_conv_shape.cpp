@@ -48,7 +48,7 @@ void check_ranks(const ConvArguments& a, const Shape& x, const Shape& weight, st
   const std::string dimensions = " needs " + std::to_string(rank) + " dimensions (";
   if (x.rank() != rank) {
     throw ShapeError(prefix(a) + "input" + dimensions + "N, C" + spatial_names(a.axes, a.axes == 1 ? "..L" : "DHW") +
-                     "), got " + to_string(x));
+                     ") or " + std::to_string(rank - 1) + " without N, got " + to_string(x));
   }
   if (weight.rank() != rank) {
     throw ShapeError(prefix(a) + "weight" + dimensions + std::string(weight_axes) +

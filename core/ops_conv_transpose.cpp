@@ -1,3 +1,4 @@
+#include "core/conv_algo.h"
 #include "core/ops_conv.h"
 
 namespace weft {
@@ -27,6 +28,7 @@ Convolution transposed_sizes(ConvArguments a, const Shape& x, const Shape& weigh
   s.stride = a.stride;
   s.padding = a.before;
   s.dilation = a.dilation;
+  s.algo = a.algo;
   if (__builtin_mul_overflow(weight[1], a.groups, &s.c)) {
     throw ShapeError(prefix + "groups " + std::to_string(a.groups) + " overflows with weight " + to_string(weight));
   }
@@ -60,10 +62,12 @@ Convolution transposed_sizes(ConvArguments a, const Shape& x, const Shape& weigh
 template <int N>
 Tensor conv_transpose(std::string_view op, const Tensor& input, const Tensor& filter, const Tensor& offset,
                       const ConvTransposeOptions<N>& options) {
+  if (input.rank() == N + 1) return squeeze(conv_transpose(op, unsqueeze(input, 0), filter, offset, options), {0});
   const Tensor x = autocast(input), weight = autocast(filter), bias = autocast(offset);
   check_operands(op, x, weight);
   const Convolution c = transposed_sizes(conv_arguments(op, options), x.shape(), weight.shape());
   if (bias.defined()) check_bias(op, x, bias, c.shape.c);
+  check_algo(op, N, c.shape, x.dtype());
   const Tensor y = conv_input_grad(c, x, weight);
   if (!bias.defined()) return y;
   Shape channels = Dims::filled(N + 1, 1);

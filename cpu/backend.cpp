@@ -66,6 +66,9 @@ class CpuBackend final : public Backend {
             const View& out) override {
     cpu::conv(pass, shape, a, b, bias, out);
   }
+  ConvAlgo conv_algo(ConvPass pass, const ConvShape& shape, DType dtype) const override {
+    return cpu::conv_algo(pass, shape, dtype);
+  }
   void pool(PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices, const View& out) override {
     cpu::pool(pass, shape, in, indices, out);
   }

@@ -3,7 +3,12 @@
 #include <algorithm>
 #include <string>
 
+#include "core/conv_algo.h"
 #include "cpu/conv_product.h"
+#include "cpu/conv_reference.h"
+#include "cpu/depthwise.h"
+#include "cpu/pointwise.h"
+#include "cpu/winograd.h"
 #include "weft/error.h"
 
 namespace weft::cpu {
@@ -49,19 +54,44 @@ void conv_input_grad(const ConvShape& shape, const T* y_grad, const T* weight, T
 }
 
 template <class T>
-void conv_of(ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b, const ConstView* bias,
-             const View& out) {
+void conv_im2col(ConvPass pass, const ConvShape& shape, const T* a, const T* b, const T* bias, T* out) {
   switch (pass) {
     case ConvPass::forward:
-      return conv_forward(shape, a.as<T>(), b.as<T>(), bias ? bias->as<T>() : nullptr, out.as<T>());
+      return conv_forward(shape, a, b, bias, out);
     case ConvPass::input_grad:
-      return conv_input_grad(shape, a.as<T>(), b.as<T>(), out.as<T>());
+      return conv_input_grad(shape, a, b, out);
     case ConvPass::weight_grad:
-      return conv_weight_grad(shape, a.as<T>(), b.as<T>(), out.as<T>());
+      return conv_weight_grad(shape, a, b, out);
+  }
+}
+
+/// F(2x2) where maps are too small for tiles of 4.
+int winograd_tile(const ConvShape& s) { return std::min(s.out[1], s.out[2]) > 2 ? 4 : 2; }
+
+template <class T>
+void conv_of(ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b, const ConstView* bias,
+             const View& out) {
+  const T* const start = bias != nullptr ? bias->as<T>() : nullptr;
+  switch (shape.algo == ConvAlgo::automatic ? conv_algo(pass, shape, out.dtype) : shape.algo) {
+    case ConvAlgo::reference:
+      return conv_reference(pass, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
+    case ConvAlgo::direct:
+      if (is_depthwise(shape)) return depthwise(pass, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
+      return pointwise(pass, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
+    case ConvAlgo::winograd:
+      return winograd(pass, winograd_tile(shape), shape, a.as<T>(), b.as<T>(), start, out.as<T>());
+    case ConvAlgo::automatic:
+    case ConvAlgo::im2col:
+      return conv_im2col(pass, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
   }
 }
 
 }  // namespace
+
+ConvAlgo conv_algo(ConvPass, const ConvShape& shape, DType) {
+  if (is_depthwise(shape) && shape.c > 1) return ConvAlgo::direct;
+  return ConvAlgo::im2col;
+}
 
 void conv(ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b, const ConstView* bias,
           const View& out) {

@@ -150,6 +150,9 @@ class CudaBackend final : public Backend {
     const Use use(context_);
     cuda::conv(context_, pass, shape, a, b, bias, out);
   }
+  ConvAlgo conv_algo(ConvPass pass, const ConvShape& shape, DType dtype) const override {
+    return cuda::conv_algo(pass, shape, dtype);
+  }
   void pool(PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices, const View& out) override {
     const Use use(context_);
     cuda::pool(context_, pass, shape, in, indices, out);

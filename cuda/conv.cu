@@ -4,12 +4,16 @@
 #include <cstdlib>
 #include <optional>
 
+#include "core/conv_algo.h"
 #include "core/conv_plan.h"
+#include "cuda/conv_reference.h"
+#include "cuda/depthwise.h"
 #include "cuda/element.h"
 #include "cuda/elementwise.h"
 #include "cuda/gather.h"
 #include "cuda/gemm.h"
 #include "cuda/walk.h"
+#include "cuda/winograd.h"
 
 namespace weft::cuda {
 
@@ -18,6 +22,7 @@ namespace {
 constexpr int kThreads = 256;
 constexpr std::int64_t kChunkRows = 256;  // a chunk's are a multiple, as sums over ragged ones are slow
 constexpr std::int64_t kRowBytes = 16;    // likewise a row's bytes: zeros fill it up
+constexpr int kWinogradTile = 4;
 constexpr std::int64_t kMostPlaces = std::int64_t{1} << 30;  // within an image, so that 32-bit sums of two do not wrap
 
 /// One chunk of columns as the kernel sees it, in packs of neighbouring channels.
@@ -373,9 +378,25 @@ class Pass {
 
 }  // namespace
 
+ConvAlgo conv_algo(ConvPass, const ConvShape& shape, DType) {
+  return is_depthwise(shape) && shape.c > 1 ? ConvAlgo::direct : ConvAlgo::im2col;
+}
+
 void conv(Context& context, ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
           const ConstView* bias, const View& out) {
   if (out.size() == 0) return;
+  switch (shape.algo == ConvAlgo::automatic ? conv_algo(pass, shape, out.dtype) : shape.algo) {
+    case ConvAlgo::reference:
+      return conv_reference(context, pass, shape, a, b, bias, out);
+    case ConvAlgo::direct:
+      if (is_depthwise(shape)) return depthwise(context, pass, shape, a, b, bias, out);
+      break;  // 1x1: x is the columns
+    case ConvAlgo::winograd:
+      return winograd(context, pass, kWinogradTile, shape, a, b, bias, out);
+    case ConvAlgo::automatic:
+    case ConvAlgo::im2col:
+      break;
+  }
   Pass run(context, shape, out.dtype);
   switch (pass) {
     case ConvPass::forward:

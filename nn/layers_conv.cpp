@@ -53,7 +53,7 @@ Tensor initial_kernel(const Shape& shape, Init init) {
 template <int N>
 ConvNd<N>::ConvNd(std::int64_t in_channels, std::int64_t out_channels, PerAxis<N> kernel,
                   const ConvLayerOptions<N>& options)
-    : options_{options.stride, options.padding, options.dilation, options.groups, options.padding_mode} {
+    : options_{options.stride, options.padding, options.dilation, options.groups, options.padding_mode, options.algo} {
   const char* owner = kConvNames[N - 1];
   check_options(owner, kernel, options);
   for (const std::int64_t stride : options.stride) {
@@ -81,7 +81,8 @@ template class ConvNd<3>;
 template <int N>
 ConvTransposeNd<N>::ConvTransposeNd(std::int64_t in_channels, std::int64_t out_channels, PerAxis<N> kernel,
                                     const ConvTransposeLayerOptions<N>& options)
-    : options_{options.stride, options.padding, options.output_padding, options.groups, options.dilation} {
+    : options_{options.stride, options.padding,  options.output_padding,
+               options.groups, options.dilation, options.algo} {
   const char* owner = kConvTransposeNames[N - 1];
   check_options(owner, kernel, options);
   require_each(0, owner, "output_padding", options.output_padding);

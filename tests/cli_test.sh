@@ -56,8 +56,12 @@ expect 0 "" "$weft" eval run/model.safetensors --data builtin --limit 256
 grep -qF "built-in shapes: $accuracy," stdout || fail "eval: $(cat stdout), but the run had $accuracy"
 expect 0 "" "$weft" info run/model.safetensors
 grep -q '^model: needle$' stdout || fail "info: $(head -n 3 stdout)"
+if grep -q conv_choices stdout; then fail "info: choices of algorithms without --conv-timing"; fi
 expect 0 "" "$weft" info
 expect 0 "" "$weft" train --help
+expect 0 "" "$weft" train "${small[@]}" --device cpu --conv-timing --out timed
+expect 0 "" "$weft" info timed/model.safetensors
+grep -q '^weft.conv_choices: .*"cpu f32 weight_grad n ' stdout || fail "info: no choices of algorithms: $(cat stdout)"
 expect 0 "" "$weft" --version
 
 # The same seed gives the same bits, another seed does not.

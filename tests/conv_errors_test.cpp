@@ -30,13 +30,58 @@ constexpr std::int64_t kHuge = INT64_MAX / 2 + 1;
 /// A view of one element.
 Tensor of_size(const Shape& shape) { return expand(zeros(Dims::filled(shape.rank(), 1)), shape); }
 
+TEST(ConvErrors, Algorithms) {
+  const Tensor x = zeros({2, 4, 5, 6}), w = zeros({6, 4, 3, 3});
+  const auto pinned = [&](const Conv2dOptions& options) { return [&x, &w, options] { conv2d(x, w, {}, options); }; };
+  expect_error<ValueError>("conv2d: algo winograd needs stride 1, got (2, 1)",
+                           pinned({.stride = {2, 1}, .algo = ConvAlgo::winograd}));
+  expect_error<ValueError>("conv2d: algo winograd needs dilation 1, got (1, 2)",
+                           pinned({.dilation = {1, 2}, .algo = ConvAlgo::winograd}));
+  expect_error<ValueError>("conv2d: algo winograd needs groups 1, got 2", [&] {
+    conv2d(x, zeros({6, 2, 3, 3}), {}, {.groups = 2, .algo = ConvAlgo::winograd});
+  });
+  expect_error<ValueError>("conv2d: algo winograd needs a 3x3 filter on two axes, got (3, 2)", [&] {
+    conv2d(x, zeros({6, 4, 3, 2}), {}, {.algo = ConvAlgo::winograd});
+  });
+  expect_error<ValueError>("conv1d: algo winograd needs a 3x3 filter on two axes, got (3)", [&] {
+    conv1d(zeros({2, 4, 5}), zeros({6, 4, 3}), {}, {.algo = ConvAlgo::winograd});
+  });
+  expect_error<ValueError>("conv3d: algo winograd needs a 3x3 filter on two axes, got (1, 3, 3)", [&] {
+    conv3d(zeros({2, 4, 2, 5, 5}), zeros({6, 4, 1, 3, 3}), {}, {.algo = ConvAlgo::winograd});
+  });
+  expect_error<ValueError>(
+      "conv2d: algo direct needs as many groups as channels, or a 1x1 filter with stride 1 and no padding; got 1 "
+      "groups "
+      "of 4 channels, filter (3, 3), stride (1, 1), padding (0, 0)",
+      pinned({.algo = ConvAlgo::direct}));
+  expect_error<ValueError>(
+      "conv2d: algo direct needs as many groups as channels, or a 1x1 filter with stride 1 and no padding; got 2 "
+      "groups "
+      "of 4 channels, filter (1, 1), stride (2, 2), padding (0, 0)",
+      [&] {
+        conv2d(x, zeros({6, 2, 1, 1}), {}, {.stride = 2, .groups = 2, .algo = ConvAlgo::direct});
+      });
+  expect_error<ValueError>("conv_transpose2d: algo winograd needs stride 1, got (2, 2)", [&] {
+    conv_transpose2d(x, zeros({4, 3, 3, 3}), {}, {.stride = 2, .algo = ConvAlgo::winograd});
+  });
+  expect_error<ValueError>("conv2d_weight_grad: algo winograd needs stride 1, got (2, 2)", [&] {
+    conv2d_weight_grad(zeros({2, 6, 2, 2}), x, w.shape(), {.stride = 2, .algo = ConvAlgo::winograd});
+  });
+  expect_error<ValueError>("add_conv_choices: unknown algorithm \"fast\"", [] {
+    add_conv_choices({{"cpu f32 forward", "fast"}});
+  });
+}
+
 TEST(ConvErrors, Sizes) {
   const Tensor x = zeros({2, 4, 5, 6}), w = zeros({6, 4, 3, 3});
-  expect_error<ShapeError>("conv1d: input needs 3 dimensions (N, C, L), got (2, 4, 5, 6)", [&] { conv1d(x, w); });
-  expect_error<ShapeError>("conv2d: input needs 4 dimensions (N, C, H, W), got (4, 5, 6)", [&] {
-    conv2d(zeros({4, 5, 6}), w);
+  expect_error<ShapeError>("conv1d: input needs 3 dimensions (N, C, L) or 2 without N, got (2, 4, 5, 6)",
+                           [&] { conv1d(x, w); });
+  expect_error<ShapeError>("conv2d: input needs 4 dimensions (N, C, H, W) or 3 without N, got (5, 6)", [&] {
+    conv2d(zeros({5, 6}), w);
   });
-  expect_error<ShapeError>("conv3d: input needs 5 dimensions (N, C, D, H, W), got (2, 4, 5, 6)", [&] { conv3d(x, w); });
+  expect_error<ShapeError>("conv3d: input needs 5 dimensions (N, C, D, H, W) or 4 without N, got (4, 5, 6)", [&] {
+    conv3d(zeros({4, 5, 6}), w);
+  });
   expect_error<ShapeError>("conv1d: weight needs 3 dimensions (K, C/groups, R), got (6, 4, 3, 3)", [&] {
     conv1d(zeros({2, 4, 5}), w);
   });
@@ -180,7 +225,7 @@ TEST(ConvErrors, Composed) {
 
 TEST(ConvErrors, Transposed) {
   const Tensor x = zeros({2, 4, 5, 6}), w = zeros({4, 3, 3, 3});
-  expect_error<ShapeError>("conv_transpose1d: input needs 3 dimensions (N, C, L), got (2, 4, 5, 6)",
+  expect_error<ShapeError>("conv_transpose1d: input needs 3 dimensions (N, C, L) or 2 without N, got (2, 4, 5, 6)",
                            [&] { conv_transpose1d(x, w); });
   expect_error<ShapeError>("conv_transpose3d: weight needs 5 dimensions (C, K/groups, T, R, S), got (4, 3, 3, 3)", [&] {
     conv_transpose3d(zeros({2, 4, 5, 6, 7}), w);

@@ -53,9 +53,9 @@ std::vector<Plain> rounded(const OpCase& row, std::vector<Plain> values, DType d
 /// bf16 cannot hold what some rows ask: distinct values that stay distinct, and points kept away from steps.
 bool fits(const OpCase& row, DType dtype) {
   if (dtype != DType::bf16) return true;
-  return std::all_of(row.inputs.begin(), row.inputs.end(), [](const Input& input) {
-    return input.dtype || (input.values != Values::distinct && input.values != Values::fractional);
-  });
+  return row.takes_bf16 && std::all_of(row.inputs.begin(), row.inputs.end(), [](const Input& input) {
+           return input.dtype || (input.values != Values::distinct && input.values != Values::fractional);
+         });
 }
 
 class DeviceOps : public ::testing::TestWithParam<std::string> {

@@ -44,6 +44,7 @@ struct OpCase {
   bool exact = false;               ///< the result has no rounding
   bool any_layout = true;           ///< the result does not depend on how the input lies in memory
   bool widens = false;              ///< of bf16 inputs the result is f32
+  bool takes_bf16 = true;
 };
 
 /// "conv2d (2, 3, 5, 5) (4, 3, 3, 3): stride 2".

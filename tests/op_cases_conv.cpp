@@ -1,3 +1,4 @@
+#include "core/conv_algo.h"
 #include "tests/op_cases.h"
 
 namespace weft::cases {
@@ -40,6 +41,18 @@ const std::vector<ConvRow>& conv_rows() {
       {"one row", 1, 2, 1, 9, 3, 1, 3},
       {"one column", 1, 2, 9, 1, 3, 3, 1, {.stride = {2, 1}}},
       {"wide channels", 1, 19, 4, 4, 17, 3, 3, {.padding = {1, 1}}},
+      {"3x3, padding ((0, 3), (4, 1))", 2, 3, 6, 5, 4, 3, 3, {.padding = {{0, 3}, {4, 1}}}, true},
+      {"3x3, two tiles and one column", 2, 3, 8, 9, 5, 3, 3, {.padding = {1, 1}}},
+      {"depthwise, wide", 2, 19, 5, 6, 19, 3, 3, {.padding = {1, 1}, .groups = 19}, true},
+      {"depthwise, dilation 2, padding beyond the filter",
+       1,
+       5,
+       6,
+       5,
+       10,
+       3,
+       2,
+       {.stride = {2, 1}, .padding = {4, 3}, .dilation = {2, 2}, .groups = 5}},
       {"more than 65,535 rows", 1, 1, 257, 258, 2, 1, 2, {}, true, true},
       {"a tall batch, stride 2", 5, 7, 33, 31, 19, 3, 3, {.stride = {2, 2}, .padding = {1, 1}}, true, true},
       {"deep", 3, 40, 12, 12, 35, 3, 3, {.padding = {1, 1}}, false, true},
@@ -148,6 +161,18 @@ void add_composed(std::vector<OpCase>& rows, const ConvRow& conv) {
   rows.push_back(weight);
 }
 
+/// One image without the axis N.
+OpCase unbatched_case() {
+  const ConvRow conv{"no axis N", 1, 3, 5, 6, 4, 3, 3, {.stride = {2, 1}}, false, false};
+  OpCase row = conv_case("conv2d", conv, {{{3, 5, 6}}, {conv.weight()}});
+  row.run = [conv](const std::vector<Tensor>& t) { return conv2d(t[0], t[1], {}, conv.options); };
+  row.reference = [conv](const std::vector<Plain>& t) {
+    Plain y = forward(conv, reshaped(t[0], conv.x()), t[1]);
+    return reshaped(y, {conv.k, conv.p(), conv.q()});
+  };
+  return row;
+}
+
 OpCase im2col_case(Sizes x, std::array<std::int64_t, 2> kernel, std::array<std::int64_t, 2> stride,
                    std::array<std::int64_t, 2> dilation) {
   OpCase row{.op = "composed::im2col", .what = "kernel " + std::to_string(kernel[0]), .inputs = {{x}}};
@@ -167,6 +192,35 @@ OpCase im2col_case(Sizes x, std::array<std::int64_t, 2> kernel, std::array<std::
   return row;
 }
 
+/// The convolution's sizes as the backends have them, as far as the choice of an algorithm needs them.
+ConvShape conv_shape(const ConvRow& row) {
+  ConvShape shape;
+  shape.n = row.n;
+  shape.c = row.c;
+  shape.k = row.k;
+  shape.groups = row.options.groups;
+  shape.in = {1, row.h, row.w};
+  shape.filter = {1, row.r, row.s};
+  shape.out = {1, row.p(), row.q()};
+  for (std::size_t i = 0; i < 2; ++i) {
+    shape.stride[i + 1] = row.options.stride[i];
+    shape.padding[i + 1] = row.options.padding.before[i];
+    shape.dilation[i + 1] = row.options.dilation[i];
+  }
+  return shape;
+}
+
+void add_pinned(std::vector<OpCase>& rows, ConvRow conv, ConvAlgo algo) {
+  conv.options.algo = algo;
+  conv.what.append(", algo ").append(name(algo));
+  std::vector<OpCase> pinned{forward_case(conv)};
+  add_gradients(pinned, conv);
+  for (OpCase& row : pinned) {
+    row.takes_bf16 = algo != ConvAlgo::winograd;
+    rows.push_back(std::move(row));
+  }
+}
+
 }  // namespace
 
 std::vector<OpCase> conv_cases() {
@@ -175,7 +229,11 @@ std::vector<OpCase> conv_cases() {
     rows.push_back(forward_case(conv));
     add_gradients(rows, conv);
     if (conv.options.groups == 1 && !conv.large) add_composed(rows, conv);
+    for (const ConvAlgo algo : {ConvAlgo::reference, ConvAlgo::im2col, ConvAlgo::direct, ConvAlgo::winograd}) {
+      if (applies(algo, conv_shape(conv), DType::f32)) add_pinned(rows, conv, algo);
+    }
   }
+  rows.push_back(unbatched_case());
   rows.push_back(im2col_case({2, 3, 5, 4}, {3, 2}, {1, 1}, {1, 1}));
   rows.push_back(im2col_case({2, 2, 7, 6}, {3, 3}, {2, 1}, {1, 2}));
   rows.push_back(im2col_case({1, 1, 1, 1}, {1, 1}, {1, 1}, {1, 1}));

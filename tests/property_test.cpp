@@ -79,8 +79,9 @@ PerAxis<N> last(const Triple& values) {
 }
 
 template <class Options, int N>
-Options options(const Case& c) {
+Options options(const Case& c, ConvAlgo algo = ConvAlgo::automatic) {
   Options o;
+  o.algo = algo;
   o.stride = last<N>(c.stride);
   o.padding.before = last<N>(c.before);
   o.padding.after = last<N>(c.after);
@@ -89,10 +90,10 @@ Options options(const Case& c) {
   return o;
 }
 
-Tensor conv(const Case& c, const Tensor& x, const Tensor& weight) {
-  if (c.axes == 1) return conv1d(x, weight, {}, options<Conv1dOptions, 1>(c));
-  if (c.axes == 2) return conv2d(x, weight, {}, options<Conv2dOptions, 2>(c));
-  return conv3d(x, weight, {}, options<Conv3dOptions, 3>(c));
+Tensor conv(const Case& c, const Tensor& x, const Tensor& weight, ConvAlgo algo = ConvAlgo::automatic) {
+  if (c.axes == 1) return conv1d(x, weight, {}, options<Conv1dOptions, 1>(c, algo));
+  if (c.axes == 2) return conv2d(x, weight, {}, options<Conv2dOptions, 2>(c, algo));
+  return conv3d(x, weight, {}, options<Conv3dOptions, 3>(c, algo));
 }
 
 Tensor conv_transpose(const Case& c, const Tensor& x, const Tensor& weight) {
@@ -161,6 +162,74 @@ RC_GTEST_PROP(Convolution, GradientsAreItsAdjoints, ()) {
   expect_equal(dot(x.detach(), gradients[0]), expected, x.detach() * gradients[0]);
   expect_equal(dot(weight.detach(), gradients[1]), expected, weight.detach() * gradients[1]);
 }
+
+Case depthwise_case() {
+  Case c = any_case();
+  c.c = c.groups = number(1, 20);
+  c.k = c.c * number(1, 3);
+  RC_LOG() << "depthwise " << c;
+  return c;
+}
+
+Case pointwise_case() {
+  Case c = any_case();
+  c.kernel = c.stride = {1, 1, 1};
+  c.before = c.after = {};
+  RC_LOG() << "pointwise " << c;
+  return c;
+}
+
+/// Of the shape that Winograd's algorithm takes.
+Case square_case() {
+  Case c = any_case();
+  c.axes = 2;
+  c.groups = 1;
+  c.kernel = {1, 3, 3};
+  c.stride = c.dilation = {1, 1, 1};
+  c.in = {1, number(1, 12), number(1, 12)};
+  c.before[0] = c.after[0] = 0;
+  for (std::size_t d = 1; d < 3; ++d) {
+    c.before[d] = number(0, 3);
+    c.after[d] = number(0, 3) + std::max<std::int64_t>(3 - c.in[d] - c.before[d], 0);
+  }
+  RC_LOG() << "3x3 " << c;
+  return c;
+}
+
+std::vector<Tensor> with_gradients(const Case& c, ConvAlgo algo, const Tensor& x, const Tensor& weight,
+                                   const Tensor& g) {
+  Tensor leaf_x = x.detach(), leaf_weight = weight.detach();
+  leaf_x.set_requires_grad(true);
+  leaf_weight.set_requires_grad(true);
+  const Tensor y = conv(c, leaf_x, leaf_weight, algo);
+  std::vector<Tensor> results = grad({y}, {leaf_x, leaf_weight}, {g});
+  results.push_back(y.detach());
+  return results;
+}
+
+/// Forward and both gradients against the plain loops, in both precisions.
+void expect_agreement(const Case& c, std::initializer_list<ConvAlgo> algos) {
+  for (const DType dtype : {DType::f64, DType::f32}) {
+    const TensorOptions kind{.dtype = dtype, .device = kTestDevice};
+    const Tensor x = randn(c.x(), kind), weight = randn(c.weight(), kind), g = randn(c.join(c.n, c.k, c.out()), kind);
+    const std::vector<Tensor> expected = with_gradients(c, ConvAlgo::reference, x, weight, g);
+    for (const ConvAlgo algo : algos) {
+      const std::vector<Tensor> found = with_gradients(c, algo, x, weight, g);
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        const Tensor wanted = expected[i].to(DType::f64), difference = found[i].to(DType::f64) - wanted;
+        const double norm = std::sqrt(std::max(dot(wanted, wanted), 1.0));
+        RC_ASSERT(std::sqrt(dot(difference, difference)) <= (dtype == DType::f64 ? 1e-12 : 1e-5) * norm);
+      }
+    }
+  }
+}
+
+RC_GTEST_PROP(Algorithms, Im2colIsTheReference, ()) {
+  expect_agreement(any_case(), {ConvAlgo::automatic, ConvAlgo::im2col});
+}
+RC_GTEST_PROP(Algorithms, DepthwiseIsTheReference, ()) { expect_agreement(depthwise_case(), {ConvAlgo::direct}); }
+RC_GTEST_PROP(Algorithms, PointwiseIsTheReference, ()) { expect_agreement(pointwise_case(), {ConvAlgo::direct}); }
+RC_GTEST_PROP(Algorithms, WinogradIsTheReference, ()) { expect_agreement(square_case(), {ConvAlgo::winograd}); }
 
 RC_GTEST_PROP(Convolution, IsLinear, ()) {
   const Case c = any_case();

@@ -33,6 +33,7 @@ struct Options {
   std::int64_t limit = 0;
   std::string precision = "fp32";
   bool no_graph = false;
+  bool conv_timing = false;
 };
 
 nn::Recipe make_recipe(const Options& o) {
@@ -83,6 +84,7 @@ class Run {
     RunLog log(options_.out);
 
     manual_seed(options_.seed);
+    set_conv_timing(options_.conv_timing);
     nn::ResNet9Options model_options{.variant = variant_};
     if (!options_.init.empty()) model_options.init = options_.init == "needle" ? nn::Init::needle : nn::Init::pytorch;
     nn::Sequential model = nn::resnet9(model_options);
@@ -146,6 +148,7 @@ class Run {
                             {"lr", recipe_.peak_lr},
                             {"seed", options_.seed},
                             {"precision", options_.precision},
+                            {"conv_timing", options_.conv_timing},
                             {"graph", device_.is_cuda() && !options_.no_graph},
                             {"data", train_set.name},
                             {"train_images", train_set.size()},
@@ -203,6 +206,8 @@ Command add_train(CLI::App& app) {
       ->check(CLI::IsMember({"fp32", "tf32", "bf16"}))
       ->capture_default_str();
   command->add_flag("--no-graph", options->no_graph, "launch every kernel by itself instead of one graph per step");
+  command->add_flag("--conv-timing", options->conv_timing,
+                    "time the algorithms of each convolution once and keep to the fastest, instead of a fixed table");
   command->add_option("--out", options->out, "run folder: model.safetensors and log.jsonl")->capture_default_str();
   return [options] { return Run(*options).train(); };
 }

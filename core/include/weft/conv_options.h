@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 
+#include "weft/conv_algo.h"
 #include "weft/shape.h"
 
 /// The options of convolution, for one, two or three spatial axes: length; height, width; depth, height, width.
@@ -59,6 +60,7 @@ struct ConvOptions {
   PerAxis<N> dilation = 1;
   std::int64_t groups = 1;
   PadMode padding_mode = PadMode::constant;  ///< constant: zeros
+  ConvAlgo algo = ConvAlgo::automatic;       ///< of the convolution and its gradients
 };
 using Conv1dOptions = ConvOptions<1>;
 using Conv2dOptions = ConvOptions<2>;
@@ -71,6 +73,7 @@ struct ConvTransposeOptions {
   PerAxis<N> output_padding = 0;  ///< added to the sizes, behind; below the stride or the dilation
   std::int64_t groups = 1;
   PerAxis<N> dilation = 1;
+  ConvAlgo algo = ConvAlgo::automatic;  ///< of the convolution and its gradients
 };
 using ConvTranspose1dOptions = ConvTransposeOptions<1>;
 using ConvTranspose2dOptions = ConvTransposeOptions<2>;

@@ -182,7 +182,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
 // Convolution is cross-correlation, as in PyTorch.
 /// x (N, C, L), weight (K, C/groups, R), bias (K,) or undefined -> (N, K, P), P = (L + padding before and after -
 /// dilation·(R - 1) - 1) / stride + 1, rounded down. Throws ValueError on an option and ShapeError on a size that is
-/// out of range, on groups that do not divide C and K, and where the result would be empty.
+/// out of range, on groups that do not divide C and K, and where the result would be empty. x without N: no N in y.
 Tensor conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const Conv1dOptions& options = {});
 /// The same of x (N, C, H, W), weight (K, C/groups, R, S) -> (N, K, P, Q).
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const Conv2dOptions& options = {});
@@ -198,7 +198,8 @@ Tensor conv2d_weight_grad(const Tensor& output_grad, const Tensor& x, const Shap
 
 /// Transposed convolution, the gradient of conv1d with respect to its input: x (N, C, L), weight (C, K/groups, R), bias
 /// (K,) or undefined -> (N, K, P), P = (L - 1)·stride - padding before and after + dilation·(R - 1) + output_padding +
-/// 1. Throws as conv1d, also ValueError on PaddingRule::same and on output padding beyond both stride and dilation.
+/// 1. Throws as conv1d, also ValueError on PaddingRule::same and on output padding beyond both stride and dilation. x
+/// without N: no N in y.
 Tensor conv_transpose1d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
                         const ConvTranspose1dOptions& options = {});
 /// The same of x (N, C, H, W), weight (C, K/groups, R, S) -> (N, K, P, Q).

@@ -26,6 +26,7 @@ struct ConvLayerOptions {
   bool bias = true;
   PadMode padding_mode = PadMode::constant;  ///< constant: zeros
   Init init = Init::pytorch;
+  ConvAlgo algo = ConvAlgo::automatic;
 };
 
 /// (N, C, H, W) -> (N, K, P, Q) as weft::conv2d, and alike with one and three spatial axes; weight (K, C/groups, R, S)
@@ -56,6 +57,7 @@ struct ConvTransposeLayerOptions {
   bool bias = true;
   PerAxis<N> dilation = 1;
   Init init = Init::pytorch;
+  ConvAlgo algo = ConvAlgo::automatic;
 };
 
 /// (N, C, H, W) -> (N, K, P, Q) as weft::conv_transpose2d, and alike with one and three spatial axes; weight (C,

@@ -1,0 +1,46 @@
+#include "core/conv_reference.h"
+
+#include "cuda/conv_reference.h"
+#include "cuda/element.h"
+#include "cuda/walk.h"
+
+namespace weft::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+/// Thread i has element i of the result, of which there are `count`.
+template <ConvPass pass, class T>
+WEFT_KERNEL_OF(kThreads)
+conv_reference_kernel(ConvShape s, std::int64_t count, const T* a, const T* b, const T* bias, T* out) {
+  const std::int64_t i = global_thread();
+  if (i >= count) return;
+  double value = 0;
+  if constexpr (pass == ConvPass::forward) value = reference::forward(s, a, b, bias, i);
+  if constexpr (pass == ConvPass::input_grad) value = reference::input_grad(s, a, b, i);
+  if constexpr (pass == ConvPass::weight_grad) value = reference::weight_grad(s, a, b, i);
+  out[i] = narrow<T>(value);
+}
+
+}  // namespace
+
+void conv_reference(Context& context, ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
+                    const ConstView* bias, const View& out) {
+  dispatch_floating("convolution", out.dtype, [&]<class T>(Type<T>) {
+    const std::int64_t count = out.size();
+    const LaunchShape grid{"conv_reference", blocks_for(count, kThreads), kThreads, context.stream};
+    const auto run = [&](auto kernel) {
+      launch(grid, kernel, shape, count, a.as<T>(), b.as<T>(), bias != nullptr ? bias->as<T>() : nullptr, out.as<T>());
+    };
+    switch (pass) {
+      case ConvPass::forward:
+        return run(conv_reference_kernel<ConvPass::forward, T>);
+      case ConvPass::input_grad:
+        return run(conv_reference_kernel<ConvPass::input_grad, T>);
+      case ConvPass::weight_grad:
+        return run(conv_reference_kernel<ConvPass::weight_grad, T>);
+    }
+  });
+}
+
+}  // namespace weft::cuda

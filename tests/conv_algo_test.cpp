@@ -1,0 +1,118 @@
+// The choice of a convolution's algorithm: pinned, by the table, and timed.
+#include "weft/conv_algo.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <filesystem>
+
+#include "core/conv_algo.h"
+#include "weft/io.h"
+#include "weft/weft.h"
+
+namespace weft {
+namespace {
+
+bool same_bits(const Tensor& a, const Tensor& b) { return a.to_vector<float>() == b.to_vector<float>(); }
+
+struct ConvAlgoTest : ::testing::Test {
+  ~ConvAlgoTest() override {
+    set_conv_timing(false);
+    clear_conv_choices();
+    std::filesystem::remove(path);
+  }
+  Tensor run(ConvAlgo algo) const { return conv2d(x, weight, {}, {.padding = 1, .algo = algo}); }
+
+  Tensor x = randn({2, 5, 9, 8}), weight = randn({7, 5, 3, 3});
+  std::filesystem::path path = std::filesystem::temp_directory_path() / "weft_conv_algo_test.safetensors";
+};
+
+TEST_F(ConvAlgoTest, AutomaticIsWhatTheTableSays) {
+  ConvShape shape;
+  shape.n = 2;
+  shape.c = 5;
+  shape.k = 7;
+  shape.in = shape.out = {1, 9, 8};
+  shape.filter = {1, 3, 3};
+  shape.padding = {0, 1, 1};
+  const ConvAlgo chosen = backend(Device::cpu()).conv_algo(ConvPass::forward, shape, DType::f32);
+  EXPECT_NE(chosen, ConvAlgo::automatic);
+  EXPECT_TRUE(same_bits(run(ConvAlgo::automatic), run(chosen)));
+}
+
+TEST_F(ConvAlgoTest, TimingIsOffAtFirst) {
+  EXPECT_FALSE(conv_timing());
+  run(ConvAlgo::automatic);
+  EXPECT_TRUE(conv_choices().empty());
+}
+
+TEST_F(ConvAlgoTest, TimingChoosesOncePerPassAndShape) {
+  set_conv_timing(true);
+  x.set_requires_grad(true);
+  weight.set_requires_grad(true);
+  sum(run(ConvAlgo::automatic)).backward();
+  const ConvChoices choices = conv_choices();
+  ASSERT_EQ(choices.size(), 3u);
+  EXPECT_EQ(choices.begin()->first,
+            "cpu f32 forward n 2 c 5 k 7 groups 1 in 1x9x8 filter 1x3x3 stride 1x1x1 padding 0x1x1 dilation 1x1x1 out "
+            "1x9x8");
+  sum(run(ConvAlgo::automatic)).backward();
+  EXPECT_EQ(conv_choices(), choices);
+  conv2d(x, weight, {}, {.stride = 2});  // has one algorithm: nothing to time
+  EXPECT_EQ(conv_choices(), choices);
+}
+
+TEST_F(ConvAlgoTest, ChoicesArePreferredToTiming) {
+  set_conv_timing(true);
+  run(ConvAlgo::automatic);
+  const std::string work = conv_choices().begin()->first;
+  ASSERT_FALSE(same_bits(run(ConvAlgo::winograd), run(ConvAlgo::im2col)));
+  for (const ConvAlgo algo : {ConvAlgo::winograd, ConvAlgo::im2col}) {
+    clear_conv_choices();
+    add_conv_choices({{work, std::string(name(algo))}});
+    EXPECT_TRUE(same_bits(run(ConvAlgo::automatic), run(algo))) << name(algo);
+  }
+  clear_conv_choices();
+  add_conv_choices({{work, "direct"}});  // which does not apply, and is not taken
+  run(ConvAlgo::automatic);
+  EXPECT_NE(conv_choices().at(work), "direct");
+}
+
+TEST_F(ConvAlgoTest, CheckpointsKeepTheChoices) {
+  set_conv_timing(true);
+  run(ConvAlgo::automatic);
+  const ConvChoices choices = conv_choices();
+  nn::save(path, {{"weight", weight.array()}}, {{"model", "none"}});
+  clear_conv_choices();
+  EXPECT_EQ(nn::load(path).count("weight"), 1u);
+  EXPECT_EQ(conv_choices(), choices);
+  EXPECT_EQ(load_safetensors(path).metadata.at("model"), "none");
+}
+
+TEST_F(ConvAlgoTest, CheckpointsWithoutChoicesHaveNone) {
+  nn::save(path, {{"weight", weight.array()}});
+  EXPECT_TRUE(load_safetensors(path).metadata.empty());
+}
+
+TEST_F(ConvAlgoTest, BadChoicesInACheckpointAreFormatErrors) {
+  for (const char* text : {"[", "[1]", R"({"a": 1})", R"({"a": "fast"})"}) {
+    save_safetensors(path, {{}, {{"weft.conv_choices", text}}});
+    EXPECT_THROW(nn::load(path), FormatError) << text;
+    EXPECT_TRUE(conv_choices().empty());
+  }
+}
+
+TEST_F(ConvAlgoTest, GradientsOfGradientsKeepThePin) {
+  const Tensor y = run(ConvAlgo::winograd);
+  x.set_requires_grad(true);
+  const auto twice = [&](ConvAlgo algo) {
+    const Tensor first = grad({sum(square(run(algo)))}, {x}, {}, {.create_graph = true})[0];
+    return grad({sum(square(first))}, {x})[0];
+  };
+  const Tensor pinned = twice(ConvAlgo::reference), found = twice(ConvAlgo::winograd);
+  EXPECT_FALSE(same_bits(pinned, found));
+  EXPECT_LT(max(abs(pinned - found)).item<float>(), 1e-4f * max(abs(pinned)).item<float>());
+}
+
+}  // namespace
+}  // namespace weft
