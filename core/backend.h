@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 
+#include "core/resample.h"
 #include "core/scalar_ops.h"
 #include "weft/array.h"
 #include "weft/conv_algo.h"
@@ -30,6 +31,9 @@ enum class PoolPass : std::uint8_t {
   average,       ///< in x, out y; no indices
   average_grad,  ///< in the gradient of y, out the gradient of x; no indices
 };
+
+/// A resampling is a linear map; adjoint is its transpose.
+enum class ResamplePass : std::uint8_t { forward, adjoint };
 
 /// Elements in device memory: the address of the first one, and how the rest lie relative to it, in elements.
 struct ConstView {
@@ -181,7 +185,7 @@ class Backend {
   /// (B, m, k) x (B, k, n) -> dense row-major (B, m, n); strides of a and b are free. f32, f64, i32, i64, u8 (bf16).
   virtual void matmul(const ConstView& a, const ConstView& b, const View& out) = 0;
 
-  // Convolution and pooling on dense channels-last memory, f32 or f64 (bf16).
+  // Convolution, pooling and resampling on dense channels-last memory, f32 or f64 (bf16).
   /// forward: (x, weight) -> y, plus bias (k,) unless null. input_grad: (y's gradient, weight) -> x's. weight_grad:
   /// (y's gradient, x) -> weight's. shape.algo is `automatic` or applies (core/conv_algo.h).
   virtual void conv(ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
@@ -190,6 +194,8 @@ class Backend {
   virtual ConvAlgo conv_algo(ConvPass pass, const ConvShape& shape, DType dtype) const = 0;
   virtual void pool(PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices,
                     const View& out) = 0;
+  /// forward: x -> y (core/resample.h says from which elements). adjoint: the gradient of y -> x's.
+  virtual void resample(ResamplePass pass, const ResampleShape& shape, const ConstView& in, const View& out) = 0;
 
   // Batch normalisation of dense x (rows, channels); the other vectors are (channels,), all of x's dtype (f32 where x
   // and y are bf16). y = x·scale + shift by one fused multiply-add where the instruction set has it, with

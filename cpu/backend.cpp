@@ -16,6 +16,7 @@
 #include "cpu/pool.h"
 #include "cpu/random.h"
 #include "cpu/reduce.h"
+#include "cpu/upsample.h"
 
 namespace weft::cpu {
 
@@ -71,6 +72,9 @@ class CpuBackend final : public Backend {
   }
   void pool(PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices, const View& out) override {
     cpu::pool(pass, shape, in, indices, out);
+  }
+  void resample(ResamplePass pass, const ResampleShape& shape, const ConstView& in, const View& out) override {
+    cpu::resample(pass, shape, in, out);
   }
 
   void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bias, const ConstView& residual,

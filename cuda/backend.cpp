@@ -19,6 +19,7 @@
 #include "cuda/random.h"
 #include "cuda/reduce.h"
 #include "cuda/transfer.h"
+#include "cuda/upsample.h"
 #include "weft/error.h"
 
 namespace weft::cuda {
@@ -156,6 +157,10 @@ class CudaBackend final : public Backend {
   void pool(PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices, const View& out) override {
     const Use use(context_);
     cuda::pool(context_, pass, shape, in, indices, out);
+  }
+  void resample(ResamplePass pass, const ResampleShape& shape, const ConstView& in, const View& out) override {
+    const Use use(context_);
+    cuda::resample(context_, pass, shape, in, out);
   }
 
   void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bias, const ConstView& residual,

@@ -77,6 +77,18 @@ CASES = {
     "batch_norm": ([(3, 4, 3, 2), (4,), (4,)], lambda x, w, b: F.batch_norm(x, None, None, w, b, True, eps=1e-3)),
     "max_pool2d": ([(2, 3, 7, 6)], lambda x: F.max_pool2d(x, (3, 2), (2, 2), (1, 1))),
     "avg_pool2d": ([(2, 3, 7, 6)], lambda x: F.avg_pool2d(x, (3, 2), (2, 2), (1, 1))),
+    "interpolate_nearest": ([(2, 3, 7)], lambda x: F.interpolate(x, scale_factor=2.6)),
+    "interpolate_nearest2d": ([(2, 3, 5, 7)], lambda x: F.interpolate(x, size=(8, 3))),
+    "interpolate_nearest3d": ([(2, 3, 3, 4, 5)], lambda x: F.interpolate(x, scale_factor=(2, 1.5, 0.7))),
+    "interpolate_linear": ([(2, 3, 7)], lambda x: F.interpolate(x, scale_factor=1.7, mode="linear")),
+    "interpolate_linear_down": ([(2, 3, 11)], lambda x: F.interpolate(x, size=4, mode="linear")),
+    "interpolate_linear_kept": ([(2, 3, 3)], lambda x: F.interpolate(x, scale_factor=1.3, mode="linear")),
+    "interpolate_bilinear": ([(2, 3, 5, 7)], lambda x: F.interpolate(x, scale_factor=(2.3, 0.6), mode="bilinear")),
+    "interpolate_bilinear_corners": ([(2, 3, 5, 7)], lambda x: F.interpolate(x, size=(9, 4), mode="bilinear",
+                                                                             align_corners=True)),
+    "interpolate_trilinear": ([(2, 3, 3, 4, 5)], lambda x: F.interpolate(x, size=(5, 3, 10), mode="trilinear")),
+    "interpolate_trilinear_corners": ([(2, 3, 3, 4, 5)], lambda x: F.interpolate(x, scale_factor=1.9, mode="trilinear",
+                                                                                 align_corners=True)),
 }
 
 

@@ -23,6 +23,10 @@ Function padded(PadMode mode) {
   };
 }
 
+Function interpolated(const UpsampleOptions& options) {
+  return [options](const Inputs& t) { return interpolate(t[0], options); };
+}
+
 const std::map<std::string, Function>& cases() {
   static const std::map<std::string, Function> all{
       {"conv1d",
@@ -110,6 +114,18 @@ const std::map<std::string, Function>& cases() {
        [](const Inputs& t) {
          return avg_pool2d(t[0], {.kernel = {3, 2}, .stride = {2, 2}, .padding = {1, 1}});
        }},
+      {"interpolate_nearest", interpolated({.scale_factor = {2.6}})},
+      {"interpolate_nearest2d", interpolated({.size = {8, 3}})},
+      {"interpolate_nearest3d", interpolated({.scale_factor = {2, 1.5, 0.7}})},
+      {"interpolate_linear", interpolated({.scale_factor = {1.7}, .mode = InterpolateMode::linear})},
+      {"interpolate_linear_down", interpolated({.size = {4}, .mode = InterpolateMode::linear})},
+      {"interpolate_linear_kept", interpolated({.scale_factor = {1.3}, .mode = InterpolateMode::linear})},
+      {"interpolate_bilinear", interpolated({.scale_factor = {2.3, 0.6}, .mode = InterpolateMode::linear})},
+      {"interpolate_bilinear_corners",
+       interpolated({.size = {9, 4}, .mode = InterpolateMode::linear, .align_corners = true})},
+      {"interpolate_trilinear", interpolated({.size = {5, 3, 10}, .mode = InterpolateMode::linear})},
+      {"interpolate_trilinear_corners",
+       interpolated({.scale_factor = {1.9}, .mode = InterpolateMode::linear, .align_corners = true})},
   };
   return all;
 }

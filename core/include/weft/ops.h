@@ -8,6 +8,7 @@
 
 #include "weft/conv_options.h"
 #include "weft/tensor.h"
+#include "weft/upsample_options.h"
 
 /// The differentiable functions. Every one accepts any strides, returns a new tensor (or a view, where it says so), and
 /// throws ShapeError, DTypeError, DeviceError, ValueError or IndexError naming itself, the rule and the values. Binary
@@ -252,6 +253,12 @@ Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options = {});
 /// (N, C, H, W) -> (N, C, 1, 1).
 Tensor global_avg_pool2d(const Tensor& x);
 Tensor global_max_pool2d(const Tensor& x);
+
+/// Resamples the spatial axes of x (N, C, L), (N, C, H, W) or (N, C, D, H, W), upwards or downwards, as PyTorch's
+/// interpolate; with a scale factor, the coordinates follow the factor and not the sizes. Coordinates are in double
+/// precision for every dtype (PyTorch's are in x's), and linear copies an axis that keeps its size. Throws ValueError
+/// on options out of range, ShapeError on a map that is empty before or after, or too large.
+Tensor interpolate(const Tensor& x, const UpsampleOptions& options);
 
 // Normalisation, dropout and losses.
 struct BatchNormOptions {

@@ -9,6 +9,7 @@
 #include "weft/nn/layers_conv.h"
 #include "weft/nn/layers_norm.h"
 #include "weft/nn/layers_pool.h"
+#include "weft/nn/layers_upsample.h"
 #include "weft/nn/module.h"
 #include "weft/ops.h"
 

@@ -1,0 +1,89 @@
+#include "cpu/upsample.h"
+
+#include <algorithm>
+#include <array>
+#include <type_traits>
+#include <vector>
+
+#include "core/backend.h"
+#include "cpu/threads.h"
+
+namespace weft::cpu {
+
+WEFT_SIMD_DEFINE(UpsampleKernels, upsample_kernels)
+
+namespace {
+
+constexpr std::int64_t kTaskElements = 16384;
+
+/// What each destination position along an axis depends on.
+template <class T>
+struct Table {
+  std::vector<WeightedRange<T>> ranges;
+  std::vector<T> weights;
+};
+
+template <class T>
+Table<T> table_of(ResamplePass pass, const ResampleAxis& a) {
+  const bool forward = pass == ResamplePass::forward;
+  const std::int64_t size = forward ? a.out : a.in;
+  Table<T> table;
+  table.ranges.reserve(static_cast<std::size_t>(size));
+  table.weights.reserve(static_cast<std::size_t>(2 * a.out));  // each output takes two inputs at most
+  for (std::int64_t i = 0; i < size; ++i) {
+    const ResampleRange range = forward ? resample_inputs(a, i) : resample_outputs(a, i);
+    table.ranges.push_back({range.begin, range.end, table.weights.data() + table.weights.size()});
+    for (std::int64_t j = range.begin; j < range.end; ++j) {
+      table.weights.push_back(static_cast<T>(forward ? resample_weight(a, j, i) : resample_weight(a, i, j)));
+    }
+  }
+  return table;
+}
+
+template <class T>
+void sum_row(const UpsampleRow<T>& row, const T* source, T* out) {
+  if constexpr (std::is_same_v<T, float>) {
+    upsample_kernels().f32(row, source, out);
+  } else {
+    upsample_kernels().f64(row, source, out);
+  }
+}
+
+template <class T>
+void resample_of(ResamplePass pass, const ResampleShape& s, const T* in, T* out) {
+  std::array<std::int64_t, 3> source, destination;
+  for (std::size_t i = 0; i < 3; ++i) {
+    const ResampleAxis& a = s.axes[i];
+    source[i] = pass == ResamplePass::forward ? a.in : a.out;
+    destination[i] = pass == ResamplePass::forward ? a.out : a.in;
+  }
+  const std::int64_t source_image = source[0] * source[1] * source[2] * s.c;
+  const std::int64_t rows = destination[0] * destination[1], row_size = destination[2] * s.c;
+  if (s.n * row_size == 0) return;
+  const Table<T> depth = table_of<T>(pass, s.axes[0]), height = table_of<T>(pass, s.axes[1]),
+                 width = table_of<T>(pass, s.axes[2]);
+  // A row's work grows with what it reads: about this much of the source, or one element for each of its own.
+  const std::int64_t row_work = std::max(row_size, source_image / rows);
+  parallel_blocks(s.n * rows, std::max<std::int64_t>(kTaskElements / row_work, 1),
+                  [&](std::int64_t begin, std::int64_t end) {
+                    UpsampleRow<T> row{s.c, destination[2], source[1], source[2], {}, {}, width.ranges.data()};
+                    for (std::int64_t i = begin; i < end; ++i) {
+                      const std::int64_t in_image = i % rows;
+                      row.depth = depth.ranges[static_cast<std::size_t>(in_image / destination[1])];
+                      row.height = height.ranges[static_cast<std::size_t>(in_image % destination[1])];
+                      sum_row(row, in + i / rows * source_image, out + i * row_size);
+                    }
+                  });
+}
+
+}  // namespace
+
+void resample(ResamplePass pass, const ResampleShape& shape, const ConstView& in, const View& out) {
+  if (in.dtype == DType::f32) {
+    resample_of(pass, shape, in.as<float>(), out.as<float>());
+  } else {
+    resample_of(pass, shape, in.as<double>(), out.as<double>());
+  }
+}
+
+}  // namespace weft::cpu

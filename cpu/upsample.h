@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/simd.h"
+
+namespace weft {
+struct ConstView;
+struct View;
+struct ResampleShape;
+enum class ResamplePass : std::uint8_t;
+}  // namespace weft
+
+namespace weft::cpu {
+
+void resample(ResamplePass pass, const ResampleShape& shape, const ConstView& in, const View& out);
+
+/// Source positions along one axis and their weights, the first of which is begin's. There may be none.
+template <class T>
+struct WeightedRange {
+  std::int64_t begin, end;
+  const T* weights;
+};
+
+/// One row of destination pixels, and the boxes of source pixels each depends on: depth x height x columns[i].
+template <class T>
+struct UpsampleRow {
+  std::int64_t channels, pixels;
+  std::int64_t source_height, source_width;
+  WeightedRange<T> depth, height;
+  const WeightedRange<T>* columns;
+};
+
+/// Kernels on one row; `source` is the image (depth, height, width, channels), `out` the row (pixels, channels).
+struct UpsampleKernels {
+  /// The sums of the boxes, each element times the weights of its three positions.
+  void (*f32)(const UpsampleRow<float>& row, const float* source, float* out);
+  void (*f64)(const UpsampleRow<double>& row, const double* source, double* out);
+};
+WEFT_SIMD_DECLARE(UpsampleKernels, upsample_kernels)
+
+}  // namespace weft::cpu

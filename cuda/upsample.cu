@@ -1,0 +1,150 @@
+#include "cuda/upsample.h"
+
+#include <cstdint>
+
+#include "cuda/element.h"
+#include "cuda/walk.h"
+
+namespace weft::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+/// Thread t has vector t % vectors (of V channels) of pixel t / vectors of the destination: y forward, x in the
+/// adjoint. The source is the other.
+struct Plan {
+  std::int64_t threads = 0, channels = 0, source_volume = 1;
+  std::int64_t sizes[4] = {1, 1, 1, 1};  // vectors, and the destination's width, height and depth
+  Divisor divisors[4];                   // by them, where all threads are below 2^31
+  bool narrow = false;
+  std::int64_t source[3] = {};
+  ResampleAxis axes[3];
+};
+
+Plan plan_of(const ResampleShape& s, bool forward, int width) {
+  Plan plan;
+  plan.channels = s.c;
+  plan.sizes[0] = s.c / width;
+  for (std::size_t i = 0; i < 3; ++i) {
+    const ResampleAxis& a = s.axes[i];
+    plan.axes[i] = a;
+    plan.source[i] = forward ? a.in : a.out;
+    plan.source_volume *= plan.source[i];
+    plan.sizes[3 - i] = forward ? a.out : a.in;
+  }
+  plan.threads = s.n * plan.sizes[0] * plan.sizes[1] * plan.sizes[2] * plan.sizes[3];
+  plan.narrow = plan.threads < INT32_MAX;
+  if (plan.threads == 0 || !plan.narrow) return plan;
+  for (int k = 0; k < 4; ++k) plan.divisors[k] = Divisor(static_cast<std::uint32_t>(plan.sizes[k]));
+  return plan;
+}
+
+/// The remainder of rest by size k, which is left the quotient.
+WEFT_DEVICE std::int64_t take(const Plan& plan, int k, std::int64_t& rest) {
+  const std::int64_t quotient =
+      plan.narrow ? plan.divisors[k].quotient(static_cast<std::uint32_t>(rest)) : rest / plan.sizes[k];
+  const std::int64_t remainder = rest - quotient * plan.sizes[k];
+  rest = quotient;
+  return remainder;
+}
+
+/// One thread's destination pixel, and the box of source pixels it depends on.
+struct Target {
+  std::int64_t first;  // element of the source: the thread's channels of its image's first pixel
+  std::int64_t at[3];
+  ResampleRange box[3];
+};
+
+template <int V, bool kForward>
+WEFT_DEVICE Target target_of(const Plan& plan, std::int64_t thread) {
+  Target target;
+  const std::int64_t channel = take(plan, 0, thread) * V;
+  for (int axis = 2; axis >= 0; --axis) {
+    target.at[axis] = take(plan, 3 - axis, thread);
+    target.box[axis] = kForward ? resample_inputs(plan.axes[axis], target.at[axis])
+                                : resample_outputs(plan.axes[axis], target.at[axis]);
+  }
+  target.first = thread * plan.source_volume * plan.channels + channel;
+  return target;
+}
+
+/// What source position `from` counts for in the thread's pixel, along one axis.
+template <class C, bool kForward, bool kLinear>
+WEFT_DEVICE C weight_of(const Plan& plan, const Target& target, int axis, std::int64_t from) {
+  if constexpr (!kLinear) return C(1);
+  const std::int64_t at = target.at[axis];
+  return static_cast<C>(kForward ? resample_weight(plan.axes[axis], from, at)
+                                 : resample_weight(plan.axes[axis], at, from));
+}
+
+/// Where the elements of y are taken from, without weights.
+template <class T, int V>
+WEFT_KERNEL_OF(kThreads)
+nearest_kernel(Plan plan, const T* x, T* y) {
+  std::int64_t rest = global_thread();
+  if (rest >= plan.threads) return;
+  const std::int64_t thread = rest, channel = take(plan, 0, rest) * V;
+  std::int64_t pixel = 0, stride = 1;
+  WEFT_UNROLL
+  for (int axis = 2; axis >= 0; --axis) {
+    pixel += resample_tap(plan.axes[axis], take(plan, 3 - axis, rest)).index * stride;
+    stride *= plan.source[axis];
+  }
+  const std::int64_t from = (rest * plan.source_volume + pixel) * plan.channels + channel;
+  *reinterpret_cast<Pack<T, V>*>(y + thread * V) = *reinterpret_cast<const Pack<T, V>*>(x + from);
+}
+
+/// The sum of the box, each element times the weights of its three positions; in order.
+template <class T, int V, bool kForward, bool kLinear>
+WEFT_KERNEL_OF(kThreads)
+resample_kernel(Plan plan, const T* source, T* out) {
+  using C = compute_t<T>;
+  const std::int64_t thread = global_thread();
+  if (thread >= plan.threads) return;
+  const Target target = target_of<V, kForward>(plan, thread);
+  C total[V] = {};
+  for (std::int64_t d = target.box[0].begin; d < target.box[0].end; ++d) {
+    const C depth = weight_of<C, kForward, kLinear>(plan, target, 0, d);
+    for (std::int64_t h = target.box[1].begin; h < target.box[1].end; ++h) {
+      const C line = depth * weight_of<C, kForward, kLinear>(plan, target, 1, h);
+      for (std::int64_t w = target.box[2].begin; w < target.box[2].end; ++w) {
+        const C weight = line * weight_of<C, kForward, kLinear>(plan, target, 2, w);
+        const std::int64_t pixel = (d * plan.source[1] + h) * plan.source[2] + w;
+        const Pack<T, V> pack = *reinterpret_cast<const Pack<T, V>*>(source + target.first + pixel * plan.channels);
+        WEFT_UNROLL
+        for (int j = 0; j < V; ++j) total[j] += weight * widen(pack.value[j]);
+      }
+    }
+  }
+  Pack<T, V> pack;
+  WEFT_UNROLL
+  for (int j = 0; j < V; ++j) pack.value[j] = narrow<T>(total[j]);
+  *reinterpret_cast<Pack<T, V>*>(out + thread * V) = pack;
+}
+
+template <class T, int V, bool kForward>
+void resample_of(Context& context, const ResampleShape& s, const T* in, T* out) {
+  const Plan plan = plan_of(s, kForward, V);
+  const LaunchShape shape{"resample", blocks_for(plan.threads, kThreads), kThreads, context.stream};
+  const bool linear = s.axes[0].linear || s.axes[1].linear || s.axes[2].linear;
+  if (linear) return launch(shape, resample_kernel<T, V, kForward, true>, plan, in, out);
+  if constexpr (kForward) return launch(shape, nearest_kernel<T, V>, plan, in, out);
+  if constexpr (!kForward) return launch(shape, resample_kernel<T, V, false, false>, plan, in, out);
+}
+
+}  // namespace
+
+void resample(Context& context, ResamplePass pass, const ResampleShape& shape, const ConstView& in, const View& out) {
+  dispatch_floating("resampling", in.dtype, [&]<class T>(Type<T>) {
+    constexpr int kWidest = 16 / sizeof(T);
+    const auto addresses = reinterpret_cast<std::uintptr_t>(in.data) | reinterpret_cast<std::uintptr_t>(out.data);
+    const bool wide = shape.c % kWidest == 0 && addresses % 16 == 0;
+    if (pass == ResamplePass::forward) {
+      (wide ? resample_of<T, kWidest, true> : resample_of<T, 1, true>)(context, shape, in.as<T>(), out.as<T>());
+    } else {
+      (wide ? resample_of<T, kWidest, false> : resample_of<T, 1, false>)(context, shape, in.as<T>(), out.as<T>());
+    }
+  });
+}
+
+}  // namespace weft::cuda

@@ -1,0 +1,44 @@
+#pragma once
+
+#include "weft/nn/module.h"
+#include "weft/ops.h"
+
+namespace weft::nn {
+
+/// (N, C, ...) with one to three spatial axes, as weft::interpolate.
+class Upsample final : public Module {
+ public:
+  explicit Upsample(const UpsampleOptions& options);
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  UpsampleOptions options_;
+};
+
+/// Either size or scale_factor, for height and width or one number for both.
+struct Upsampling2dOptions {
+  Dims size = {};
+  std::vector<double> scale_factor = {};
+};
+
+/// (N, C, H, W), the nearest element.
+class UpsamplingNearest2d final : public Module {
+ public:
+  explicit UpsamplingNearest2d(const Upsampling2dOptions& options);
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  UpsampleOptions options_;
+};
+
+/// (N, C, H, W), bilinear with aligned corners.
+class UpsamplingBilinear2d final : public Module {
+ public:
+  explicit UpsamplingBilinear2d(const Upsampling2dOptions& options);
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  UpsampleOptions options_;
+};
+
+}  // namespace weft::nn
