@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "weft/error.h"
+#include "weft/tensor.h"
 
 /// Checks of options, shared by the sources of nn.
 namespace weft::nn {
@@ -32,6 +33,18 @@ inline void require_at_least(std::int64_t least, std::string_view owner, std::st
 
 inline void require_not_negative(std::string_view owner, std::string_view what, double value) {
   require(value >= 0 && std::isfinite(value), owner, what, "finite and not negative", value);
+}
+
+/// What a layer's with_parameters takes: a weight of the shape of its own, and a bias (outputs,) or none.
+inline void check_parameters(std::string_view owner, const Tensor& own, std::int64_t outputs, const Tensor& weight,
+                             const Tensor& bias) {
+  const std::string prefix = std::string(owner) + ": ";
+  if (!weight.defined() || weight.shape() != own.shape()) {
+    throw ShapeError(prefix + "weight must be " + to_string(own.shape()) + ", got " +
+                     (weight.defined() ? to_string(weight.shape()) : "none"));
+  }
+  if (bias.defined() && bias.shape() != Shape{outputs})
+    throw ShapeError(prefix + "bias must be " + to_string(Shape{outputs}) + ", got " + to_string(bias.shape()));
 }
 
 }  // namespace weft::nn

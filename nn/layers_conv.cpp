@@ -48,6 +48,9 @@ Tensor initial_kernel(const Shape& shape, Init init) {
   return Tensor(weight);
 }
 
+/// A tensor of the array of `x`, for another layer to register.
+Tensor leaf(const Tensor& x) { return x.defined() ? x.detach() : Tensor(); }
+
 }  // namespace
 
 template <int N>
@@ -72,6 +75,18 @@ Tensor ConvNd<N>::forward(const Tensor& x) {
   if constexpr (N == 1) return conv1d(x, weight_, bias_, options_);
   if constexpr (N == 2) return conv2d(x, weight_, bias_, options_);
   if constexpr (N == 3) return conv3d(x, weight_, bias_, options_);
+}
+
+template <int N>
+ConvNd<N>::ConvNd(const weft::ConvOptions<N>& options, const Tensor& weight, const Tensor& bias)
+    : options_(options),
+      weight_(register_parameter("weight", leaf(weight))),
+      bias_(register_parameter("bias", leaf(bias))) {}
+
+template <int N>
+ConvNd<N> ConvNd<N>::with_parameters(const Tensor& weight, const Tensor& bias) const {
+  check_parameters(kConvNames[N - 1], weight_, weight_.size(0), weight, bias);
+  return ConvNd<N>(options_, weight, bias);
 }
 
 template class ConvNd<1>;
@@ -107,6 +122,19 @@ Tensor ConvTransposeNd<N>::forward(const Tensor& x) {
   if constexpr (N == 3) return conv_transpose3d(x, weight_, bias_, options_);
 }
 
+template <int N>
+ConvTransposeNd<N>::ConvTransposeNd(const weft::ConvTransposeOptions<N>& options, const Tensor& weight,
+                                    const Tensor& bias)
+    : options_(options),
+      weight_(register_parameter("weight", leaf(weight))),
+      bias_(register_parameter("bias", leaf(bias))) {}
+
+template <int N>
+ConvTransposeNd<N> ConvTransposeNd<N>::with_parameters(const Tensor& weight, const Tensor& bias) const {
+  check_parameters(kConvTransposeNames[N - 1], weight_, weight_.size(1) * options_.groups, weight, bias);
+  return ConvTransposeNd<N>(options_, weight, bias);
+}
+
 template class ConvTransposeNd<1>;
 template class ConvTransposeNd<2>;
 template class ConvTransposeNd<3>;
@@ -123,6 +151,16 @@ Conv::Conv(std::int64_t in_channels, std::int64_t out_channels, Pair kernel, con
   const Shape shape = weight_shape(out_channels, in_channels, sizes);
   weight_ = register_parameter("weight", initial_kernel(shape, options.init));
   bias_ = register_parameter("bias", options.bias ? initial_bias(out_channels, shape) : Tensor());
+}
+
+Conv::Conv(const weft::Conv2dOptions& options, const Tensor& weight, const Tensor& bias)
+    : options_(options),
+      weight_(register_parameter("weight", leaf(weight))),
+      bias_(register_parameter("bias", leaf(bias))) {}
+
+Conv Conv::with_parameters(const Tensor& weight, const Tensor& bias) const {
+  check_parameters("Conv", weight_, weight_.size(0), weight, bias);
+  return Conv(options_, weight, bias);
 }
 
 Tensor Conv::forward(const Tensor& x) { return conv2d(x, weight_, bias_, options_); }

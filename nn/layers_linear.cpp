@@ -28,6 +28,15 @@ Linear::Linear(std::int64_t in_features, std::int64_t out_features, const Linear
   if (options.bias) bias_ = register_parameter("bias", initial_bias(out_features, shape));
 }
 
+Linear::Linear(const Tensor& weight, const Tensor& bias)
+    : weight_(register_parameter("weight", weight.detach())),
+      bias_(register_parameter("bias", bias.defined() ? bias.detach() : Tensor())) {}
+
+Linear Linear::with_parameters(const Tensor& weight, const Tensor& bias) const {
+  check_parameters("Linear", weight_, weight_.size(0), weight, bias);
+  return Linear(weight, bias);
+}
+
 Tensor Linear::forward(const Tensor& x) { return linear(x, weight_, bias_); }
 
 }  // namespace weft::nn

@@ -47,6 +47,8 @@ class Residual final : public Module {
     (body_.append(layers), ...);
   }
   Tensor forward(const Tensor& x) override { return body_.forward_add(x, x); }
+  Sequential& body() { return body_; }
+  const Sequential& body() const { return body_; }
 
  private:
   Sequential body_ = register_module("body", Sequential());
@@ -64,8 +66,12 @@ class Linear final : public Module {
   Tensor forward(const Tensor& x) override;
   const Tensor& weight() const { return weight_; }
   const Tensor& bias() const { return bias_; }  ///< undefined without a bias
+  /// As ConvNd's.
+  Linear with_parameters(const Tensor& weight, const Tensor& bias) const;
 
  private:
+  Linear(const Tensor& weight, const Tensor& bias);
+
   Tensor weight_, bias_;
 };
 

@@ -39,8 +39,14 @@ class ConvNd final : public Module {
   Tensor forward(const Tensor& x) override;
   const Tensor& weight() const { return weight_; }
   const Tensor& bias() const { return bias_; }  ///< undefined without a bias
+  const weft::ConvOptions<N>& options() const { return options_; }
+  /// A layer of the same options over these tensors, of this one's shapes; an undefined bias is none. Throws
+  /// ShapeError.
+  ConvNd with_parameters(const Tensor& weight, const Tensor& bias) const;
 
  private:
+  ConvNd(const weft::ConvOptions<N>& options, const Tensor& weight, const Tensor& bias);
+
   weft::ConvOptions<N> options_;
   Tensor weight_, bias_;
 };
@@ -70,8 +76,13 @@ class ConvTransposeNd final : public Module {
   Tensor forward(const Tensor& x) override;
   const Tensor& weight() const { return weight_; }
   const Tensor& bias() const { return bias_; }  ///< undefined without a bias
+  const weft::ConvTransposeOptions<N>& options() const { return options_; }
+  /// As ConvNd's.
+  ConvTransposeNd with_parameters(const Tensor& weight, const Tensor& bias) const;
 
  private:
+  ConvTransposeNd(const weft::ConvTransposeOptions<N>& options, const Tensor& weight, const Tensor& bias);
+
   weft::ConvTransposeOptions<N> options_;
   Tensor weight_, bias_;
 };
@@ -93,8 +104,13 @@ class Conv final : public Module {
   Tensor forward(const Tensor& x) override;
   const Tensor& weight() const { return weight_; }
   const Tensor& bias() const { return bias_; }  ///< undefined without a bias
+  const weft::Conv2dOptions& options() const { return options_; }
+  /// As ConvNd's.
+  Conv with_parameters(const Tensor& weight, const Tensor& bias) const;
 
  private:
+  Conv(const weft::Conv2dOptions& options, const Tensor& weight, const Tensor& bias);
+
   weft::Conv2dOptions options_;
   Tensor weight_, bias_;
 };

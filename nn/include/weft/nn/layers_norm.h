@@ -22,6 +22,11 @@ class BatchNorm : public Module {
   /// forward(x), with relu what relu makes of that, plus a residual of x's shape and dtype unless it is undefined: in
   /// one function.
   Tensor forward_fused(const Tensor& x, bool relu, const Tensor& residual = {});
+  const Tensor& weight() const { return weight_; }
+  const Tensor& bias() const { return bias_; }
+  const Tensor& running_mean() const { return running_mean_; }
+  const Tensor& running_var() const { return running_var_; }
+  const NormOptions& options() const { return options_; }
 
  protected:
   BatchNorm(std::int64_t features, const NormOptions& options);

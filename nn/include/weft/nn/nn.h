@@ -2,6 +2,7 @@
 
 #include "weft/nn/checkpoint.h"
 #include "weft/nn/data.h"
+#include "weft/nn/fold.h"
 #include "weft/nn/init.h"
 #include "weft/nn/layers.h"
 #include "weft/nn/loss.h"
