@@ -200,7 +200,7 @@ TEST(ResampleThreads, SameBits) {
 
 template <class T, class Kernel>
 void check_kernel(const Kernel& kernel, const std::string& what) {
-  for (const std::int64_t channels : {1, 3, 4, 8, 16, 21, 64, 75, 100}) {
+  for (const std::int64_t channels : {1, 2, 3, 4, 5, 8, 16, 21, 64, 75, 100}) {
     SCOPED_TRACE(what + " channels " + std::to_string(channels));
     const auto source = normals<T>(2 * 3 * 5 * channels, 1);
     const T depth[] = {T(0.25), T(0.75)}, height[] = {T(0.5), T(0.125), T(2)}, width[] = {T(1), T(0.5), T(0.25)};
