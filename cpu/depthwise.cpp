@@ -93,6 +93,7 @@ class RowTask {
     row.start = pass_.start;
     row.out = scratch_ == nullptr ? out : scratch_;
     row.out_stride = scratch_ == nullptr ? step : pass_.k;
+    if (pass_.multiplier == 1) row.fresh_lines = std::min(columns.axes[1].step, row.line_count);
     pass_.kernels->row(row);
     if (scratch_ == nullptr) return;
     const T* from = scratch_;

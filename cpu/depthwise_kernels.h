@@ -33,6 +33,7 @@ struct DepthwiseRow {
   std::int64_t source_stride = 0, weight_stride = 0, out_stride = 0;
   const T* start = nullptr;  ///< (channels), or null for zeros
   T* out = nullptr;
+  std::int64_t fresh_lines = 0;  ///< the last lines, which no row before has read
 };
 
 /// A line of the source, and sums (taps, width) of its products.
@@ -54,6 +55,8 @@ struct DepthwiseSum {
   const T* y = nullptr;
   std::int64_t rows = 0, source_row = 0, y_row = 0;  ///< the latter two: strides from a row to the next
   std::int64_t source_stride = 0, y_stride = 0;
+  const T* next_source = nullptr;  ///< what follows all lines in memory; after it, y, is read next
+  std::int64_t fresh = 0;          ///< elements that are read there for each of y; 0: none
 };
 
 template <class T>

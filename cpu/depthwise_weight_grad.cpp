@@ -96,6 +96,10 @@ class SliceTask {
     sum.source_row = height.step * source_line;
     sum.y_row = width.out * plan_.k;
     sum.source_stride = sum.y_stride = plan_.k;
+    if (plan_.multiplier == 1 && !lines_.empty()) {
+      sum.next_source = lines_.back().source + (rows - 1) * sum.source_row + source_line;
+      sum.fresh = height.step * width.step;
+    }
     plan_.kernels->sum(sum);
     return rows;
   }
