@@ -20,8 +20,10 @@ constexpr std::int64_t kBlockBytes = 640 << 10;
 constexpr std::int64_t kLeastPanels = 4, kMostPanels = 8;
 constexpr std::int64_t kTasks = 24;         // at least, where the shape allows
 constexpr std::int64_t kWeightDepths = 64;  // of a task that transforms weights
-// A weight gradient adds up chunks of tiles, which stay in the third-level cache where depth allows.
+// A weight gradient adds up chunks of tiles, which stay in the third-level cache where depth allows. Where its sums fit
+// the second-level cache with a smaller chunk, slices of tiles have sums of their own.
 constexpr std::int64_t kChunkBytes = 8 << 20, kLeastChunk = 256;
+constexpr std::int64_t kSlices = 32, kSliceBytes = 1024 << 10, kSliceChunkBytes = 320 << 10;
 constexpr std::int64_t kTransformTiles = 16, kSumRows = 64;  // of a task
 constexpr std::int64_t kLine = 16;                           // elements, lest matrices share cache sets
 
@@ -283,83 +285,118 @@ void input_grad(int tile, const ConvShape& shape, const T* y_grad, const T* weig
   run_product(g, from);
 }
 
-/// The weight gradient's operands for a chunk of tiles: e² matrices of rows (tile, channel) each.
+/// How a weight gradient is cut, by shape and instruction set: slices of the tiles, one task each where there are
+/// several, and chunks of a slice, which are transformed and then added to its sums, `size` numbers: e² matrices of
+/// (k, x_row).
 template <class T>
-struct Chunk {
-  std::int64_t tiles = 0, x_row = 0, y_row = 0;
-  T *x = nullptr, *y = nullptr;
+struct SumPlan {
+  Grid grid;
+  ConvShape shape;
+  std::int64_t x_row = 0, y_row = 0, matrix = 0, size = 0;
+  std::int64_t slices = 1, slice = 0, chunk = 0;  // slice, chunk: tiles
 
-  std::int64_t x_matrix() const { return tiles * x_row + kLine; }
-  std::int64_t y_matrix() const { return tiles * y_row + kLine; }
+  SumPlan(const Grid& tiles, const ConvShape& conv) : grid(tiles), shape(conv) {
+    const auto bytes = static_cast<std::int64_t>(sizeof(T));
+    x_row = whole_vectors<T>(shape.c) + kLine;
+    y_row = whole_vectors<T>(shape.k) + kLine;
+    matrix = shape.k * x_row + kLine;
+    size = grid.matrices() * matrix;
+    const std::int64_t tile_bytes = grid.matrices() * (x_row + y_row) * bytes;
+    const bool small = size * bytes <= kSliceBytes;
+    if (small) slices = std::clamp<std::int64_t>(grid.count() / kLeastChunk, 1, kSlices);
+    slice = even_part(grid.count(), ceil_div(grid.count(), slices));
+    slices = ceil_div(grid.count(), slice);
+    chunk = slices > 1 ? std::max(kTransformTiles, kSliceChunkBytes / tile_bytes)
+                       : std::max(kLeastChunk, kChunkBytes / tile_bytes);
+    chunk = even_part(slice, chunk);
+  }
+  std::int64_t x_matrix() const { return chunk * x_row + kLine; }
+  std::int64_t y_matrix() const { return chunk * y_row + kLine; }
 };
 
+/// Tiles [first, first + count) of both operands: e² matrices of rows (tile, channel) each.
 template <class T>
-void transform_chunk(const Grid& grid, const ConvShape& shape, const T* y_grad, const T* x, const T* zeros,
-                     std::int64_t first, std::int64_t tiles, const Chunk<T>& chunk) {
-  parallel_blocks(tiles, kTransformTiles, [&](std::int64_t begin, std::int64_t end) {
+void transform_chunk(const SumPlan<T>& plan, const T* y_grad, const T* x, const T* zeros, std::int64_t first,
+                     std::int64_t count, T* x_tiles, T* y_tiles) {
+  const Grid& grid = plan.grid;
+  const std::int64_t filters = plan.shape.k;
+  parallel_blocks(count, kTransformTiles, [&](std::int64_t begin, std::int64_t end) {
     const T* pixels[16];
     for (std::int64_t i = begin; i < end; ++i) {
-      transform_input(grid, x, shape.c, zeros, first + i,
-                      WinogradPlace<T>{chunk.x + i * chunk.x_row, chunk.x_matrix(), kWinogradDepth});
+      transform_input(grid, x, plan.shape.c, zeros, first + i,
+                      WinogradPlace<T>{x_tiles + i * plan.x_row, plan.x_matrix(), kWinogradDepth});
       const At at = place(grid, first + i);
-      list_pixels(y_grad + at.image * grid.out[0] * grid.out[1] * shape.k, grid.out, shape.k, at.first, grid.tile,
+      list_pixels(y_grad + at.image * grid.out[0] * grid.out[1] * filters, grid.out, filters, at.first, grid.tile,
                   zeros, pixels);
       kernels<T>(static_cast<int>(grid.tile))
-          .output_grad(pixels, shape.k, {chunk.y + i * chunk.y_row, chunk.y_matrix(), kWinogradDepth});
+          .output_grad(pixels, filters, {y_tiles + i * plan.y_row, plan.y_matrix(), kWinogradDepth});
     }
   });
 }
 
-/// sums (e², k, x_row) (+)= y's transformed gradientᵀ · the transformed x.
+/// sums (+)= y's transformed gradientᵀ · the transformed x.
 template <class T>
-void add_chunk(const Grid& grid, const ConvShape& shape, const Chunk<T>& chunk, std::int64_t tiles, bool add, T* sums) {
-  const std::int64_t parts = ceil_div(shape.k, kSumRows);
-  parallel_for(grid.matrices() * parts, [&](std::int64_t task) {
+void add_chunk(const SumPlan<T>& plan, const T* x_tiles, const T* y_tiles, std::int64_t count, bool add, T* sums) {
+  const std::int64_t filters = plan.shape.k, parts = ceil_div(filters, kSumRows);
+  parallel_for(plan.grid.matrices() * parts, [&](std::int64_t task) {
     const std::int64_t m = task / parts, row = task % parts * kSumRows;
     WinogradProduct<T> p;
-    p.rows = std::min(kSumRows, shape.k - row);
-    p.cols = whole_vectors<T>(shape.c);
-    p.depth = tiles;
-    p.left = chunk.y + m * chunk.y_matrix() + row;
-    p.left_step = chunk.y_row;
-    p.right = chunk.x + m * chunk.x_matrix();
-    p.right_step = chunk.x_row;
-    p.out = sums + m * (shape.k * chunk.x_row + kLine) + row * chunk.x_row;
-    p.out_step = chunk.x_row;
+    p.rows = std::min(kSumRows, filters - row);
+    p.cols = whole_vectors<T>(plan.shape.c);
+    p.depth = count;
+    p.left = y_tiles + m * plan.y_matrix() + row;
+    p.left_step = plan.y_row;
+    p.right = x_tiles + m * plan.x_matrix();
+    p.right_step = plan.x_row;
+    p.out = sums + m * plan.matrix + row * plan.x_row;
+    p.out_step = plan.x_row;
     p.add = add;
     kernels<T>().product_transposed(p);
   });
 }
 
+/// A task of its own or, of one slice alone, many.
+template <class T>
+void sum_slice(const SumPlan<T>& plan, std::int64_t slice, const T* y_grad, const T* x, const T* zeros, T* sums) {
+  const std::int64_t begin = slice * plan.slice, end = std::min(begin + plan.slice, plan.grid.count());
+  const Shared<T> x_tiles(plan.grid.matrices() * plan.x_matrix()), y_tiles(plan.grid.matrices() * plan.y_matrix());
+  for (std::int64_t first = begin; first < end; first += plan.chunk) {
+    const std::int64_t count = std::min(plan.chunk, end - first);
+    transform_chunk(plan, y_grad, x, zeros, first, count, x_tiles.data(), y_tiles.data());
+    add_chunk(plan, x_tiles.data(), y_tiles.data(), count, first > begin, sums);
+  }
+}
+
+/// Adds the slices up in order and writes the gradient of filter k.
+template <class T>
+void write_filter(const SumPlan<T>& plan, std::int64_t k, T* sums, T* out) {
+  T* const row = sums + k * plan.x_row;
+  for (std::int64_t slice = 1; slice < plan.slices; ++slice) {
+    for (std::int64_t m = 0; m < plan.grid.matrices(); ++m) {
+      T* const to = row + m * plan.matrix;
+      const T* const from = to + slice * plan.size;
+      for (std::int64_t c = 0; c < plan.shape.c; ++c) to[c] += from[c];
+    }
+  }
+  kernels<T>(static_cast<int>(plan.grid.tile)).weight_grad(row, plan.matrix, plan.shape.c, out);
+}
+
 template <class T>
 void weight_grad(int tile, const ConvShape& shape, const T* y_grad, const T* x, T* out) {
   const Grid grid = forward_grid(tile, shape);
-  const std::int64_t tiles = grid.count(), matrices = grid.matrices(), size = shape.k * 9 * shape.c;
-  if (size == 0) return;
-  if (tiles == 0) {
-    std::fill_n(out, size, T(0));
+  const std::int64_t filter = 9 * shape.c;
+  if (shape.k == 0 || filter == 0) return;
+  if (grid.count() == 0) {
+    std::fill_n(out, shape.k * filter, T(0));
     return;
   }
-  Chunk<T> chunk;
-  chunk.x_row = whole_vectors<T>(shape.c) + kLine;
-  chunk.y_row = whole_vectors<T>(shape.k) + kLine;
-  const std::int64_t tile_bytes = matrices * (chunk.x_row + chunk.y_row) * static_cast<std::int64_t>(sizeof(T));
-  chunk.tiles = even_part(tiles, std::max(kLeastChunk, kChunkBytes / tile_bytes));
-  T* const zeros = conv_scratch<T>(kConvWeightSlot, std::max(chunk.x_row, chunk.y_row));
-  std::fill(zeros, zeros + std::max(chunk.x_row, chunk.y_row), T(0));
-  const Shared<T> x_tiles(matrices * chunk.x_matrix()), y_tiles(matrices * chunk.y_matrix());
-  chunk.x = x_tiles.data();
-  chunk.y = y_tiles.data();
-  const std::int64_t matrix = shape.k * chunk.x_row + kLine;
-  const Shared<T> sums(matrices * matrix);
-  for (std::int64_t first = 0; first < tiles; first += chunk.tiles) {
-    const std::int64_t count = std::min(chunk.tiles, tiles - first);
-    transform_chunk(grid, shape, y_grad, x, zeros, first, count, chunk);
-    add_chunk(grid, shape, chunk, count, first > 0, sums.data());
-  }
-  parallel_for(shape.k, [&](std::int64_t k) {
-    kernels<T>(tile).weight_grad(sums.data() + k * chunk.x_row, matrix, shape.c, out + k * 9 * shape.c);
-  });
+  const SumPlan<T> plan(grid, shape);
+  T* const zeros = conv_scratch<T>(kConvWeightSlot, std::max(shape.c, shape.k));
+  std::fill_n(zeros, std::max(shape.c, shape.k), T(0));
+  const Shared<T> sums(plan.slices * plan.size);
+  parallel_for(plan.slices,
+               [&](std::int64_t slice) { sum_slice(plan, slice, y_grad, x, zeros, sums.data() + slice * plan.size); });
+  parallel_for(shape.k, [&](std::int64_t k) { write_filter(plan, k, sums.data(), out + k * filter); });
 }
 
 }  // namespace
