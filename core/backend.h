@@ -27,9 +27,10 @@ enum class ConvPass : std::uint8_t { forward, input_grad, weight_grad };
 enum class PoolPass : std::uint8_t {
   max,           ///< in x, out y; writes indices
   max_scatter,   ///< in the gradient of y, out the gradient of x; reads indices
-  max_gather,    ///< in x, out y = x at the indices (the adjoint of max_scatter)
+  max_gather,    ///< in x, out y = x at the indices (the adjoint of max_scatter), 0 at -1
   average,       ///< in x, out y; no indices
   average_grad,  ///< in the gradient of y, out the gradient of x; no indices
+  unpool,        ///< in y, out x, zeros before the call: x at the index of each y but -1; the last of equals wins
 };
 
 /// A resampling is a linear map; adjoint is its transpose.
@@ -76,12 +77,19 @@ struct ConvShape {
   ConvAlgo algo = ConvAlgo::automatic;
 };
 
-/// Sizes of a pooling, memory as for ConvShape. Indices are i32, shaped like y: the flat position (d·H + h)·W + w in
-/// the input's spatial axes.
+/// Sizes of a pooling, memory as for ConvShape. Window o of an axis has o·stride - padding + j·dilation for j in [0,
+/// kernel), or, adaptive, all of [⌊o·in/out⌋, ⌈(o + 1)·in/out⌉); elements outside of x do not count. Indices are i32,
+/// shaped like y: the flat position (d·H + h)·W + w in the input's spatial axes, -1 for a window without an element.
+/// unpool and max_gather take any indices below the size of x and need none of the windows.
 struct PoolShape {
   std::int64_t n = 0, c = 0;
   std::array<std::int64_t, 3> in{1, 1, 1}, kernel{1, 1, 1}, out{1, 1, 1};
-  std::array<std::int64_t, 3> stride{1, 1, 1}, padding{0, 0, 0};
+  std::array<std::int64_t, 3> stride{1, 1, 1}, padding{0, 0, 0}, dilation{1, 1, 1};
+  bool adaptive = false;
+  /// Averages (dilation 1) divide by it, or where it is 0 by the number of the window's positions in x, those in the
+  /// padding included with count_padding.
+  double divisor = 0;
+  bool count_padding = true;
 };
 
 /// One stream of random numbers: element i takes number i mod 4 of Philox block (offset + i / 4) (f64 and i64: two

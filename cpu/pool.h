@@ -13,7 +13,6 @@ enum class PoolPass : std::uint8_t;
 
 namespace weft::cpu {
 
-/// Padding is at most half the kernel, so every window holds an element. Averages divide by the kernel's volume.
 void pool(PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices, const View& out);
 
 struct PoolRange {
@@ -21,7 +20,8 @@ struct PoolRange {
 };
 
 /// One row of destination pixels, and the boxes of source pixels each depends on: depth x height x columns[i]. Forward,
-/// the destination is y and the box its window in x; backward, it is x and the box holds the y whose windows have it.
+/// the destination is y and the box its window in x; backward, it is x and the box holds the y whose windows have it
+/// (and more, with dilation).
 struct PoolRow {
   std::int64_t channels;
   std::int64_t pixels;
@@ -29,15 +29,24 @@ struct PoolRow {
   std::int64_t source_height, source_width;
   PoolRange depth, height;
   const PoolRange* columns;
+  std::int64_t depth_step = 1, height_step = 1,
+               column_step = 1;  // a range of another step ends behind its last element
+};
+
+/// What windows divide their sum by, for each place of y along each axis: the product of the three.
+struct PoolCounts {
+  const std::int64_t *depth, *height, *column;
 };
 
 /// Kernels on one row; `source` is the image (depth, height, width, channels), `out` the row (pixels, channels).
 template <class T>
 struct PoolKernelsOf {
-  /// The largest of each box and its flat position; the first of equals, and NaN, win.
+  /// The largest of each box, which is not empty, and its flat position; the first of equals, and NaN, win.
   void (*largest)(const PoolRow& row, const T* source, T* out, std::int32_t* indices);
-  /// out = factor·(sum of the box).
+  /// out = factor·(sum of the box). Steps are 1 here and below.
   void (*sum)(const PoolRow& row, const T* source, T factor, T* out);
+  /// The sum of the box's elements, each divided by its count.
+  void (*shares)(const PoolRow& row, const T* source, const PoolCounts& counts, T* out);
   /// The sum of those elements of the box whose index is the destination pixel's position.
   void (*matching)(const PoolRow& row, const T* source, const std::int32_t* indices, T* out);
 };

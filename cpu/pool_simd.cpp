@@ -45,10 +45,10 @@ inline void for_box(const PoolRow& row, PoolRange columns, const Visit& visit) {
     visit(first + row.source_width + 1);
     return;
   }
-  for (std::int64_t d = row.depth.begin; d < row.depth.end; ++d) {
-    for (std::int64_t h = row.height.begin; h < row.height.end; ++h) {
+  for (std::int64_t d = row.depth.begin; d < row.depth.end; d += row.depth_step) {
+    for (std::int64_t h = row.height.begin; h < row.height.end; h += row.height_step) {
       const std::int64_t line = (d * row.source_height + h) * row.source_width;
-      for (std::int64_t w = columns.begin; w < columns.end; ++w) visit(line + w);
+      for (std::int64_t w = columns.begin; w < columns.end; w += row.column_step) visit(line + w);
     }
   }
 }
@@ -102,6 +102,30 @@ void sum(const PoolRow& row, const T* source, T factor, T* out) {
 }
 
 template <class T>
+void shares(const PoolRow& row, const T* source, const PoolCounts& counts, T* out) {
+  for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels) {
+    const PoolRange columns = row.columns[pixel];
+    for_packs<Tail::overlapping, T>(row.channels, [&](auto packs, std::int64_t channel) {
+      using P = typename decltype(packs)::Pack;
+      constexpr int kPacks = packs.kCount, kWidth = packs.kWidth;
+      P total[kPacks] = {};
+      for (std::int64_t d = row.depth.begin; d < row.depth.end; ++d) {
+        for (std::int64_t h = row.height.begin; h < row.height.end; ++h) {
+          const std::int64_t line = (d * row.source_height + h) * row.source_width;
+          const T lines = static_cast<T>(counts.depth[d]) * static_cast<T>(counts.height[h]);
+          for (std::int64_t w = columns.begin; w < columns.end; ++w) {
+            const T* p = source + (line + w) * row.channels + channel;
+            const T factor = 1 / (lines * static_cast<T>(counts.column[w]));
+            for (int i = 0; i < kPacks; ++i) total[i] += get<P>(p + i * kWidth) * factor;
+          }
+        }
+      }
+      for (int i = 0; i < kPacks; ++i) put(out + channel + i * kWidth, total[i]);
+    });
+  }
+}
+
+template <class T>
 void matching(const PoolRow& row, const T* source, const std::int32_t* indices, T* out) {
   for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels) {
     for_packs<Tail::overlapping, T>(row.channels, [&](auto packs, std::int64_t channel) {
@@ -123,7 +147,7 @@ void matching(const PoolRow& row, const T* source, const std::int32_t* indices, 
 
 }  // namespace
 
-const PoolKernels pool_kernels = {{largest<float>, sum<float>, matching<float>},
-                                  {largest<double>, sum<double>, matching<double>}};
+const PoolKernels pool_kernels = {{largest<float>, sum<float>, shares<float>, matching<float>},
+                                  {largest<double>, sum<double>, shares<double>, matching<double>}};
 
 }  // namespace weft::cpu::WEFT_ISA

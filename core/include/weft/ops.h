@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "weft/conv_options.h"
+#include "weft/pool_options.h"
 #include "weft/tensor.h"
 #include "weft/upsample_options.h"
 
@@ -240,16 +241,44 @@ Tensor conv2d_weight_grad(const Tensor& output_grad, const Tensor& x, const Shap
                           const Conv2dOptions& options = {});
 }  // namespace composed
 
-// Pooling over the two last axes of (N, C, H, W).
-struct Pool2dOptions {
-  std::array<std::int64_t, 2> kernel = {2, 2};
-  std::array<std::int64_t, 2> stride = {0, 0};   ///< 0: the kernel's size
-  std::array<std::int64_t, 2> padding = {0, 0};  ///< at most half the kernel
-};
-/// Padding counts as -infinity; the first largest element takes the gradient.
-Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options = {});
-/// Padding counts as zeros and in the divisor.
-Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options = {});
+// Pooling over the one to three last axes, as in PyTorch. P = (L + 2·padding - dilation·(kernel - 1) - 1) / stride + 1,
+// rounded down, or up with ceil_mode. Throws ValueError on an option and ShapeError on a size that is out of range, and
+// where the result would be empty.
+/// x (N, C, L) -> (N, C, P). Padding counts as -infinity; NaN wins; the first largest element takes the gradient. A
+/// window without an element, which dilation and padding can make, gives -infinity and the index -1.
+Tensor max_pool1d(const Tensor& x, const MaxPool1dOptions& options = {});
+Tensor max_pool2d(const Tensor& x, const MaxPool2dOptions& options = {});  ///< (N, C, H, W) -> (N, C, P, Q)
+Tensor max_pool3d(const Tensor& x, const MaxPool3dOptions& options = {});  ///< (N, C, D, H, W) -> (N, C, O, P, Q)
+MaxPoolResult max_pool1d_with_indices(const Tensor& x, const MaxPool1dOptions& options = {});
+MaxPoolResult max_pool2d_with_indices(const Tensor& x, const MaxPool2dOptions& options = {});
+MaxPoolResult max_pool3d_with_indices(const Tensor& x, const MaxPool3dOptions& options = {});
+/// Zeros but for the elements of x (N, C, P), each at its index (i64, shaped like x) in its image of the result (N, C,
+/// L). Of equal indices the last in row-major order wins and takes the gradient; an element whose index is outside is
+/// left out. Both on every device.
+Tensor max_unpool1d(const Tensor& x, const Tensor& indices, const MaxUnpool1dOptions& options = {});
+Tensor max_unpool2d(const Tensor& x, const Tensor& indices, const MaxUnpool2dOptions& options = {});
+Tensor max_unpool3d(const Tensor& x, const Tensor& indices, const MaxUnpool3dOptions& options = {});
+/// Padding counts as zeros. The divisor is divisor_override, or the number of a window's positions in the padded input,
+/// or without count_include_pad in the input.
+Tensor avg_pool1d(const Tensor& x, const AvgPool1dOptions& options = {});
+Tensor avg_pool2d(const Tensor& x, const AvgPool2dOptions& options = {});
+Tensor avg_pool3d(const Tensor& x, const AvgPool3dOptions& options = {});
+/// (Σ xᵖ)^(1/p) over each window, without a modulus: an odd p wants x that are not negative. With ceil_mode the sum of
+/// a window that is cut off is scaled up to the whole kernel, as in PyTorch. Gradient 0 where the sum is 0, unless p is
+/// 1. Throws ValueError unless p is positive and finite.
+Tensor lp_pool1d(const Tensor& x, const LpPool1dOptions& options = {});
+Tensor lp_pool2d(const Tensor& x, const LpPool2dOptions& options = {});
+Tensor lp_pool3d(const Tensor& x, const LpPool3dOptions& options = {});
+/// x (N, C, L) -> (N, C, output_size), element i from the window ⌊i·L/output_size⌋ to ⌈(i + 1)·L/output_size⌉.
+Tensor adaptive_avg_pool1d(const Tensor& x, PerAxis<1> output_size);
+Tensor adaptive_avg_pool2d(const Tensor& x, PerAxis<2> output_size);
+Tensor adaptive_avg_pool3d(const Tensor& x, PerAxis<3> output_size);
+Tensor adaptive_max_pool1d(const Tensor& x, PerAxis<1> output_size);
+Tensor adaptive_max_pool2d(const Tensor& x, PerAxis<2> output_size);
+Tensor adaptive_max_pool3d(const Tensor& x, PerAxis<3> output_size);
+/// Over all of one to three spatial axes, which keep size 1.
+Tensor global_avg_pool(const Tensor& x);
+Tensor global_max_pool(const Tensor& x);
 /// (N, C, H, W) -> (N, C, 1, 1).
 Tensor global_avg_pool2d(const Tensor& x);
 Tensor global_max_pool2d(const Tensor& x);

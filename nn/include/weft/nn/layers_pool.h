@@ -1,33 +1,125 @@
 #pragma once
 
-#include "weft/nn/layers_conv.h"
+#include <cstdint>
+#include <optional>
+
 #include "weft/nn/module.h"
 #include "weft/ops.h"
 
+/// Pooling over one to three spatial axes, as the functions of the same names in weft/ops.h.
 namespace weft::nn {
 
-struct PoolOptions {
-  Pair stride = 0;   ///< 0: the kernel's size
-  Pair padding = 0;  ///< at most half the kernel
+template <int N>
+struct MaxPoolLayerOptions {
+  PerAxis<N> stride = 0;   ///< 0: the kernel's size
+  PerAxis<N> padding = 0;  ///< at most half the kernel
+  PerAxis<N> dilation = 1;
+  bool ceil_mode = false;
 };
 
-class MaxPool2d final : public Module {
+template <int N>
+class MaxPoolNd final : public Module {
  public:
-  explicit MaxPool2d(Pair kernel, const PoolOptions& options = {});
+  explicit MaxPoolNd(PerAxis<N> kernel, const MaxPoolLayerOptions<N>& options = {});
+  Tensor forward(const Tensor& x) override;
+  MaxPoolResult forward_with_indices(const Tensor& x) const;
+
+ private:
+  MaxPoolOptions<N> options_;
+};
+using MaxPool1d = MaxPoolNd<1>;
+using MaxPool2d = MaxPoolNd<2>;
+using MaxPool3d = MaxPoolNd<3>;
+
+template <int N>
+struct MaxUnpoolLayerOptions {
+  PerAxis<N> stride = 0;   ///< 0: the kernel's size
+  PerAxis<N> padding = 0;  ///< at most half the kernel
+};
+
+/// The way back from forward_with_indices of a MaxPool with these options. Takes two tensors, so it is no Module.
+template <int N>
+class MaxUnpoolNd final {
+ public:
+  explicit MaxUnpoolNd(PerAxis<N> kernel, const MaxUnpoolLayerOptions<N>& options = {});
+  Tensor forward(const Tensor& x, const Tensor& indices, PerAxis<N> output_size = 0) const;
+  Tensor operator()(const Tensor& x, const Tensor& indices, PerAxis<N> output_size = 0) const {
+    return forward(x, indices, output_size);
+  }
+
+ private:
+  MaxUnpoolOptions<N> options_;
+};
+using MaxUnpool1d = MaxUnpoolNd<1>;
+using MaxUnpool2d = MaxUnpoolNd<2>;
+using MaxUnpool3d = MaxUnpoolNd<3>;
+
+template <int N>
+struct AvgPoolLayerOptions {
+  PerAxis<N> stride = 0;   ///< 0: the kernel's size
+  PerAxis<N> padding = 0;  ///< at most half the kernel
+  bool ceil_mode = false;
+  bool count_include_pad = true;
+  std::optional<std::int64_t> divisor_override = {};
+};
+
+template <int N>
+class AvgPoolNd final : public Module {
+ public:
+  explicit AvgPoolNd(PerAxis<N> kernel, const AvgPoolLayerOptions<N>& options = {});
   Tensor forward(const Tensor& x) override;
 
  private:
-  Pool2dOptions options_;
+  AvgPoolOptions<N> options_;
+};
+using AvgPool1d = AvgPoolNd<1>;
+using AvgPool2d = AvgPoolNd<2>;
+using AvgPool3d = AvgPoolNd<3>;
+
+template <int N>
+struct LPPoolLayerOptions {
+  PerAxis<N> stride = 0;  ///< 0: the kernel's size
+  bool ceil_mode = false;
 };
 
-class AvgPool2d final : public Module {
+template <int N>
+class LPPoolNd final : public Module {
  public:
-  explicit AvgPool2d(Pair kernel, const PoolOptions& options = {});
+  LPPoolNd(double norm, PerAxis<N> kernel, const LPPoolLayerOptions<N>& options = {});
   Tensor forward(const Tensor& x) override;
 
  private:
-  Pool2dOptions options_;
+  LpPoolOptions<N> options_;
 };
+using LPPool1d = LPPoolNd<1>;
+using LPPool2d = LPPoolNd<2>;
+using LPPool3d = LPPoolNd<3>;
+
+template <int N>
+class AdaptiveAvgPoolNd final : public Module {
+ public:
+  explicit AdaptiveAvgPoolNd(PerAxis<N> output_size);
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  PerAxis<N> output_size_;
+};
+using AdaptiveAvgPool1d = AdaptiveAvgPoolNd<1>;
+using AdaptiveAvgPool2d = AdaptiveAvgPoolNd<2>;
+using AdaptiveAvgPool3d = AdaptiveAvgPoolNd<3>;
+
+template <int N>
+class AdaptiveMaxPoolNd final : public Module {
+ public:
+  explicit AdaptiveMaxPoolNd(PerAxis<N> output_size);
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  PerAxis<N> output_size_;
+};
+using AdaptiveMaxPool1d = AdaptiveMaxPoolNd<1>;
+using AdaptiveMaxPool2d = AdaptiveMaxPoolNd<2>;
+using AdaptiveMaxPool3d = AdaptiveMaxPoolNd<3>;
 
 /// (N, C, H, W) -> (N, C, 1, 1).
 class GlobalAvgPool2d final : public Module {
