@@ -33,8 +33,8 @@ struct Indices<Vec<double>> {
 
 bool has_size(PoolRange range, std::int64_t size) { return range.end - range.begin == size; }
 
-/// visit(position) for every pixel of a box, in order.
-template <class Visit>
+/// visit(position) for every pixel of a box, in order. Without kSteps all steps are 1.
+template <bool kSteps, class Visit>
 inline void for_box(const PoolRow& row, PoolRange columns, const Visit& visit) {
   if (has_size(row.depth, 1) && has_size(row.height, 2) && has_size(columns, 2)) {
     const std::int64_t first =
@@ -45,16 +45,16 @@ inline void for_box(const PoolRow& row, PoolRange columns, const Visit& visit) {
     visit(first + row.source_width + 1);
     return;
   }
-  for (std::int64_t d = row.depth.begin; d < row.depth.end; d += row.depth_step) {
-    for (std::int64_t h = row.height.begin; h < row.height.end; h += row.height_step) {
+  for (std::int64_t d = row.depth.begin; d < row.depth.end; d += kSteps ? row.depth_step : 1) {
+    for (std::int64_t h = row.height.begin; h < row.height.end; h += kSteps ? row.height_step : 1) {
       const std::int64_t line = (d * row.source_height + h) * row.source_width;
-      for (std::int64_t w = columns.begin; w < columns.end; w += row.column_step) visit(line + w);
+      for (std::int64_t w = columns.begin; w < columns.end; w += kSteps ? row.column_step : 1) visit(line + w);
     }
   }
 }
 
-template <class T>
-void largest(const PoolRow& row, const T* source, T* out, std::int32_t* indices) {
+template <bool kSteps, class T>
+void largest_of(const PoolRow& row, const T* source, T* out, std::int32_t* indices) {
   const std::int64_t line = (row.depth.begin * row.source_height + row.height.begin) * row.source_width;
   for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels, indices += row.channels) {
     const PoolRange columns = row.columns[pixel];
@@ -67,7 +67,7 @@ void largest(const PoolRow& row, const T* source, T* out, std::int32_t* indices)
         best[i] = get<P>(source + (line + columns.begin) * row.channels + channel + i * kWidth);
         index[i] = Indices<P>::all(line + columns.begin);
       }
-      for_box(row, columns, [&](std::int64_t position) {
+      for_box<kSteps>(row, columns, [&](std::int64_t position) {
         const T* p = source + position * row.channels + channel;
         const auto here = Indices<P>::all(position);
         for (int i = 0; i < kPacks; ++i) {
@@ -86,13 +86,19 @@ void largest(const PoolRow& row, const T* source, T* out, std::int32_t* indices)
 }
 
 template <class T>
+void largest(const PoolRow& row, const T* source, T* out, std::int32_t* indices) {
+  const bool neighbours = row.depth_step == 1 && row.height_step == 1 && row.column_step == 1;
+  (neighbours ? largest_of<false, T> : largest_of<true, T>)(row, source, out, indices);
+}
+
+template <class T>
 void sum(const PoolRow& row, const T* source, T factor, T* out) {
   for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels) {
     for_packs<Tail::overlapping, T>(row.channels, [&](auto packs, std::int64_t channel) {
       using P = typename decltype(packs)::Pack;
       constexpr int kPacks = packs.kCount, kWidth = packs.kWidth;
       P total[kPacks] = {};
-      for_box(row, row.columns[pixel], [&](std::int64_t position) {
+      for_box<false>(row, row.columns[pixel], [&](std::int64_t position) {
         const T* p = source + position * row.channels + channel;
         for (int i = 0; i < kPacks; ++i) total[i] += get<P>(p + i * kWidth);
       });
@@ -133,7 +139,7 @@ void matching(const PoolRow& row, const T* source, const std::int32_t* indices, 
       constexpr int kPacks = packs.kCount, kWidth = packs.kWidth;
       const auto wanted = Indices<P>::all(row.position + pixel);
       P total[kPacks] = {};
-      for_box(row, row.columns[pixel], [&](std::int64_t position) {
+      for_box<false>(row, row.columns[pixel], [&](std::int64_t position) {
         const std::int64_t at = position * row.channels + channel;
         for (int i = 0; i < kPacks; ++i) {
           const auto chosen = Indices<P>::load(indices + at + i * kWidth) == wanted;

@@ -10,11 +10,11 @@ namespace {
 struct PoolRow {
   const char* what;
   Sizes x;
-  Pool2dOptions options;
+  MaxPool2dOptions options;
 };
 
 // f(total or maximum so far, element) over each window; positions outside the input do not count.
-Plain pooled(const Plain& x, const Pool2dOptions& o, double start, const std::function<double(double, double)>& f) {
+Plain pooled(const Plain& x, const MaxPool2dOptions& o, double start, const std::function<double(double, double)>& f) {
   const auto stride = [&](std::size_t i) { return o.stride[i] == 0 ? o.kernel[i] : o.stride[i]; };
   const auto out = [&](std::size_t i) { return (x.shape[i + 2] + 2 * o.padding[i] - o.kernel[i]) / stride(i) + 1; };
   return generate({x.shape[0], x.shape[1], out(0), out(1)}, [&](const Index& i) {
@@ -30,12 +30,12 @@ Plain pooled(const Plain& x, const Pool2dOptions& o, double start, const std::fu
   });
 }
 
-Plain max_pooled(const Plain& x, const Pool2dOptions& options) {
+Plain max_pooled(const Plain& x, const MaxPool2dOptions& options) {
   return pooled(x, options, -std::numeric_limits<double>::infinity(),
                 [](double a, double b) { return std::fmax(a, b); });
 }
 
-Plain mean_pooled(const Plain& x, const Pool2dOptions& options) {
+Plain mean_pooled(const Plain& x, const MaxPool2dOptions& options) {
   const auto area = static_cast<double>(options.kernel[0] * options.kernel[1]);
   return pooled(x, options, 0, [area](double a, double b) { return a + b / area; });
 }
@@ -56,19 +56,19 @@ std::vector<OpCase> pool_cases() {
   };
   std::vector<OpCase> rows;
   for (const PoolRow& pool : pools) {
-    const Pool2dOptions o = pool.options;
+    const MaxPool2dOptions o = pool.options;
     OpCase largest{.op = "max_pool2d", .what = pool.what, .inputs = {{pool.x, Values::distinct}}};
     largest.run = [o](const std::vector<Tensor>& x) { return max_pool2d(x[0], o); };
     largest.reference = [o](const std::vector<Plain>& x) { return max_pooled(x[0], o); };
     largest.exact = true;
     rows.push_back(largest);
     OpCase average{.op = "avg_pool2d", .what = pool.what, .inputs = {{pool.x}}};
-    average.run = [o](const std::vector<Tensor>& x) { return avg_pool2d(x[0], o); };
+    average.run = [o](const std::vector<Tensor>& x) { return avg_pool2d(x[0], {o.kernel, o.stride, o.padding}); };
     average.reference = [o](const std::vector<Plain>& x) { return mean_pooled(x[0], o); };
     rows.push_back(average);
   }
   for (const Sizes& shape : {Sizes{2, 3, 4, 5}, Sizes{1, 1, 1, 1}, Sizes{0, 2, 3, 3}, Sizes{2, 17, 1, 3}}) {
-    const Pool2dOptions whole{.kernel = {shape[2], shape[3]}};
+    const MaxPool2dOptions whole{.kernel = {shape[2], shape[3]}};
     OpCase largest{.op = "global_max_pool2d", .inputs = {{shape, Values::distinct}}};
     largest.run = [](const std::vector<Tensor>& x) { return global_max_pool2d(x[0]); };
     largest.reference = [whole](const std::vector<Plain>& x) { return max_pooled(x[0], whole); };
