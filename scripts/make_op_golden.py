@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write what PyTorch gives for the convolution family, activations, losses and normalisations, in double precision.
+"""Write what PyTorch gives for the convolution family, activations, losses, normalisations and pooling, in double precision.
 
     make_op_golden.py [OUT]    default: tests/golden/ops.safetensors
 
@@ -28,6 +28,10 @@ def share(x):  # [-2, 2] to [0, 1]
 
 def padded(mode):
     return lambda x, w: F.conv2d(F.pad(x, (1, 2, 2, 1), mode=mode), w, stride=(2, 1))
+
+
+def with_indices(result):  # the maxima and their indices in one tensor
+    return result[0] + result[1]
 
 
 CASES = {
@@ -89,6 +93,29 @@ CASES = {
     "interpolate_trilinear": ([(2, 3, 3, 4, 5)], lambda x: F.interpolate(x, size=(5, 3, 10), mode="trilinear")),
     "interpolate_trilinear_corners": ([(2, 3, 3, 4, 5)], lambda x: F.interpolate(x, scale_factor=1.9, mode="trilinear",
                                                                                  align_corners=True)),
+    "max_pool1d": ([(2, 3, 11)], lambda x: with_indices(F.max_pool1d(x, 3, 2, 1, 2, True, return_indices=True))),
+    "max_pool2d_ceil": ([(2, 3, 8, 7)],
+                        lambda x: with_indices(F.max_pool2d(x, (3, 2), (2, 3), (1, 1), (1, 2), True, return_indices=True))),
+    "max_pool3d": ([(2, 2, 5, 4, 6)],
+                   lambda x: with_indices(F.max_pool3d(x, (2, 2, 3), (1, 2, 2), (1, 0, 1), (2, 1, 1), return_indices=True))),
+    "max_unpool1d": ([(2, 3, 8)], lambda x: F.max_unpool1d(*F.max_pool1d(x, 2, return_indices=True), 2)),
+    "max_unpool2d": ([(2, 3, 7, 6)],
+                     lambda x: F.max_unpool2d(*F.max_pool2d(x, (3, 2), return_indices=True), (3, 2), output_size=(7, 6))),
+    "max_unpool3d": ([(1, 2, 4, 4, 6)], lambda x: F.max_unpool3d(*F.max_pool3d(x, 2, 2, return_indices=True), 2)),
+    "avg_pool1d": ([(2, 3, 10)], lambda x: F.avg_pool1d(x, 4, 3, 2, True, False)),
+    "avg_pool2d_ceil": ([(2, 3, 8, 7)], lambda x: F.avg_pool2d(x, (3, 2), (2, 3), (1, 1), True, True)),
+    "avg_pool2d_inside": ([(2, 3, 8, 7)], lambda x: F.avg_pool2d(x, (3, 2), (2, 3), (1, 1), True, False)),
+    "avg_pool2d_divisor": ([(2, 3, 8, 7)], lambda x: F.avg_pool2d(x, (3, 2), (2, 3), (1, 1), True, False, 5)),
+    "avg_pool3d": ([(2, 2, 5, 4, 6)], lambda x: F.avg_pool3d(x, (2, 3, 3), (2, 1, 2), (1, 0, 1), True, True)),
+    "lp_pool1d": ([(2, 3, 9)], lambda x: F.lp_pool1d(x + 3, 3, 4, 2, True)),
+    "lp_pool2d": ([(2, 3, 7, 6)], lambda x: F.lp_pool2d(x, 2, (3, 2), (2, 2), True)),
+    "lp_pool2d_sum": ([(2, 3, 6, 6)], lambda x: F.lp_pool2d(x, 1, 2)),
+    "adaptive_avg_pool1d": ([(2, 3, 7)], lambda x: F.adaptive_avg_pool1d(x, 3)),
+    "adaptive_avg_pool2d": ([(2, 3, 5, 4)], lambda x: F.adaptive_avg_pool2d(x, (3, 6))),
+    "adaptive_avg_pool3d": ([(1, 2, 5, 4, 3)], lambda x: F.adaptive_avg_pool3d(x, (2, 2, 5))),
+    "adaptive_max_pool1d": ([(2, 3, 7)], lambda x: F.adaptive_max_pool1d(x, 3)),
+    "adaptive_max_pool2d": ([(2, 3, 5, 4)], lambda x: F.adaptive_max_pool2d(x, (3, 6))),
+    "adaptive_max_pool3d": ([(1, 2, 5, 4, 3)], lambda x: F.adaptive_max_pool3d(x, (2, 2, 5))),
 }
 
 

@@ -27,6 +27,17 @@ Function interpolated(const UpsampleOptions& options) {
   return [options](const Inputs& t) { return interpolate(t[0], options); };
 }
 
+// The maxima and their indices in one tensor.
+Tensor with_indices(const MaxPoolResult& result) { return result.output + result.indices.to(result.output.dtype()); }
+
+Function averaged(AvgPool2dOptions options) {
+  options.kernel = {3, 2};
+  options.stride = {2, 3};
+  options.padding = 1;
+  options.ceil_mode = true;
+  return [options](const Inputs& t) { return avg_pool2d(t[0], options); };
+}
+
 const std::map<std::string, Function>& cases() {
   static const std::map<std::string, Function> all{
       {"conv1d",
@@ -126,6 +137,73 @@ const std::map<std::string, Function>& cases() {
       {"interpolate_trilinear", interpolated({.size = {5, 3, 10}, .mode = InterpolateMode::linear})},
       {"interpolate_trilinear_corners",
        interpolated({.scale_factor = {1.9}, .mode = InterpolateMode::linear, .align_corners = true})},
+      {"max_pool1d",
+       [](const Inputs& t) {
+         return with_indices(
+             max_pool1d_with_indices(t[0], {.kernel = 3, .stride = 2, .padding = 1, .dilation = 2, .ceil_mode = true}));
+       }},
+      {"max_pool2d_ceil",
+       [](const Inputs& t) {
+         return with_indices(max_pool2d_with_indices(
+             t[0], {.kernel = {3, 2}, .stride = {2, 3}, .padding = 1, .dilation = {1, 2}, .ceil_mode = true}));
+       }},
+      {"max_pool3d",
+       [](const Inputs& t) {
+         return with_indices(max_pool3d_with_indices(
+             t[0], {.kernel = {2, 2, 3}, .stride = {1, 2, 2}, .padding = {1, 0, 1}, .dilation = {2, 1, 1}}));
+       }},
+      {"max_unpool1d",
+       [](const Inputs& t) {
+         const MaxPoolResult pooled = max_pool1d_with_indices(t[0]);
+         return max_unpool1d(pooled.output, pooled.indices);
+       }},
+      {"max_unpool2d",
+       [](const Inputs& t) {
+         const MaxPoolResult pooled = max_pool2d_with_indices(t[0], {.kernel = {3, 2}});
+         return max_unpool2d(pooled.output, pooled.indices, {.kernel = {3, 2}, .output_size = {7, 6}});
+       }},
+      {"max_unpool3d",
+       [](const Inputs& t) {
+         const MaxPoolResult pooled = max_pool3d_with_indices(t[0]);
+         return max_unpool3d(pooled.output, pooled.indices);
+       }},
+      {"avg_pool1d",
+       [](const Inputs& t) {
+         return avg_pool1d(t[0],
+                           {.kernel = 4, .stride = 3, .padding = 2, .ceil_mode = true, .count_include_pad = false});
+       }},
+      {"avg_pool2d_ceil", averaged({.count_include_pad = true})},
+      {"avg_pool2d_inside", averaged({.count_include_pad = false})},
+      {"avg_pool2d_divisor", averaged({.count_include_pad = false, .divisor_override = 5})},
+      {"avg_pool3d",
+       [](const Inputs& t) {
+         return avg_pool3d(t[0], {.kernel = {2, 3, 3}, .stride = {2, 1, 2}, .padding = {1, 0, 1}, .ceil_mode = true});
+       }},
+      {"lp_pool1d",
+       [](const Inputs& t) { return lp_pool1d(t[0] + 3, {.norm = 3, .kernel = 4, .stride = 2, .ceil_mode = true}); }},
+      {"lp_pool2d",
+       [](const Inputs& t) {
+         return lp_pool2d(t[0], {.kernel = {3, 2}, .stride = 2, .ceil_mode = true});
+       }},
+      {"lp_pool2d_sum", [](const Inputs& t) { return lp_pool2d(t[0], {.norm = 1}); }},
+      {"adaptive_avg_pool1d", [](const Inputs& t) { return adaptive_avg_pool1d(t[0], 3); }},
+      {"adaptive_avg_pool2d",
+       [](const Inputs& t) {
+         return adaptive_avg_pool2d(t[0], {3, 6});
+       }},
+      {"adaptive_avg_pool3d",
+       [](const Inputs& t) {
+         return adaptive_avg_pool3d(t[0], {2, 2, 5});
+       }},
+      {"adaptive_max_pool1d", [](const Inputs& t) { return adaptive_max_pool1d(t[0], 3); }},
+      {"adaptive_max_pool2d",
+       [](const Inputs& t) {
+         return adaptive_max_pool2d(t[0], {3, 6});
+       }},
+      {"adaptive_max_pool3d",
+       [](const Inputs& t) {
+         return adaptive_max_pool3d(t[0], {2, 2, 5});
+       }},
   };
   return all;
 }
