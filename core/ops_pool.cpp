@@ -71,7 +71,7 @@ Tensor avg_pool(std::string_view op, const Tensor& x, const AvgPoolOptions<N>& o
   Pooling p = regular_pooling(pool_arguments(op, o), x);
   set_divisor(p, o.count_include_pad);
   if (o.divisor_override) {
-    if (*o.divisor_override == 0) throw ValueError(std::string(op) + ": divisor_override must not be 0");
+    if (*o.divisor_override == 0) throw ValueError(std::string(op) + ": divisor_override must not be 0, got 0");
     p.shape.divisor = static_cast<double>(*o.divisor_override);
   }
   return average(p, x);

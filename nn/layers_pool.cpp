@@ -79,7 +79,7 @@ AvgPoolNd<N>::AvgPoolNd(PerAxis<N> kernel, const AvgPoolLayerOptions<N>& options
                options.divisor_override} {
   check_windows<N>(kAvgPool[N - 1], kernel, options.stride, options.padding);
   if (options.divisor_override == 0)
-    throw ValueError(std::string(kAvgPool[N - 1]) + ": divisor_override must not be 0");
+    throw ValueError(std::string(kAvgPool[N - 1]) + ": divisor_override must not be 0, got 0");
 }
 
 template <int N>

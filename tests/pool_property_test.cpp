@@ -78,9 +78,8 @@ enum class Kind { max, average, adaptive };
 Case any_case(Kind kind) {
   Case c;
   c.axes = static_cast<int>(number(1, 3));
-  c.n = number(0, 3);
-  c.c = number(0, 3);
-  if (number(0, 9) == 0) c.c = 17;
+  c.n = number(0, 19) == 0 ? 0 : number(1, 2);
+  c.c = number(0, 19) == 0 ? 0 : number(0, 9) == 0 ? 17 : number(1, 3);
   c.ceil_mode = number(0, 1) == 1;
   c.count_padding = number(0, 1) == 1;
   c.divisor = number(0, 3) == 0 ? number(1, 9) : 0;
