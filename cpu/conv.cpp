@@ -8,11 +8,15 @@
 #include "cpu/conv_reference.h"
 #include "cpu/depthwise.h"
 #include "cpu/pointwise.h"
+#include "cpu/simd.h"
 #include "cpu/winograd.h"
 #include "weft/error.h"
 
 namespace weft::cpu {
 namespace {
+
+constexpr std::int64_t kWinogradChannels = 64;    // of x and of y, at least
+constexpr std::int64_t kWinogradPositions = 512;  // fewer do not pay for transforming the weight
 
 template <class T>
 void conv_forward(const ConvShape& shape, const T* x, const T* weight, const T* bias, T* y) {
@@ -88,8 +92,15 @@ void conv_of(ConvPass pass, const ConvShape& shape, const ConstView& a, const Co
 
 }  // namespace
 
-ConvAlgo conv_algo(ConvPass, const ConvShape& shape, DType) {
+ConvAlgo conv_algo(ConvPass, const ConvShape& shape, DType dtype) {
   if (is_depthwise(shape) && shape.c > 1) return ConvAlgo::direct;
+  // Measured with AVX-512 on page's layers, all of them of this kind but the first.
+  const bool deep = std::min(shape.c, shape.k) >= kWinogradChannels;
+  const bool wide = shape.n * shape.out[1] * shape.out[2] >= kWinogradPositions;
+  const bool large = std::min(shape.out[1], shape.out[2]) >= 4;
+  if (dtype == DType::f32 && isa() == Isa::avx512 && deep && wide && large && fits_winograd(shape)) {
+    return ConvAlgo::winograd;
+  }
   return ConvAlgo::im2col;
 }
 

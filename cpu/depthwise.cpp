@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::int64_t kTasks = 64;              // at most, so that few rows are read by two of them
 constexpr std::int64_t kTaskElements = 1 << 15;  // of a destination, at least
+constexpr std::int64_t kFetchedStep = 2;         // larger ones leave out too much of a source
 constexpr int kTaskSlot = 0, kWeightSlot = 1;
 
 /// What is summed: each row of the destination (n, extent..., channels) is made of rows of the source, phase by phase
@@ -93,7 +94,9 @@ class RowTask {
     row.start = pass_.start;
     row.out = scratch_ == nullptr ? out : scratch_;
     row.out_stride = scratch_ == nullptr ? step : pass_.k;
-    if (pass_.multiplier == 1) row.fresh_lines = std::min(columns.axes[1].step, row.line_count);
+    if (pass_.multiplier == 1 && width.step <= kFetchedStep) {
+      row.fresh_lines = std::min(columns.axes[1].step, row.line_count);
+    }
     pass_.kernels->row(row);
     if (scratch_ == nullptr) return;
     const T* from = scratch_;

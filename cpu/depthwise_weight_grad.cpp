@@ -7,6 +7,7 @@ namespace weft::cpu {
 namespace {
 
 constexpr int kSumSlot = 1;
+constexpr std::int64_t kFetchedElements = 4;      // of x for each of y
 constexpr std::int64_t kSlices = 32;              // at most
 constexpr std::int64_t kSliceElements = 1 << 15;  // of y's gradient, at least
 constexpr std::int64_t kSliceBytes = 16 << 20;    // of the sums of all slices
@@ -96,7 +97,7 @@ class SliceTask {
     sum.source_row = height.step * source_line;
     sum.y_row = width.out * plan_.k;
     sum.source_stride = sum.y_stride = plan_.k;
-    if (plan_.multiplier == 1 && !lines_.empty()) {
+    if (plan_.multiplier == 1 && !lines_.empty() && height.step * width.step <= kFetchedElements) {
       sum.next_source = lines_.back().source + (rows - 1) * sum.source_row + source_line;
       sum.fresh = height.step * width.step;
     }

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <initializer_list>
 
-#include "core/philox.h"
 #include "cuda/element.h"
 #include "cuda/pool.h"
 #include "cuda/walk.h"
@@ -17,26 +16,6 @@ inline constexpr int kThreads = 256;
 /// Of indices along one axis; core keeps those of x below 2^31, and y has at most one more, or as few where adaptive.
 struct Range {
   std::uint32_t begin, end;
-};
-
-/// A number > 0 whose quotients take a multiplication: for 0 <= n < 2^63, n / value is (high 64 bits of n·multiplier) +
-/// n, shifted right (Granlund and Montgomery 1994).
-struct Size {
-  std::int64_t value = 1;
-  std::uint64_t multiplier = 1;
-  int shift = 0;
-
-  Size() = default;
-  explicit Size(std::int64_t size) : value(size) {
-    const auto d = static_cast<std::uint64_t>(size);
-    while (std::uint64_t{1} << shift < d) ++shift;
-    multiplier =
-        static_cast<std::uint64_t>((static_cast<unsigned __int128>((std::uint64_t{1} << shift) - d) << 64) / d + 1);
-  }
-  WEFT_DEVICE std::int64_t quotient(std::int64_t n) const {
-    const auto dividend = static_cast<std::uint64_t>(n);
-    return static_cast<std::int64_t>((scalar::multiply_high(dividend, multiplier) + dividend) >> shift);
-  }
 };
 
 /// simple: windows of neighbours, all alike. any: also dilated and adaptive ones.

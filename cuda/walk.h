@@ -4,6 +4,7 @@
 #include <initializer_list>
 
 #include "core/loop_nest.h"
+#include "core/philox.h"
 #include "cuda/launch.h"
 
 namespace weft::cuda {
@@ -22,6 +23,26 @@ struct Divisor {
   WEFT_HOST_DEVICE std::uint32_t quotient(std::uint32_t n) const {
     const auto high = static_cast<std::uint32_t>(static_cast<std::uint64_t>(n) * multiplier >> 32);
     return (high + n) >> shift;
+  }
+};
+
+/// A number > 0 whose quotients take a multiplication: for 0 <= n < 2^63, n / value is (high 64 bits of n·multiplier) +
+/// n, shifted right (Granlund and Montgomery 1994).
+struct Size {
+  std::int64_t value = 1;
+  std::uint64_t multiplier = 1;
+  int shift = 0;
+
+  Size() = default;
+  explicit Size(std::int64_t size) : value(size) {
+    const auto d = static_cast<std::uint64_t>(size);
+    while (std::uint64_t{1} << shift < d) ++shift;
+    multiplier =
+        static_cast<std::uint64_t>((static_cast<unsigned __int128>((std::uint64_t{1} << shift) - d) << 64) / d + 1);
+  }
+  WEFT_DEVICE std::int64_t quotient(std::int64_t n) const {
+    const auto dividend = static_cast<std::uint64_t>(n);
+    return static_cast<std::int64_t>((scalar::multiply_high(dividend, multiplier) + dividend) >> shift);
   }
 };
 

@@ -1,0 +1,390 @@
+#include "cuda/depthwise.h"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "core/conv_plan.h"
+#include "cuda/element.h"
+#include "cuda/walk.h"
+
+namespace weft::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kColumns = 4;                // of a destination, that one thread makes
+constexpr int kGroup = 3;                  // taps along the last axis that one thread sums
+constexpr int kMergers = 16;               // rows of positions that a block sums, where the channels leave room
+constexpr std::int64_t kSteps = 32;        // positions of a thread, at least
+constexpr std::int64_t kSumBlocks = 4096;  // at most, if each slice has more positions
+
+/// The taps of one axis as TapAxis has them.
+struct Axis {
+  std::int64_t in = 1, taps = 1, step = 1, offset = 0, tap_step = 1, first_tap = 0, tap_stride = 1;
+
+  Axis() = default;
+  explicit Axis(const TapAxis& axis)
+      : in(axis.in),
+        taps(axis.taps),
+        step(axis.step),
+        offset(axis.offset),
+        tap_step(axis.tap_step),
+        first_tap(axis.first_tap),
+        tap_stride(axis.tap_stride) {}
+};
+
+/// One phase of a destination: thread t has vector t % vectors (of V channels) of tile t / vectors of kColumns columns.
+struct Gather {
+  std::int64_t threads = 0;
+  Size vectors, tiles, height, depth;
+  Axis axis[3];
+  std::int64_t columns = 0;                                  ///< of the phase
+  std::int64_t first[3] = {}, step[3] = {}, extent[3] = {};  ///< where the phase lies in the destination
+  std::int64_t filter[3] = {};
+  std::int64_t source_channels = 0, weight_channels = 0, channels = 0;  ///< the last: of the destination
+  Size shared;             ///< destination channels that read one of the source
+  std::int64_t terms = 1;  ///< source channels that one of the destination reads
+};
+
+template <int V, class T>
+WEFT_DEVICE Pack<T, V> pack_at(const T* data, std::int64_t at) {
+  return *reinterpret_cast<const Pack<T, V>*>(data + at);
+}
+
+template <class T, int V>
+WEFT_DEVICE void add_product(compute_t<T> (&sum)[V], const Pack<T, V>& value, const compute_t<T> (&factor)[V]) {
+  WEFT_UNROLL
+  for (int j = 0; j < V; ++j) sum[j] = std::fma(widen(value.value[j]), factor[j], sum[j]);
+}
+
+template <int V, class C>
+WEFT_DEVICE void load_factors(C (&factor)[V], const C* weight) {
+  WEFT_UNROLL
+  for (int j = 0; j < V; ++j) factor[j] = weight[j];
+}
+
+/// sums += the products of one line of the source, from its column 0 on, and the taps from `weight` on. kTaps taps
+/// without gaps, kStep apart from column to column, load each element once; 0: any.
+template <class T, int V, int kTaps, int kStep>
+WEFT_DEVICE void add_line(const Gather& g, std::int64_t column, const T* line, const compute_t<T>* weight,
+                          compute_t<T> (&sum)[kColumns][V]) {
+  using C = compute_t<T>;
+  const Axis& axis = g.axis[2];
+  const std::int64_t tap_stride = axis.tap_stride * g.weight_channels;
+  if constexpr (kTaps == 0) {
+    for (std::int64_t t = 0; t < axis.taps; ++t) {
+      C factor[V];
+      load_factors(factor, weight + t * tap_stride);
+      std::int64_t at = column * axis.step + axis.offset + t * axis.tap_step;
+      WEFT_UNROLL
+      for (int b = 0; b < kColumns; ++b, at += axis.step) {
+        if (at >= 0 && at < axis.in) add_product<T>(sum[b], pack_at<V>(line, at * g.source_channels), factor);
+      }
+    }
+  } else {
+    C factor[kTaps][V];
+    WEFT_UNROLL
+    for (int t = 0; t < kTaps; ++t) load_factors(factor[t], weight + t * tap_stride);
+    const std::int64_t first = column * kStep + axis.offset;
+    WEFT_UNROLL
+    for (int j = 0; j < (kColumns - 1) * kStep + kTaps; ++j) {
+      if (first + j < 0 || first + j >= axis.in) continue;
+      const Pack<T, V> value = pack_at<V>(line, (first + j) * g.source_channels);
+      WEFT_UNROLL
+      for (int t = 0; t < kTaps; ++t) {
+        const int b = (j - t) / kStep;
+        if (j >= t && (j - t) % kStep == 0 && b < kColumns) add_product<T>(sum[b], value, factor[t]);
+      }
+    }
+  }
+}
+
+/// sums += all products of the source's channels from `source` on.
+template <class T, int V, int kTaps, int kStep>
+WEFT_DEVICE void add_lines(const Gather& g, std::int64_t image, std::int64_t d, std::int64_t h, std::int64_t column,
+                           const T* source, const compute_t<T>* weight, compute_t<T> (&sum)[kColumns][V]) {
+  for (std::int64_t i = 0; i < g.axis[0].taps; ++i) {
+    const std::int64_t z = d * g.axis[0].step + g.axis[0].offset + i * g.axis[0].tap_step;
+    if (z < 0 || z >= g.axis[0].in) continue;
+    for (std::int64_t j = 0; j < g.axis[1].taps; ++j) {
+      const std::int64_t y = h * g.axis[1].step + g.axis[1].offset + j * g.axis[1].tap_step;
+      if (y < 0 || y >= g.axis[1].in) continue;
+      const std::int64_t line = ((image * g.axis[0].in + z) * g.axis[1].in + y) * g.axis[2].in;
+      const std::int64_t tap = (g.axis[0].first_tap + i * g.axis[0].tap_stride) * g.filter[1] + g.axis[1].first_tap +
+                               j * g.axis[1].tap_stride;
+      add_line<T, V, kTaps, kStep>(g, column, source + line * g.source_channels,
+                                   weight + (tap * g.filter[2] + g.axis[2].first_tap) * g.weight_channels, sum);
+    }
+  }
+}
+
+/// out = bias + Σ over taps of source·weight; weight (taps, weight_channels).
+template <class T, int V, int kTaps, int kStep>
+WEFT_KERNEL_OF(kThreads)
+gather_kernel(Gather g, const T* source, const compute_t<T>* weight, const T* bias, T* out) {
+  using C = compute_t<T>;
+  const std::int64_t thread = global_thread();
+  if (thread >= g.threads) return;
+  const std::int64_t tile = g.vectors.quotient(thread), channel = (thread - tile * g.vectors.value) * V;
+  const std::int64_t line = g.tiles.quotient(tile), column = (tile - line * g.tiles.value) * kColumns;
+  const std::int64_t slab = g.height.quotient(line), h = line - slab * g.height.value;
+  const std::int64_t image = g.depth.quotient(slab), d = slab - image * g.depth.value;
+  C sum[kColumns][V];
+  WEFT_UNROLL
+  for (int b = 0; b < kColumns; ++b) {
+    WEFT_UNROLL
+    for (int j = 0; j < V; ++j) sum[b][j] = bias == nullptr ? C(0) : widen(bias[channel + j]);
+  }
+  const std::int64_t from = g.shared.quotient(channel * g.terms);
+  for (std::int64_t i = 0; i < g.terms; ++i) {
+    add_lines<T, V, kTaps, kStep>(g, image, d, h, column, source + from + i, weight + channel * g.terms + i, sum);
+  }
+  const std::int64_t z = g.first[0] + d * g.step[0], y = g.first[1] + h * g.step[1];
+  T* const row = out + ((image * g.extent[0] + z) * g.extent[1] + y) * g.extent[2] * g.channels + channel;
+  WEFT_UNROLL
+  for (int b = 0; b < kColumns; ++b) {
+    if (column + b >= g.columns) continue;
+    Pack<T, V> pack;
+    WEFT_UNROLL
+    for (int j = 0; j < V; ++j) pack.value[j] = narrow<T>(sum[b][j]);
+    *reinterpret_cast<Pack<T, V>*>(row + (g.first[2] + (column + b) * g.step[2]) * g.channels) = pack;
+  }
+}
+
+/// out (taps, k) = weight (k, taps).
+template <class T>
+WEFT_KERNEL_OF(kThreads)
+transpose_kernel(std::int64_t k, std::int64_t taps, const T* weight, compute_t<T>* out) {
+  const std::int64_t i = global_thread();
+  if (i >= k * taps) return;
+  const std::int64_t tap = i / k;
+  out[i] = widen(weight[(i - tap * k) * taps + tap]);
+}
+
+Gather gather_of(const ConvShape& s, bool forward, int width, const ConvPhase& phase) {
+  const auto& axes = phase.columns.axes;
+  const std::int64_t multiplier = s.k / s.c;
+  Gather g;
+  g.source_channels = forward ? s.c : s.k;
+  g.weight_channels = s.k;
+  g.channels = forward ? s.k : s.c;
+  g.columns = axes[2].out;
+  const std::int64_t vectors = g.channels / width, tiles = (g.columns + kColumns - 1) / kColumns;
+  g.threads = s.n * axes[0].out * axes[1].out * tiles * vectors;
+  if (g.threads == 0) return g;
+  g.vectors = Size(vectors);
+  g.tiles = Size(tiles);
+  g.height = Size(axes[1].out);
+  g.depth = Size(axes[0].out);
+  g.shared = Size(forward ? multiplier : 1);
+  g.terms = forward ? 1 : multiplier;
+  for (std::size_t i = 0; i < 3; ++i) {
+    g.axis[i] = Axis(axes[i]);
+    g.first[i] = phase.first[i];
+    g.step[i] = forward ? 1 : s.stride[i];
+    g.extent[i] = forward ? s.out[i] : s.in[i];
+    g.filter[i] = s.filter[i];
+  }
+  return g;
+}
+
+template <class T, int V>
+void gather(Context& context, const ConvShape& s, bool forward, const T* source, const T* weight, const T* bias,
+            T* out) {
+  using C = compute_t<T>;
+  const std::int64_t taps = s.filter[0] * s.filter[1] * s.filter[2];
+  const Scratch transposed(context, static_cast<std::size_t>(taps * s.k) * sizeof(C));
+  launch({"depthwise_filter", blocks_for(taps * s.k, kThreads), kThreads, context.stream}, transpose_kernel<T>, s.k,
+         taps, weight, transposed.as<C>());
+  const auto run = [&](const ConvPhase& phase) {
+    const Gather g = gather_of(s, forward, V, phase);
+    const LaunchShape shape{"depthwise", blocks_for(g.threads, kThreads), kThreads, context.stream};
+    const Axis& axis = g.axis[2];
+    const bool three = axis.taps == 3 && axis.tap_step == 1;
+    auto* const kernel = three && axis.step == 1   ? gather_kernel<T, V, 3, 1>
+                         : three && axis.step == 2 ? gather_kernel<T, V, 3, 2>
+                                                   : gather_kernel<T, V, 0, 1>;
+    launch(shape, kernel, g, source, transposed.as<C>(), bias, out);
+  };
+  if (forward) return run({{}, forward_columns(s)});
+  for (const ConvPhase& phase : input_grad_phases(s)) run(phase);
+}
+
+/// How a grid covers the weight's gradient: a block's threads are `lanes` vectors of V channels by `lines` positions of
+/// y's gradient, and walk through a slice of them together; block b has tile b % tiles of the channels, group (b /
+/// tiles) % groups of up to kGroup taps on one line of the filter, and slice b / tiles / groups.
+struct Sums {
+  Axis axis[3];
+  std::int64_t positions = 0, slices = 1, slice_positions = 1, k = 0, x_channels = 0;
+  std::int64_t tiles = 1, lanes = 1, lines = 1, groups = 1, line_groups = 1;
+  Size width, height, depth, shared;
+};
+
+template <int V>
+Sums sums_of(const ConvShape& s, const ConvColumns& columns) {
+  Sums g;
+  g.positions = columns.rows();
+  g.k = s.k;
+  g.x_channels = s.c;
+  const std::int64_t vectors = s.k / V, most = kThreads / kMergers;
+  g.tiles = (vectors + most - 1) / most;
+  g.lanes = (vectors + g.tiles - 1) / g.tiles;
+  g.lines = kThreads / g.lanes;
+  g.line_groups = (columns.axes[2].taps + kGroup - 1) / kGroup;
+  g.groups = columns.axes[0].taps * columns.axes[1].taps * g.line_groups;
+  if (g.groups == 0 || g.positions == 0) {
+    g.slices = 0;
+    return g;
+  }
+  const std::int64_t wanted = std::clamp<std::int64_t>(kSumBlocks / (g.tiles * g.groups), 1, 256);
+  g.slice_positions = std::max(ceil_div(g.positions, wanted), g.lines * kSteps);
+  g.slices = ceil_div(g.positions, g.slice_positions);
+  g.width = Size(columns.axes[2].out);
+  g.height = Size(columns.axes[1].out);
+  g.depth = Size(columns.axes[0].out);
+  g.shared = Size(s.k / s.c);
+  for (std::size_t i = 0; i < 3; ++i) g.axis[i] = Axis(columns.axes[i]);
+  return g;
+}
+
+/// sums += what position p of y's gradient adds to taps t, t + 1, ... of line (i, j) of the filter.
+template <class T, int V>
+WEFT_DEVICE void add_position(const Sums& g, std::int64_t p, std::int64_t i, std::int64_t j, std::int64_t t,
+                              const T* y_grad, const T* x, compute_t<T> (&sum)[kGroup][V]) {
+  const std::int64_t line = g.width.quotient(p), w = p - line * g.width.value;
+  const std::int64_t slab = g.height.quotient(line), h = line - slab * g.height.value;
+  const std::int64_t image = g.depth.quotient(slab), d = slab - image * g.depth.value;
+  const std::int64_t z = d * g.axis[0].step + g.axis[0].offset + i * g.axis[0].tap_step;
+  const std::int64_t y = h * g.axis[1].step + g.axis[1].offset + j * g.axis[1].tap_step;
+  if (z < 0 || z >= g.axis[0].in || y < 0 || y >= g.axis[1].in) return;
+  const Pack<T, V> pack = pack_at<V>(y_grad, p * g.k);
+  compute_t<T> gradient[V];
+  WEFT_UNROLL
+  for (int v = 0; v < V; ++v) gradient[v] = widen(pack.value[v]);
+  const T* row = x + ((image * g.axis[0].in + z) * g.axis[1].in + y) * g.axis[2].in * g.x_channels;
+  const std::int64_t first = w * g.axis[2].step + g.axis[2].offset;
+  WEFT_UNROLL
+  for (int b = 0; b < kGroup; ++b) {
+    const std::int64_t at = first + (t + b) * g.axis[2].tap_step;
+    if (t + b >= g.axis[2].taps || at < 0 || at >= g.axis[2].in) continue;
+    add_product<T>(sum[b], pack_at<V>(row, at * g.x_channels), gradient);
+  }
+}
+
+/// partials (slices, taps, k), in which taps are those of the columns.
+template <class T, int V>
+WEFT_KERNEL_OF(kThreads)
+weight_sums_kernel(Sums g, const T* y_grad, const T* x, compute_t<T>* partials) {
+  using C = compute_t<T>;
+  WEFT_SHARED(C, shared, kThreads * V);
+  const int thread = static_cast<int>(threadIdx.x);
+  const std::int64_t block = static_cast<std::int64_t>(blockIdx.x);
+  const std::int64_t group = block / g.tiles % g.groups, slice = block / g.tiles / g.groups;
+  const std::int64_t lane = thread % g.lanes, line = thread / g.lanes;
+  const std::int64_t channel = (block % g.tiles * g.lanes + lane) * V;
+  const bool active = line < g.lines && channel < g.k;
+  const std::int64_t filter_line = group / g.line_groups, first_tap = group % g.line_groups * kGroup;
+  const std::int64_t i = filter_line / g.axis[1].taps, j = filter_line % g.axis[1].taps;
+  C sum[kGroup][V] = {};
+  if (active) {
+    const std::int64_t begin = slice * g.slice_positions;
+    const std::int64_t end = begin + g.slice_positions < g.positions ? begin + g.slice_positions : g.positions;
+    const T* const x_channel = x + g.shared.quotient(channel);
+    for (std::int64_t p = begin + line; p < end; p += g.lines) {
+      add_position<T, V>(g, p, i, j, first_tap, y_grad + channel, x_channel, sum);
+    }
+  }
+  C* const out = partials + ((slice * g.axis[0].taps * g.axis[1].taps + filter_line) * g.axis[2].taps) * g.k;
+  int half = 1;
+  while (2 * half < g.lines) half *= 2;
+  WEFT_UNROLL
+  for (int b = 0; b < kGroup; ++b) {
+    WEFT_UNROLL
+    for (int v = 0; v < V; ++v) shared[v * kThreads + thread] = sum[b][v];
+    for (int distance = half; distance > 0; distance /= 2) {
+      WEFT_BARRIER();
+      if (line < distance && line + distance < g.lines) {
+        const int other = thread + distance * static_cast<int>(g.lanes);
+        WEFT_UNROLL
+        for (int v = 0; v < V; ++v) shared[v * kThreads + thread] += shared[v * kThreads + other];
+      }
+    }
+    if (active && line == 0 && first_tap + b < g.axis[2].taps) {
+      WEFT_UNROLL
+      for (int v = 0; v < V; ++v) out[(first_tap + b) * g.k + channel + v] = shared[v * kThreads + thread];
+    }
+    WEFT_BARRIER();
+  }
+}
+
+/// Where the taps of columns lie in a whole filter; sizes[i] taps from first[i] on.
+struct Kept {
+  std::int64_t filter[3], first[3], sizes[3];
+};
+
+/// weight_grad (k, taps) = the sum of the slices in order, and zeros at the taps that the columns leave out.
+template <class T>
+WEFT_KERNEL_OF(kThreads)
+weight_merge_kernel(Kept kept, std::int64_t k, std::int64_t slices, const compute_t<T>* partials, T* weight_grad) {
+  const std::int64_t taps = kept.filter[0] * kept.filter[1] * kept.filter[2], i = global_thread();
+  if (i >= k * taps) return;
+  const std::int64_t channel = i % k, tap = i / k;  // of the filter
+  const std::int64_t at[3] = {tap / kept.filter[2] / kept.filter[1] - kept.first[0],
+                              tap / kept.filter[2] % kept.filter[1] - kept.first[1],
+                              tap % kept.filter[2] - kept.first[2]};
+  bool inside = true;
+  std::int64_t place = 0, size = 1;
+  WEFT_UNROLL
+  for (int d = 0; d < 3; ++d) {
+    inside = inside && at[d] >= 0 && at[d] < kept.sizes[d];
+    place = place * kept.sizes[d] + at[d];
+    size *= kept.sizes[d];
+  }
+  double sum = 0;
+  for (std::int64_t slice = 0; inside && slice < slices; ++slice) {
+    sum += static_cast<double>(partials[(slice * size + place) * k + channel]);
+  }
+  weight_grad[channel * taps + tap] = narrow<T>(static_cast<compute_t<T>>(sum));
+}
+
+template <class T, int V>
+void weight_grad(Context& context, const ConvShape& s, const T* y_grad, const T* x, T* out) {
+  using C = compute_t<T>;
+  const ConvColumns columns = forward_columns(s);
+  const Sums g = sums_of<V>(s, columns);
+  Kept kept{};
+  for (std::size_t i = 0; i < 3; ++i) {
+    kept.filter[i] = s.filter[i];
+    kept.first[i] = columns.axes[i].first_tap;
+    kept.sizes[i] = columns.axes[i].taps;
+  }
+  const std::int64_t elements = std::max<std::int64_t>(1, g.slices * columns.taps() * s.k);
+  const Scratch partials(context, static_cast<std::size_t>(elements) * sizeof(C));
+  launch({"depthwise_sums", g.slices * g.tiles * g.groups, kThreads, context.stream}, weight_sums_kernel<T, V>, g,
+         y_grad, x, partials.as<C>());
+  const std::int64_t taps = s.filter[0] * s.filter[1] * s.filter[2];
+  launch({"depthwise_merge", blocks_for(s.k * taps, kThreads), kThreads, context.stream}, weight_merge_kernel<T>, kept,
+         s.k, g.slices, partials.as<C>(), out);
+}
+
+template <class T, int V>
+void depthwise_of(Context& context, ConvPass pass, const ConvShape& s, const T* a, const T* b, const T* bias, T* out) {
+  if (pass == ConvPass::weight_grad) return weight_grad<T, V>(context, s, a, b, out);
+  gather<T, V>(context, s, pass == ConvPass::forward, a, b, bias, out);
+}
+
+}  // namespace
+
+void depthwise(Context& context, ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
+               const ConstView* bias, const View& out) {
+  if (shape.c == 0 || shape.k == 0) return;
+  dispatch_floating("depthwise convolution", out.dtype, [&]<class T>(Type<T>) {
+    constexpr int kWidest = 16 / sizeof(T);
+    const auto addresses = reinterpret_cast<std::uintptr_t>(a.data) | reinterpret_cast<std::uintptr_t>(b.data) |
+                           reinterpret_cast<std::uintptr_t>(out.data);
+    const bool wide = shape.k == shape.c && shape.c % kWidest == 0 && addresses % 16 == 0;
+    (wide ? depthwise_of<T, kWidest> : depthwise_of<T, 1>)(context, pass, shape, a.as<T>(), b.as<T>(),
+                                                           bias != nullptr ? bias->as<T>() : nullptr, out.as<T>());
+  });
+}
+
+}  // namespace weft::cuda
