@@ -135,12 +135,14 @@ TEST(PoolErrors, Unpooling) {
                            [&] { max_unpool2d(y, indices, {.stride = 100000}); });
 }
 
-TEST(LpPool, OfZerosHasFiniteGradients) {
+// As in PyTorch.
+TEST(LpPool, OfZerosIsZeroWithGradientZero) {
   for (const double norm : {2.0, 3.0}) {
     Tensor x = zeros({1, 1, 2, 4}, {.dtype = DType::f64});
     x.set_requires_grad(true);
-    const Tensor first = grad({lp_pool2d(x, {.norm = norm})}, {x}, {ones({1, 1, 1, 2}, {.dtype = DType::f64})})[0];
-    EXPECT_EQ(first.to_vector<double>(), std::vector<double>(8));
+    const Tensor y = lp_pool2d(x, {.norm = norm});
+    EXPECT_EQ(y.to_vector<double>(), (std::vector<double>{0, 0}));
+    EXPECT_EQ(grad({y}, {x}, {ones_like(y)})[0].to_vector<double>(), std::vector<double>(8));
   }
 }
 
