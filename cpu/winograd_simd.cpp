@@ -46,24 +46,30 @@ inline void put(T* p, Vec<T> v, int64_t count) {
   }
 }
 
-template <class T, class Map>
+/// Prefetches the pixels of the next tile, m further on in the row, that this one does not read.
+template <class T, class Map, int m>
 inline void transform_tile(const T* const* pixels, int64_t channels, const WinogradPlace<T>& place) {
+  const int64_t next = m * channels;
   for_vectors<T>(channels, [&](const auto& get, int64_t c, int64_t) {
     T* const out = place.data + c / kWinogradDepth * place.block + c % kWinogradDepth;
     winograd::both_sides<Map, Vec<T>>(
-        [&](int i, int j) { return get(pixels[i * Map::kIn + j]); },
+        [&](int i, int j) {
+          const T* const pixel = pixels[i * Map::kIn + j];
+          if (j >= Map::kIn - m) __builtin_prefetch(pixel + c + next);
+          return get(pixel);
+        },
         [&](int i, int j, Vec<T> v) { store(out + (i * Map::kOut + j) * place.matrix, v); });
   });
 }
 
 template <class T, int m>
 void input(const T* const* pixels, int64_t channels, const WinogradPlace<T>& place) {
-  transform_tile<T, winograd::Input<m, T>>(pixels, channels, place);
+  transform_tile<T, winograd::Input<m, T>, m>(pixels, channels, place);
 }
 
 template <class T, int m>
 void output_grad(const T* const* pixels, int64_t channels, const WinogradPlace<T>& place) {
-  transform_tile<T, winograd::OutputGrad<m, T>>(pixels, channels, place);
+  transform_tile<T, winograd::OutputGrad<m, T>, m>(pixels, channels, place);
 }
 
 template <class T, int m>
