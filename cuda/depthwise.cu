@@ -11,11 +11,12 @@ namespace weft::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kColumns = 4;                // of a destination, that one thread makes
-constexpr int kGroup = 3;                  // taps along the last axis that one thread sums
-constexpr int kMergers = 16;               // rows of positions that a block sums, where the channels leave room
-constexpr std::int64_t kSteps = 32;        // positions of a thread, at least
-constexpr std::int64_t kSumBlocks = 4096;  // at most, if each slice has more positions
+template <int kTaps>
+constexpr int kColumns = kTaps == 0 ? 2 : 4;  // of a destination, that one thread makes
+constexpr int kGroup = 3;                     // taps along the last axis that one thread sums
+constexpr int kMergers = 16;                  // rows of positions that a block sums, where the channels leave room
+constexpr std::int64_t kSteps = 32;           // positions of a thread, at least
+constexpr std::int64_t kSumBlocks = 4096;     // at most, if each slice has more positions
 
 /// The taps of one axis as TapAxis has them.
 struct Axis {
@@ -32,7 +33,7 @@ struct Axis {
         tap_stride(axis.tap_stride) {}
 };
 
-/// One phase of a destination: thread t has vector t % vectors (of V channels) of tile t / vectors of kColumns columns.
+/// One phase of a destination: thread t has vector t % vectors (of V channels) of tile t / vectors of a few columns.
 struct Gather {
   std::int64_t threads = 0;
   Size vectors, tiles, height, depth;
@@ -40,9 +41,10 @@ struct Gather {
   std::int64_t columns = 0;                                  ///< of the phase
   std::int64_t first[3] = {}, step[3] = {}, extent[3] = {};  ///< where the phase lies in the destination
   std::int64_t filter[3] = {};
-  std::int64_t source_channels = 0, weight_channels = 0, channels = 0;  ///< the last: of the destination
-  Size shared;             ///< destination channels that read one of the source
-  std::int64_t terms = 1;  ///< source channels that one of the destination reads
+  std::int64_t source_image = 0, source_channels = 0, weight_channels = 0,
+               channels = 0;  ///< the last: of the destination
+  Size shared;                ///< destination channels that read one of the source
+  std::int64_t terms = 1;     ///< source channels that one of the destination reads
 };
 
 template <int V, class T>
@@ -66,7 +68,7 @@ WEFT_DEVICE void load_factors(C (&factor)[V], const C* weight) {
 /// without gaps, kStep apart from column to column, load each element once; 0: any.
 template <class T, int V, int kTaps, int kStep>
 WEFT_DEVICE void add_line(const Gather& g, std::int64_t column, const T* line, const compute_t<T>* weight,
-                          compute_t<T> (&sum)[kColumns][V]) {
+                          compute_t<T> (&sum)[kColumns<kTaps>][V]) {
   using C = compute_t<T>;
   const Axis& axis = g.axis[2];
   const std::int64_t tap_stride = axis.tap_stride * g.weight_channels;
@@ -76,7 +78,7 @@ WEFT_DEVICE void add_line(const Gather& g, std::int64_t column, const T* line, c
       load_factors(factor, weight + t * tap_stride);
       std::int64_t at = column * axis.step + axis.offset + t * axis.tap_step;
       WEFT_UNROLL
-      for (int b = 0; b < kColumns; ++b, at += axis.step) {
+      for (int b = 0; b < kColumns<kTaps>; ++b, at += axis.step) {
         if (at >= 0 && at < axis.in) add_product<T>(sum[b], pack_at<V>(line, at * g.source_channels), factor);
       }
     }
@@ -85,30 +87,31 @@ WEFT_DEVICE void add_line(const Gather& g, std::int64_t column, const T* line, c
     WEFT_UNROLL
     for (int t = 0; t < kTaps; ++t) load_factors(factor[t], weight + t * tap_stride);
     const std::int64_t first = column * kStep + axis.offset;
+    std::int64_t at = first * g.source_channels;
     WEFT_UNROLL
-    for (int j = 0; j < (kColumns - 1) * kStep + kTaps; ++j) {
+    for (int j = 0; j < (kColumns<kTaps> - 1) * kStep + kTaps; ++j, at += g.source_channels) {
       if (first + j < 0 || first + j >= axis.in) continue;
-      const Pack<T, V> value = pack_at<V>(line, (first + j) * g.source_channels);
+      const Pack<T, V> value = pack_at<V>(line, at);
       WEFT_UNROLL
       for (int t = 0; t < kTaps; ++t) {
         const int b = (j - t) / kStep;
-        if (j >= t && (j - t) % kStep == 0 && b < kColumns) add_product<T>(sum[b], value, factor[t]);
+        if (j >= t && (j - t) % kStep == 0 && b < kColumns<kTaps>) add_product<T>(sum[b], value, factor[t]);
       }
     }
   }
 }
 
-/// sums += all products of the source's channels from `source` on.
+/// sums += all products of the source's channels from `source`, in the thread's image, on; tap 0 meets line (z, first).
 template <class T, int V, int kTaps, int kStep>
-WEFT_DEVICE void add_lines(const Gather& g, std::int64_t image, std::int64_t d, std::int64_t h, std::int64_t column,
-                           const T* source, const compute_t<T>* weight, compute_t<T> (&sum)[kColumns][V]) {
-  for (std::int64_t i = 0; i < g.axis[0].taps; ++i) {
-    const std::int64_t z = d * g.axis[0].step + g.axis[0].offset + i * g.axis[0].tap_step;
+WEFT_DEVICE void add_lines(const Gather& g, std::int64_t z, std::int64_t first, std::int64_t column, const T* source,
+                           const compute_t<T>* weight, compute_t<T> (&sum)[kColumns<kTaps>][V]) {
+  const auto depth_taps = static_cast<int>(g.axis[0].taps), height_taps = static_cast<int>(g.axis[1].taps);
+  for (int i = 0; i < depth_taps; ++i, z += g.axis[0].tap_step) {
     if (z < 0 || z >= g.axis[0].in) continue;
-    for (std::int64_t j = 0; j < g.axis[1].taps; ++j) {
-      const std::int64_t y = h * g.axis[1].step + g.axis[1].offset + j * g.axis[1].tap_step;
+    std::int64_t y = first;
+    for (int j = 0; j < height_taps; ++j, y += g.axis[1].tap_step) {
       if (y < 0 || y >= g.axis[1].in) continue;
-      const std::int64_t line = ((image * g.axis[0].in + z) * g.axis[1].in + y) * g.axis[2].in;
+      const std::int64_t line = (z * g.axis[1].in + y) * g.axis[2].in;
       const std::int64_t tap = (g.axis[0].first_tap + i * g.axis[0].tap_stride) * g.filter[1] + g.axis[1].first_tap +
                                j * g.axis[1].tap_stride;
       add_line<T, V, kTaps, kStep>(g, column, source + line * g.source_channels,
@@ -119,34 +122,41 @@ WEFT_DEVICE void add_lines(const Gather& g, std::int64_t image, std::int64_t d, 
 
 /// out = bias + Σ over taps of source·weight; weight (taps, weight_channels).
 template <class T, int V, int kTaps, int kStep>
-WEFT_KERNEL_OF(kThreads)
+WEFT_KERNEL_OF_BLOCKS(kThreads, 2)
 gather_kernel(Gather g, const T* source, const compute_t<T>* weight, const T* bias, T* out) {
   using C = compute_t<T>;
   const std::int64_t thread = global_thread();
   if (thread >= g.threads) return;
   const std::int64_t tile = g.vectors.quotient(thread), channel = (thread - tile * g.vectors.value) * V;
-  const std::int64_t line = g.tiles.quotient(tile), column = (tile - line * g.tiles.value) * kColumns;
+  const std::int64_t line = g.tiles.quotient(tile), column = (tile - line * g.tiles.value) * kColumns<kTaps>;
   const std::int64_t slab = g.height.quotient(line), h = line - slab * g.height.value;
   const std::int64_t image = g.depth.quotient(slab), d = slab - image * g.depth.value;
-  C sum[kColumns][V];
+  const std::int64_t out_line =
+      ((image * g.extent[0] + g.first[0] + d * g.step[0]) * g.extent[1] + g.first[1] + h * g.step[1]) * g.extent[2];
+  out += (out_line + g.first[2] + column * g.step[2]) * g.channels + channel;
+  source += image * g.source_image;
+  const std::int64_t z = d * g.axis[0].step + g.axis[0].offset, y = h * g.axis[1].step + g.axis[1].offset;
+  C sum[kColumns<kTaps>][V];
   WEFT_UNROLL
-  for (int b = 0; b < kColumns; ++b) {
+  for (int b = 0; b < kColumns<kTaps>; ++b) {
     WEFT_UNROLL
     for (int j = 0; j < V; ++j) sum[b][j] = bias == nullptr ? C(0) : widen(bias[channel + j]);
   }
-  const std::int64_t from = g.shared.quotient(channel * g.terms);
-  for (std::int64_t i = 0; i < g.terms; ++i) {
-    add_lines<T, V, kTaps, kStep>(g, image, d, h, column, source + from + i, weight + channel * g.terms + i, sum);
+  if constexpr (V > 1) {  // a filter of each channel
+    add_lines<T, V, kTaps, kStep>(g, z, y, column, source + channel, weight + channel, sum);
+  } else {
+    const std::int64_t from = g.shared.quotient(channel * g.terms);
+    for (std::int64_t i = 0; i < g.terms; ++i) {
+      add_lines<T, V, kTaps, kStep>(g, z, y, column, source + from + i, weight + channel * g.terms + i, sum);
+    }
   }
-  const std::int64_t z = g.first[0] + d * g.step[0], y = g.first[1] + h * g.step[1];
-  T* const row = out + ((image * g.extent[0] + z) * g.extent[1] + y) * g.extent[2] * g.channels + channel;
   WEFT_UNROLL
-  for (int b = 0; b < kColumns; ++b) {
+  for (int b = 0; b < kColumns<kTaps>; ++b) {
     if (column + b >= g.columns) continue;
     Pack<T, V> pack;
     WEFT_UNROLL
     for (int j = 0; j < V; ++j) pack.value[j] = narrow<T>(sum[b][j]);
-    *reinterpret_cast<Pack<T, V>*>(row + (g.first[2] + (column + b) * g.step[2]) * g.channels) = pack;
+    *reinterpret_cast<Pack<T, V>*>(out + b * g.step[2] * g.channels) = pack;
   }
 }
 
@@ -160,7 +170,7 @@ transpose_kernel(std::int64_t k, std::int64_t taps, const T* weight, compute_t<T
   out[i] = widen(weight[(i - tap * k) * taps + tap]);
 }
 
-Gather gather_of(const ConvShape& s, bool forward, int width, const ConvPhase& phase) {
+Gather gather_of(const ConvShape& s, bool forward, int width, int tile, const ConvPhase& phase) {
   const auto& axes = phase.columns.axes;
   const std::int64_t multiplier = s.k / s.c;
   Gather g;
@@ -168,7 +178,8 @@ Gather gather_of(const ConvShape& s, bool forward, int width, const ConvPhase& p
   g.weight_channels = s.k;
   g.channels = forward ? s.k : s.c;
   g.columns = axes[2].out;
-  const std::int64_t vectors = g.channels / width, tiles = (g.columns + kColumns - 1) / kColumns;
+  g.source_image = phase.columns.image();
+  const std::int64_t vectors = g.channels / width, tiles = ceil_div(g.columns, tile);
   g.threads = s.n * axes[0].out * axes[1].out * tiles * vectors;
   if (g.threads == 0) return g;
   g.vectors = Size(vectors);
@@ -196,13 +207,13 @@ void gather(Context& context, const ConvShape& s, bool forward, const T* source,
   launch({"depthwise_filter", blocks_for(taps * s.k, kThreads), kThreads, context.stream}, transpose_kernel<T>, s.k,
          taps, weight, transposed.as<C>());
   const auto run = [&](const ConvPhase& phase) {
-    const Gather g = gather_of(s, forward, V, phase);
+    const Axis axis(phase.columns.axes[2]);
+    const bool three = axis.taps == 3 && axis.tap_step == 1 && axis.step <= 2;
+    const Gather g = gather_of(s, forward, V, three ? kColumns<3> : kColumns<0>, phase);
     const LaunchShape shape{"depthwise", blocks_for(g.threads, kThreads), kThreads, context.stream};
-    const Axis& axis = g.axis[2];
-    const bool three = axis.taps == 3 && axis.tap_step == 1;
-    auto* const kernel = three && axis.step == 1   ? gather_kernel<T, V, 3, 1>
-                         : three && axis.step == 2 ? gather_kernel<T, V, 3, 2>
-                                                   : gather_kernel<T, V, 0, 1>;
+    auto* const kernel = !three           ? gather_kernel<T, V, 0, 1>
+                         : axis.step == 1 ? gather_kernel<T, V, 3, 1>
+                                          : gather_kernel<T, V, 3, 2>;
     launch(shape, kernel, g, source, transposed.as<C>(), bias, out);
   };
   if (forward) return run({{}, forward_columns(s)});

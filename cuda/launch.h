@@ -32,6 +32,8 @@ inline constexpr int kWarp = 32;
 
 #define WEFT_KERNEL __global__ void
 #define WEFT_KERNEL_OF(THREADS) __global__ void __launch_bounds__(THREADS)
+// BLOCKS on a multiprocessor are enough: each thread may have the registers that so many leave.
+#define WEFT_KERNEL_OF_BLOCKS(THREADS, BLOCKS) __global__ void __launch_bounds__(THREADS, BLOCKS)
 #define WEFT_DEVICE __device__ __forceinline__
 #define WEFT_HOST_DEVICE __host__ __device__ __forceinline__
 #define WEFT_SHARED(TYPE, NAME, COUNT) __shared__ TYPE NAME[COUNT]
@@ -68,6 +70,7 @@ void launch(const LaunchShape& shape, void (*kernel)(P...), A&&... arguments) {
 
 #define WEFT_KERNEL void
 #define WEFT_KERNEL_OF(THREADS) void
+#define WEFT_KERNEL_OF_BLOCKS(THREADS, BLOCKS) void
 #define WEFT_DEVICE inline
 #define WEFT_HOST_DEVICE inline
 #define WEFT_SHARED(TYPE, NAME, COUNT) \
