@@ -175,6 +175,9 @@ void depthwise(Isa isa, ConvPass pass, const ConvShape& shape, const T* a, const
     p.step = shape.stride;
     for (std::size_t d = 0; d < 3; ++d) p.counts[d] = std::min(shape.stride[d], shape.in[d]);
   }
+  if (multiplier == 1 && p.phases.size() == 1 && fits_bands(p.phases[0].columns)) {
+    return depthwise_bands(isa, p.phases[0].columns, p.filter, p.source, p.weight, p.start, p.out);
+  }
   run(p);
 }
 

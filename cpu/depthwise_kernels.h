@@ -72,4 +72,29 @@ struct DepthwiseKernels {
 };
 WEFT_SIMD_DECLARE(DepthwiseKernels, depthwise_kernels)
 
+enum class Streaming { no, yes };
+
+/// Rows [begin, end) of an image of the destination (rows, columns, channels), for a 3x3 filter without gaps:
+/// out(h, w) = start + Σ over r, t < 3 of source(h + row_offset + r, w + column_offset + t)·weight(r, t), with zeros
+/// around the source (source_rows, source_columns, channels).
+template <class T>
+struct DepthwiseBand {
+  std::int64_t channels = 0, source_rows = 0, source_columns = 0, columns = 0, begin = 0, end = 0;
+  std::int64_t row_offset = 0, column_offset = 0;
+  const T* source = nullptr;
+  const T* weight = nullptr;
+  std::int64_t weight_row_stride = 0, weight_stride = 0;  ///< in elements: to the next r, to the next t
+  const T* start = nullptr;                               ///< (channels), or null for zeros
+  T* out = nullptr;
+  const T* next_source = nullptr;  ///< what is read and written next and may be fetched, or null
+  const T* next_out = nullptr;
+  Streaming streaming = Streaming::no;  ///< yes: for whole vectors of 64 bytes at multiples of 64
+};
+
+struct DepthwiseBandKernels {
+  void (*f32)(const DepthwiseBand<float>& band);
+  void (*f64)(const DepthwiseBand<double>& band);
+};
+WEFT_SIMD_DECLARE(DepthwiseBandKernels, depthwise_band_kernels)
+
 }  // namespace weft::cpu

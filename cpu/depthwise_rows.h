@@ -57,6 +57,14 @@ class ExpandedLines {
   T* data_ = nullptr;
 };
 
+/// Whether depthwise_bands() takes a pass whose only phase has these columns, with one filter of a channel: 3x3 taps
+/// without gaps at every position, image by image.
+bool fits_bands(const ConvColumns& columns);
+/// The source summed with a filter (taps, channels) whose taps are numbered as in `filter`; start: (channels) or null.
+template <class T>
+void depthwise_bands(Isa isa, const ConvColumns& columns, const std::array<std::int64_t, 3>& filter, const T* source,
+                     const T* weight, const T* start, T* out);
+
 template <class T>
 void depthwise_weight_grad(const DepthwiseKernelsOf<T>& kernels, int vector_bytes, const ConvShape& shape,
                            const T* y_grad, const T* x, T* weight_grad);

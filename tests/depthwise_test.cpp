@@ -66,6 +66,44 @@ TYPED_TEST(Depthwise, RandomShapesAgreeWithPlainLoops) {
   }
 }
 
+// 3x3 filters without gaps: strips of all widths, bands of one row and more, and bands that end with a smaller one.
+TYPED_TEST(Depthwise, StripsAndBandsAgreeWithPlainLoops) {
+  for (std::int64_t width = 3; width < 16; ++width) {
+    for (const std::int64_t padding : {0, 1, 2, 3}) {
+      this->check(make(1, 19, 1, {1, width % 5 + 3, width}, {1, 3, 3}, {1, 1, 1}, {0, padding, padding}), 1);
+    }
+  }
+  for (const std::int64_t height : {3, 4, 7, 11, 13}) {
+    this->check(make(2, 320, 1, {1, height, 30}, {1, 3, 3}, {1, 1, 1}, {0, 1, 1}), 2);
+    this->check(make(2, 325, 1, {1, height, 31}, {1, 3, 3}), 2);
+  }
+  this->check(make(2, 48, 1, {3, 9, 8}, {1, 3, 3}, {1, 1, 1}, {0, 1, 1}), 3);
+}
+
+// Large results may be written past the caches, if they are aligned.
+TYPED_TEST(Depthwise, LargeResultsDoNotDependOnAlignment) {
+  using T = TypeParam;
+  const ConvShape s = make(3, 64, 1, {1, 137, 167}, {1, 3, 3}, {1, 1, 1}, {0, 1, 1});
+  const Operands<T> in = this->random(s, 5);
+  const std::vector<double> wanted = expected(ConvPass::forward, s, in, true);
+  constexpr std::size_t kLine = 64 / sizeof(T);
+  std::vector<T> room(in.x.size() + 2 * kLine);
+  const std::size_t aligned = kLine - reinterpret_cast<std::uintptr_t>(room.data()) / sizeof(T) % kLine;
+  for (const Isa isa : isas()) {
+    std::vector<T> found[2];
+    for (const std::size_t offset : {0, 1}) {
+      std::fill(room.begin(), room.end(), T(113));
+      T* const out = room.data() + aligned + offset;
+      depthwise(isa, ConvPass::forward, s, in.x.data(), in.weight.data(), in.bias.data(), out);
+      found[offset].assign(out, out + in.x.size());
+      EXPECT_EQ(out[-1], T(113));
+      EXPECT_EQ(out[in.x.size()], T(113));
+    }
+    EXPECT_EQ(found[0], found[1]) << name(isa);
+    EXPECT_LE(relative_error(found[0], wanted), this->kTolerance) << name(isa);
+  }
+}
+
 // Enough rows for many tasks and slices.
 TYPED_TEST(Depthwise, BitsDoNotDependOnThreads) {
   for (const ConvShape& s : {make(5, 67, 1, {1, 33, 40}, {1, 3, 3}, {1, 1, 1}, {0, 1, 1}),

@@ -1,0 +1,156 @@
+#include "cpu/depthwise_kernels.h"
+#include "cpu/pack.h"
+
+namespace weft::cpu::WEFT_ISA {
+namespace {
+
+// Columns whose sums for three rows, with nine weights and one value, fit the registers: 32 of AVX-512. With 16, the
+// weights are read from memory.
+constexpr int kMostColumns = kVectorBytes == 64 ? 6 : 4;
+
+/// Writes a whole cache line past the caches, where a vector is one.
+template <class T>
+[[gnu::always_inline]] inline void stream(T* p, Vec<T> v) {
+#if defined(__AVX512F__)
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(p), reinterpret_cast<__m512i>(v));
+#else
+  store(p, v);
+#endif
+}
+
+/// Makes what was streamed visible before what is written later.
+inline void end_streaming() {
+#if defined(__AVX512F__)
+  _mm_sfence();
+#endif
+}
+
+/// Asks for `count` vectors from the `first` on of what follows the band in memory, for the second-level cache.
+template <Streaming streaming, class T>
+[[gnu::always_inline]] inline void fetch_next(const DepthwiseBand<T>& band, std::int64_t first, int count) {
+  const auto source = reinterpret_cast<std::uintptr_t>(band.next_source);
+  const auto out = reinterpret_cast<std::uintptr_t>(band.next_out);
+  for (int i = 0; i < count; ++i) {
+    const auto distance = static_cast<std::uintptr_t>(first + i) * kVectorBytes;
+    __builtin_prefetch(reinterpret_cast<const void*>(source + distance), 0, 2);
+    if (streaming == Streaming::no) __builtin_prefetch(reinterpret_cast<const void*>(out + distance), 0, 2);
+  }
+}
+
+/// Adds a line's products with rows first..last of the filter. sum[2 - r] is of the row that meets it in row r.
+template <int first, int last, int kColumns, class P, class T>
+[[gnu::always_inline]] inline void add_line(const T* source, std::int64_t stride, unsigned inside,
+                                            const P (&weight)[3][3], P (&sum)[3][kColumns]) {
+  WEFT_UNROLL
+  for (int j = 0; j < kColumns + 2; ++j) {
+    if ((inside >> j & 1U) == 0) continue;
+    const P value = get<P>(source + j * stride);
+    WEFT_UNROLL
+    for (int r = first; r <= last; ++r) {
+      WEFT_UNROLL
+      for (int t = 0; t < 3; ++t) {
+        if (j >= t && j - t < kColumns) sum[2 - r][j - t] = mul_add<T>(value, weight[r][t], sum[2 - r][j - t]);
+      }
+    }
+  }
+}
+
+/// One pack of channels of kColumns columns, down all rows: each value of the source is loaded once for the nine
+/// products that it takes part in. Fetches what follows the band, from vector `fetched` on.
+template <Streaming streaming, int kColumns, class P, class T>
+void strip(const DepthwiseBand<T>& band, std::int64_t column, std::int64_t channel, std::int64_t fetched) {
+  const std::int64_t rows = band.end - band.begin, stride = band.channels, first = column + band.column_offset;
+  const std::int64_t line = band.source_columns * stride, out_line = band.columns * stride;
+  const P start = band.start == nullptr ? P{} : get<P>(band.start + channel);
+  P weight[3][3], sum[3][kColumns];
+  WEFT_UNROLL
+  for (int r = 0; r < 3; ++r) {
+    WEFT_UNROLL
+    for (int t = 0; t < 3; ++t) {
+      weight[r][t] = get<P>(band.weight + r * band.weight_row_stride + t * band.weight_stride + channel);
+    }
+    WEFT_UNROLL
+    for (int b = 0; b < kColumns; ++b) sum[r][b] = start;
+  }
+  unsigned inside = 0;
+  for (int j = 0; j < kColumns + 2; ++j) {
+    if (first + j >= 0 && first + j < band.source_columns) inside |= 1U << j;
+  }
+  const std::int64_t first_row = band.begin + band.row_offset;
+  T* out = band.out + band.begin * out_line + column * stride + channel;
+  for (std::int64_t i = 0; i < rows + 2; ++i) {
+    if (const std::int64_t row = first_row + i; row >= 0 && row < band.source_rows) {
+      const T* const source = band.source + row * line + first * stride + channel;
+      if (i >= 2 && i < rows) {
+        add_line<0, 2>(source, stride, inside, weight, sum);
+      } else {
+        if (i < rows) add_line<0, 0>(source, stride, inside, weight, sum);
+        if (i >= 1 && i <= rows) add_line<1, 1>(source, stride, inside, weight, sum);
+        if (i >= 2) add_line<2, 2>(source, stride, inside, weight, sum);
+      }
+    }
+    if (i >= 2) {
+      WEFT_UNROLL
+      for (int b = 0; b < kColumns; ++b) {
+        if constexpr (streaming == Streaming::yes) {
+          stream(out + b * stride, sum[0][b]);
+        } else {
+          put(out + b * stride, sum[0][b]);
+        }
+      }
+      out += out_line;
+      if (sizeof(P) > sizeof(T) && band.next_source != nullptr) {
+        fetch_next<streaming>(band, fetched + (i - 2) * kColumns, kColumns);
+      }
+    }
+    WEFT_UNROLL
+    for (int b = 0; b < kColumns; ++b) {
+      sum[0][b] = sum[1][b];
+      sum[1][b] = sum[2][b];
+      sum[2][b] = start;
+    }
+  }
+}
+
+template <int kColumns, class T>
+void strip_channels(const DepthwiseBand<T>& band, std::int64_t column) {
+  constexpr std::int64_t kWidth = kLanes<T>;
+  std::int64_t c = 0;
+  if (band.channels < kWidth) {
+    for (; c < band.channels; ++c) strip<Streaming::no, kColumns, T>(band, column, c, 0);
+    return;
+  }
+  const std::int64_t rows = band.end - band.begin;
+  std::int64_t fetched = column * rows * (band.channels / kWidth);
+  for (; c + kWidth <= band.channels; c += kWidth, fetched += kColumns * rows) {
+    if (band.streaming == Streaming::yes) {
+      strip<Streaming::yes, kColumns, Vec<T>>(band, column, c, fetched);
+    } else {
+      strip<Streaming::no, kColumns, Vec<T>>(band, column, c, fetched);
+    }
+  }
+  if (c < band.channels) strip<Streaming::no, kColumns, Vec<T>>(band, column, band.channels - kWidth, fetched);
+}
+
+template <class T, int kColumns = kMostColumns>
+void strip_of(const DepthwiseBand<T>& band, std::int64_t column, std::int64_t columns) {
+  if (columns == kColumns) return strip_channels<kColumns>(band, column);
+  if constexpr (kColumns > 1) strip_of<T, kColumns - 1>(band, column, columns);
+}
+
+template <class T>
+void band_of(const DepthwiseBand<T>& band) {
+  std::int64_t column = 0;
+  for (std::int64_t strips = (band.columns + kMostColumns - 1) / kMostColumns; strips > 0; --strips) {
+    const std::int64_t columns = (band.columns - column + strips - 1) / strips;
+    strip_of(band, column, columns);
+    column += columns;
+  }
+  if (band.streaming == Streaming::yes) end_streaming();
+}
+
+}  // namespace
+
+const DepthwiseBandKernels depthwise_band_kernels = {band_of<float>, band_of<double>};
+
+}  // namespace weft::cpu::WEFT_ISA
