@@ -14,7 +14,6 @@ WEFT_SIMD_DEFINE(DepthwiseKernels, depthwise_kernels)
 
 namespace {
 
-constexpr std::int64_t kTasks = 64;              // at most, so that few rows are read by two of them
 constexpr std::int64_t kTaskElements = 1 << 15;  // of a destination, at least
 constexpr std::int64_t kFetchedStep = 2;         // larger ones leave out too much of a source
 constexpr int kTaskSlot = 0, kWeightSlot = 1;
@@ -119,7 +118,8 @@ template <class T>
 void run(const Pass<T>& pass) {
   const std::int64_t row_size = pass.extent[2] * pass.k, rows = pass.rows();
   if (row_size == 0 || rows == 0) return;
-  const std::int64_t grain = std::max(ceil_div(rows, kTasks), ceil_div(kTaskElements, row_size));
+  const std::int64_t grain =
+      std::max(ceil_div(rows, kDepthwiseTasks * thread_count()), ceil_div(kTaskElements, row_size));
   parallel_blocks(rows, grain, [&](std::int64_t begin, std::int64_t end) {
     RowTask<T> task(pass);
     for (std::int64_t i = begin; i < end; ++i) task.run(i);

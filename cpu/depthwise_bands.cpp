@@ -10,7 +10,6 @@ WEFT_SIMD_DEFINE(DepthwiseBandKernels, depthwise_band_kernels)
 namespace {
 
 constexpr std::int64_t kBandRows = 4, kBandBytes = 128 << 10;  // of a destination, at least; two fit a second level
-constexpr std::int64_t kTasksPerThread = 8;                    // few, as a task's first band is not fetched ahead
 constexpr std::int64_t kTaskBytes = 128 << 10;                 // of a destination, at least
 constexpr std::int64_t kCacheLine = 64;                        // parts of one must not be streamed one by one
 constexpr std::int64_t kStreamedBytes = 32 << 20;  // of source and destination, more than last-level caches keep
@@ -63,7 +62,7 @@ void depthwise_bands(Isa isa, const ConvColumns& columns, const std::array<std::
   const std::int64_t band_rows = even_part(height.out, std::max(kBandRows, kBandBytes / (line * kBytes)));
   const std::int64_t bands = ceil_div(height.out, band_rows), total = images * bands;
   const std::int64_t grain =
-      std::max(ceil_div(total, kTasksPerThread * thread_count()), ceil_div(kTaskBytes, band_rows * line * kBytes));
+      std::max(ceil_div(total, kDepthwiseTasks * thread_count()), ceil_div(kTaskBytes, band_rows * line * kBytes));
   parallel_blocks(total, grain, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t i = first; i < last; ++i) {
       DepthwiseBand<T> band = all;

@@ -12,6 +12,9 @@
 // What the passes of depthwise convolutions share.
 namespace weft::cpu {
 
+/// Tasks for each thread: few, as what a task reads and writes first is not fetched ahead.
+inline constexpr std::int64_t kDepthwiseTasks = 8;
+
 inline DepthwiseAxis depthwise_axis(const TapAxis& axis) {
   return {axis.out, axis.in, axis.taps, axis.step, axis.offset, axis.tap_step};
 }

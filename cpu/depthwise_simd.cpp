@@ -44,7 +44,7 @@ template <class T>
 [[gnu::always_inline]] inline void prefetch(const T* p, std::int64_t distance, int bytes) {
   const auto at = reinterpret_cast<std::uintptr_t>(p) + static_cast<std::uintptr_t>(distance) * sizeof(T);
   for (int i = 0; i < bytes; i += 64)
-    __builtin_prefetch(reinterpret_cast<const void*>(at + static_cast<std::uintptr_t>(i)));
+    __builtin_prefetch(reinterpret_cast<const void*>(at + static_cast<std::uintptr_t>(i)), 0, 2);
 }
 
 /// Asks for what columns further on will read and write, in the order of addresses: a CPU that meets columns of many
