@@ -1,22 +1,32 @@
 #include "cpu/conv.h"
 
 #include <algorithm>
+#include <array>
 #include <string>
 
 #include "core/conv_algo.h"
+#include "core/conv_plan.h"
 #include "cpu/conv_product.h"
 #include "cpu/conv_reference.h"
 #include "cpu/depthwise.h"
 #include "cpu/pointwise.h"
-#include "cpu/simd.h"
 #include "cpu/winograd.h"
 #include "weft/error.h"
 
 namespace weft::cpu {
 namespace {
 
-constexpr std::int64_t kWinogradChannels = 64;    // of x and of y, at least
-constexpr std::int64_t kWinogradPositions = 512;  // fewer do not pay for transforming the weight
+// Where Winograd's algorithm is at least 1.25 times as fast on every instruction set (docs/performance.md).
+struct WinogradBounds {
+  std::int64_t channels;   // of x and of y, at least
+  std::int64_t positions;  // of all images, at least: the weight is transformed once for them
+};
+constexpr WinogradBounds kWinograd{16, 256}, kWinogradWeightGrad{32, 512};
+
+/// Whether tiles of 4 cover the map with at most three fifths more than it has.
+bool tiles_fit(std::int64_t height, std::int64_t width) {
+  return 5 * 16 * ceil_div(height, 4) * ceil_div(width, 4) <= 8 * height * width;
+}
 
 template <class T>
 void conv_forward(const ConvShape& shape, const T* x, const T* weight, const T* bias, T* y) {
@@ -92,15 +102,13 @@ void conv_of(ConvPass pass, const ConvShape& shape, const ConstView& a, const Co
 
 }  // namespace
 
-ConvAlgo conv_algo(ConvPass, const ConvShape& shape, DType dtype) {
+ConvAlgo conv_algo(ConvPass pass, const ConvShape& shape, DType dtype) {
   if (is_depthwise(shape) && shape.c > 1) return ConvAlgo::direct;
-  // Measured with AVX-512 on page's layers, all of them of this kind but the first.
-  const bool deep = std::min(shape.c, shape.k) >= kWinogradChannels;
-  const bool wide = shape.n * shape.out[1] * shape.out[2] >= kWinogradPositions;
-  const bool large = std::min(shape.out[1], shape.out[2]) >= 4;
-  if (dtype == DType::f32 && isa() == Isa::avx512 && deep && wide && large && fits_winograd(shape)) {
-    return ConvAlgo::winograd;
-  }
+  if (dtype != DType::f32 || !fits_winograd(shape)) return ConvAlgo::im2col;
+  const std::array<std::int64_t, 3>& map = pass == ConvPass::input_grad ? shape.in : shape.out;
+  const WinogradBounds& least = pass == ConvPass::weight_grad ? kWinogradWeightGrad : kWinograd;
+  const bool deep = std::min(shape.c, shape.k) >= least.channels;
+  if (deep && shape.n * map[1] * map[2] >= least.positions && tiles_fit(map[1], map[2])) return ConvAlgo::winograd;
   return ConvAlgo::im2col;
 }
 

@@ -141,9 +141,10 @@ ConstView view(const std::vector<T>& values) {
 
 constexpr std::int64_t kGuard = 32;
 
-/// cpu::conv into NaNs between guards, which it must leave alone.
+/// cpu::conv by im2col into NaNs between guards, which it must leave alone.
 template <class T>
-std::vector<T> computed(ConvPass pass, const ConvShape& s, const Operands<T>& in, bool bias) {
+std::vector<T> computed(ConvPass pass, ConvShape s, const Operands<T>& in, bool bias) {
+  s.algo = ConvAlgo::im2col;
   const std::int64_t size = pass == ConvPass::forward      ? y_size(s)
                             : pass == ConvPass::input_grad ? x_size(s)
                                                            : weight_size(s);
