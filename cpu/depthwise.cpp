@@ -150,7 +150,12 @@ const DepthwiseKernelsOf<T>& kernels(Isa isa) {
 
 template <class T>
 void depthwise(Isa isa, ConvPass pass, const ConvShape& shape, const T* a, const T* b, const T* bias, T* out) {
-  if (shape.c == 0 || shape.k == 0) return;
+  if (shape.c == 0) return;
+  if (shape.k == 0) {  // no terms, and no results but the input's gradient
+    if (pass == ConvPass::input_grad)
+      std::fill_n(out, shape.n * shape.in[0] * shape.in[1] * shape.in[2] * shape.c, T(0));
+    return;
+  }
   const std::int64_t multiplier = shape.k / shape.c;
   if (pass == ConvPass::weight_grad) {
     return depthwise_weight_grad(kernels<T>(isa), depthwise_kernels(isa).vector_bytes, shape, a, b, out);

@@ -5,6 +5,7 @@
 
 #include "core/conv_plan.h"
 #include "cuda/element.h"
+#include "cuda/elementwise.h"
 #include "cuda/walk.h"
 
 namespace weft::cuda {
@@ -387,7 +388,8 @@ void depthwise_of(Context& context, ConvPass pass, const ConvShape& s, const T* 
 
 void depthwise(Context& context, ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
                const ConstView* bias, const View& out) {
-  if (shape.c == 0 || shape.k == 0) return;
+  if (shape.c == 0) return;
+  if (shape.k == 0) return fill(context, out, 0);  // the input's gradient, or nothing
   dispatch_floating("depthwise convolution", out.dtype, [&]<class T>(Type<T>) {
     constexpr int kWidest = 16 / sizeof(T);
     const auto addresses = reinterpret_cast<std::uintptr_t>(a.data) | reinterpret_cast<std::uintptr_t>(b.data) |

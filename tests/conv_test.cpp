@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "core/conv_algo.h"
 #include "cpu/threads.h"
 #include "weft/error.h"
 
@@ -289,6 +290,41 @@ TEST(Conv, RandomShapesAgreeWithPlainLoops) {
     if (round % 2 == 0) check<float>(shape, static_cast<std::uint32_t>(round));
     if (round % 2 == 1) check<double>(shape, static_cast<std::uint32_t>(round));
     if (HasFailure()) FAIL() << "round " << round;
+  }
+}
+
+// No image, no channel, no filter, no output, and inputs of padding alone: what is left is zeros or the bias.
+TEST(Conv, EveryAlgorithmTakesNothing) {
+  const Sizes ones{1, 1, 1}, edge{0, 1, 1};
+  const ConvShape shapes[] = {
+      make_shape(0, 4, 6, {1, 5, 6}, {1, 3, 3}, ones, edge),
+      make_shape(2, 0, 6, {1, 5, 6}, {1, 3, 3}, ones, edge),
+      make_shape(2, 4, 0, {1, 5, 6}, {1, 3, 3}, ones, edge),
+      make_shape(2, 0, 0, {1, 5, 6}, {1, 3, 3}, ones, edge),
+      make_shape(2, 4, 6, {1, 2, 2}, {1, 3, 3}),
+      make_shape(2, 4, 6, {1, 0, 3}, {1, 3, 3}, ones, {0, 2, 1}),
+      make_shape(0, 4, 6, {2, 3, 4}, {1, 1, 1}),
+      make_shape(2, 0, 6, {2, 3, 4}, {1, 1, 1}),
+      make_shape(2, 4, 0, {2, 3, 4}, {1, 1, 1}),
+      make_shape(2, 4, 6, {2, 0, 4}, {1, 1, 1}),
+      // Groups of no channels or no filters; depthwise.
+      make_shape(2, 0, 6, {1, 5, 6}, {1, 3, 3}, ones, edge, ones, 3),
+      make_shape(2, 6, 0, {1, 5, 6}, {1, 3, 3}, {1, 2, 2}, edge, ones, 3),
+      make_shape(2, 6, 0, {2, 3, 4}, {1, 1, 1}, ones, {0, 0, 0}, ones, 2),
+      make_shape(0, 4, 8, {1, 5, 6}, {1, 3, 3}, ones, edge, ones, 4),
+      make_shape(2, 4, 0, {1, 5, 6}, {1, 3, 3}, {1, 2, 1}, edge, ones, 4),
+      make_shape(2, 1, 0, {1, 5, 6}, {1, 3, 3}, ones, edge),
+      make_shape(2, 4, 8, {1, 0, 3}, {1, 3, 3}, ones, {0, 2, 1}, ones, 4),
+  };
+  for (ConvShape shape : shapes) {
+    for (const ConvAlgo algo :
+         {ConvAlgo::automatic, ConvAlgo::reference, ConvAlgo::im2col, ConvAlgo::direct, ConvAlgo::winograd}) {
+      if (!applies(algo, shape, DType::f32)) continue;
+      SCOPED_TRACE(name(algo));
+      shape.algo = algo;
+      check<float>(shape);
+      check<double>(shape);
+    }
   }
 }
 
