@@ -92,19 +92,18 @@ Tensor conv(std::string_view op, const Tensor& input, const Tensor& filter, cons
   ConvArguments a = conv_arguments(op, options);
   Convolution c = conv_sizes(a, x.shape(), weight.shape());
   if (bias.defined()) check_bias(op, x, bias, c.shape.k);
-  if (a.padding_mode != PadMode::constant) {
-    for (int axis = 2; axis < x.rank(); ++axis) {
-      const auto d = static_cast<std::size_t>(axis + 1 - N);
-      check_edges(op, x.shape(), axis, a.before[d], a.after[d], a.padding_mode);
-    }
-    for (int axis = 2; axis < x.rank(); ++axis) {
-      const auto d = static_cast<std::size_t>(axis + 1 - N);
-      x = pad_edges(x, axis, a.before[d], a.after[d], a.padding_mode);
-      c.shape.in[d] = x.shape()[axis];
-      c.shape.padding[d] = 0;
-    }
+  const bool edges = a.padding_mode != PadMode::constant;
+  for (int axis = 2; edges && axis < x.rank(); ++axis) {
+    const auto d = static_cast<std::size_t>(axis + 1 - N);
+    check_edges(op, x.shape(), axis, a.before[d], a.after[d], a.padding_mode);
+    c.shape.in[d] += a.before[d] + a.after[d];
+    c.shape.padding[d] = 0;
   }
   check_algo(op, N, c.shape, x.dtype());
+  for (int axis = 2; edges && axis < x.rank(); ++axis) {
+    const auto d = static_cast<std::size_t>(axis + 1 - N);
+    x = pad_edges(x, axis, a.before[d], a.after[d], a.padding_mode);
+  }
   return conv_forward(c, x, weight, bias);
 }
 

@@ -40,6 +40,15 @@ TEST_F(ConvAlgoTest, AutomaticIsWhatTheTableSays) {
   EXPECT_TRUE(same_bits(run(ConvAlgo::automatic), run(chosen)));
 }
 
+// Numbers added around x are no padding to an algorithm: y's rows are rows of the padded x.
+TEST_F(ConvAlgoTest, PaddedPointwiseConvolutionsAreDirect) {
+  const Tensor filters = randn({6, 5, 1, 1});
+  const auto pinned = [&](ConvAlgo algo) {
+    return conv2d(x, filters, {}, {.padding = {1, 2}, .padding_mode = PadMode::reflect, .algo = algo});
+  };
+  EXPECT_LT(max(abs(pinned(ConvAlgo::direct) - pinned(ConvAlgo::reference))).item<float>(), 1e-5f);
+}
+
 TEST_F(ConvAlgoTest, TimingIsOffAtFirst) {
   EXPECT_FALSE(conv_timing());
   run(ConvAlgo::automatic);

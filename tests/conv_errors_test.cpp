@@ -72,6 +72,24 @@ TEST(ConvErrors, Algorithms) {
   });
 }
 
+// 16 MiB that nothing else holds would show.
+TEST(ConvErrors, AnAlgorithmIsRefusedBeforeTheInputIsPadded) {
+  const Tensor x = of_size({1, 4, 1024, 1024}), w = zeros({6, 4, 3, 3});
+  release_cached_memory(Device::cpu());
+  const MemoryStatistics before = memory_statistics(Device::cpu());
+  const auto pinned = [&](const Conv2dOptions& options) { return [&x, &w, options] { conv2d(x, w, {}, options); }; };
+  expect_error<ValueError>(
+      "conv2d: algo winograd needs stride 1, got (2, 2)",
+      pinned({.stride = 2, .padding = 1, .padding_mode = PadMode::reflect, .algo = ConvAlgo::winograd}));
+  expect_error<ValueError>(
+      "conv2d: algo direct needs as many groups as channels, or a 1x1 filter with stride 1 and no padding; got 1 "
+      "groups "
+      "of 4 channels, filter (3, 3), stride (1, 1), padding (0, 0)",
+      pinned({.padding = 1, .padding_mode = PadMode::circular, .algo = ConvAlgo::direct}));
+  EXPECT_EQ(memory_statistics(Device::cpu()).system_allocations, before.system_allocations);
+  EXPECT_EQ(memory_statistics(Device::cpu()).peak, before.peak);
+}
+
 TEST(ConvErrors, Sizes) {
   const Tensor x = zeros({2, 4, 5, 6}), w = zeros({6, 4, 3, 3});
   expect_error<ShapeError>("conv1d: input needs 3 dimensions (N, C, L) or 2 without N, got (2, 4, 5, 6)",
