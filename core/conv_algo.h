@@ -18,8 +18,8 @@ bool applies(ConvAlgo algo, const ConvShape& shape, DType dtype);
 /// Throws ValueError where shape.algo does not apply: "conv2d: algo winograd needs stride 1, got (2, 1)".
 void check_algo(std::string_view op, int axes, const ConvShape& shape, DType dtype);
 
-/// What timing has chosen for a pass of `automatic`, or chooses now: run(shape) computes it with shape.algo. The
-/// table's choice (automatic) with timing off, and for new work while a step is being recorded.
+/// With timing on: what it has chosen for a pass of `automatic`, or chooses now. run(shape) computes it with
+/// shape.algo. The table's choice (automatic) for new work while a step is being recorded.
 ConvAlgo timed_algo(ConvPass pass, const ConvShape& shape, DType dtype, const Device& device,
                     const std::function<void(const ConvShape&)>& run);
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <iterator>
 #include <limits>
@@ -15,9 +16,10 @@ namespace {
 constexpr ConvAlgo kCandidates[] = {ConvAlgo::im2col, ConvAlgo::direct, ConvAlgo::winograd};
 constexpr int kRuns = 3;
 
+std::atomic<bool> timing{false};  // read for every convolution
+
 struct State {
   std::mutex mutex;
-  bool on = false;
   std::map<std::string, ConvAlgo> choices;
 };
 
@@ -75,15 +77,9 @@ double seconds(Backend& device, const std::function<void()>& run) {
 
 }  // namespace
 
-void set_conv_timing(bool on) {
-  const std::lock_guard lock(state().mutex);
-  state().on = on;
-}
+void set_conv_timing(bool on) { timing.store(on, std::memory_order_relaxed); }
 
-bool conv_timing() {
-  const std::lock_guard lock(state().mutex);
-  return state().on;
-}
+bool conv_timing() { return timing.load(std::memory_order_relaxed); }
 
 ConvChoices conv_choices() {
   const std::lock_guard lock(state().mutex);
@@ -106,7 +102,6 @@ void clear_conv_choices() {
 
 ConvAlgo timed_algo(ConvPass pass, const ConvShape& shape, DType dtype, const Device& device,
                     const std::function<void(const ConvShape&)>& run) {
-  if (!conv_timing()) return ConvAlgo::automatic;
   const auto fits = [&](ConvAlgo algo) { return applies(algo, shape, dtype); };
   if (std::count_if(std::begin(kCandidates), std::end(kCandidates), fits) == 1) return ConvAlgo::im2col;
   const std::string work = describe(pass, shape, dtype, device);

@@ -40,6 +40,36 @@ TEST_F(ConvAlgoTest, AutomaticIsWhatTheTableSays) {
   EXPECT_TRUE(same_bits(run(ConvAlgo::automatic), run(chosen)));
 }
 
+// Each need alone; conv_errors_test has the messages, but for this dtype, which only GPUs compute with.
+TEST(ConvRules, WinogradNeedsAllOfThem) {
+  ConvShape fits;
+  fits.in = fits.out = {1, 9, 8};
+  fits.filter = {1, 3, 3};
+  fits.padding = {0, 1, 1};
+  fits.algo = ConvAlgo::winograd;
+  EXPECT_TRUE(fits_winograd(fits));
+  EXPECT_TRUE(applies(ConvAlgo::winograd, fits, DType::f64));
+  EXPECT_FALSE(applies(ConvAlgo::winograd, fits, DType::bf16));
+  try {
+    check_algo("conv2d", 2, fits, DType::bf16);
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const ValueError& error) {
+    EXPECT_STREQ(error.what(), "conv2d: algo winograd needs f32 or f64, got bf16");
+  }
+  const std::function<void(ConvShape&)> changes[] = {
+      [](ConvShape& s) { s.filter[0] = 3; },   [](ConvShape& s) { s.filter[1] = 1; },
+      [](ConvShape& s) { s.filter[2] = 2; },   [](ConvShape& s) { s.in[0] = 2; },
+      [](ConvShape& s) { s.padding[0] = 1; },  [](ConvShape& s) { s.stride[1] = 2; },
+      [](ConvShape& s) { s.stride[2] = 2; },   [](ConvShape& s) { s.dilation[1] = 2; },
+      [](ConvShape& s) { s.dilation[2] = 2; }, [](ConvShape& s) { s.groups = 2; },
+  };
+  for (const auto& change : changes) {
+    ConvShape shape = fits;
+    change(shape);
+    EXPECT_FALSE(fits_winograd(shape)) << &change - changes;
+  }
+}
+
 // Numbers added around x are no padding to an algorithm: y's rows are rows of the padded x.
 TEST_F(ConvAlgoTest, PaddedPointwiseConvolutionsAreDirect) {
   const Tensor filters = randn({6, 5, 1, 1});
