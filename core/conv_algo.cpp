@@ -2,27 +2,15 @@
 
 #include <string>
 
+#include "core/spatial.h"
 #include "weft/error.h"
 
 namespace weft {
 
 namespace {
 
-using Triple = std::array<std::int64_t, 3>;
-
 constexpr Triple kOnes{1, 1, 1}, kZeros{0, 0, 0}, kWinogradFilter{1, 3, 3};
 constexpr std::string_view kNames[] = {"automatic", "reference", "im2col", "direct", "winograd"};
-
-bool is_floating_64_or_32(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
-
-/// "(2, 1)": the axes that are there.
-std::string numbers(int axes, const Triple& values) {
-  std::string text;
-  for (std::size_t d = static_cast<std::size_t>(3 - axes); d < 3; ++d) {
-    text.append(text.empty() ? "(" : ", ").append(std::to_string(values[d]));
-  }
-  return text + ")";
-}
 
 /// The first of Winograd's needs that a convolution has not.
 enum class Unmet { nothing, filter, stride, dilation, groups };
@@ -64,7 +52,7 @@ bool fits_winograd(const ConvShape& s) { return unmet_by_winograd(s) == Unmet::n
 
 bool applies(ConvAlgo algo, const ConvShape& s, DType dtype) {
   if (algo == ConvAlgo::direct) return is_depthwise(s) || is_pointwise(s);
-  if (algo == ConvAlgo::winograd) return fits_winograd(s) && is_floating_64_or_32(dtype);
+  if (algo == ConvAlgo::winograd) return fits_winograd(s) && (dtype == DType::f32 || dtype == DType::f64);
   return true;
 }
 

@@ -1,16 +1,14 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
 #include "core/op_support.h"
+#include "core/spatial.h"
 
 /// What the convolutions share: one to three spatial axes as the last of the three of ConvShape.
 namespace weft {
-
-using Triple = std::array<std::int64_t, 3>;
 
 /// The options of an op, which is named by a literal.
 struct ConvArguments {
@@ -52,16 +50,11 @@ struct Convolution {
   ConvShape shape;
   int axes = 0;
 
-  Shape x() const { return join(shape.n, shape.c, shape.in); }
-  Shape weight() const { return join(shape.k, shape.c / shape.groups, shape.filter); }
-  Shape y() const { return join(shape.n, shape.k, shape.out); }
-
- private:
-  Shape join(std::int64_t first, std::int64_t second, const Triple& spatial) const;
+  Shape x() const { return join({shape.n, shape.c}, axes, shape.in); }
+  Shape weight() const { return join({shape.k, shape.c / shape.groups}, axes, shape.filter); }
+  Shape y() const { return join({shape.n, shape.k}, axes, shape.out); }
 };
 
-/// "(2, 1)": the axes that are there.
-std::string numbers(const ConvArguments& a, const Triple& values);
 /// The padding, as one list or as {before, after}.
 std::string padding_numbers(const ConvArguments& a);
 /// "conv2d: stride (0, 1) must be positive". Resolves PaddingRule::same for the kernel.

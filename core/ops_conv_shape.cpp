@@ -6,41 +6,25 @@ namespace {
 
 std::string prefix(const ConvArguments& a) { return std::string(a.op) + ": "; }
 
-// The place of the first spatial axis that is there.
-std::size_t first_axis(const ConvArguments& a) { return static_cast<std::size_t>(3 - a.axes); }
-
 void check_each(const ConvArguments& a, std::string_view what, const Triple& values, std::int64_t least) {
-  for (std::size_t d = first_axis(a); d < 3; ++d) {
+  for (std::size_t d = first_axis(a.axes); d < 3; ++d) {
     if (values[d] >= least) continue;
-    throw ValueError(prefix(a) + std::string(what) + " " + numbers(a, values) + " must " +
+    throw ValueError(prefix(a) + std::string(what) + " " + numbers(a.axes, values) + " must " +
                      (least == 0 ? "not be negative" : "be positive"));
   }
 }
 
 std::string spatial_names(int axes, std::string_view three) {
   std::string names;
-  for (std::size_t i = static_cast<std::size_t>(3 - axes); i < 3; ++i) names.append(", ").append(1, three[i]);
+  for (std::size_t i = first_axis(axes); i < 3; ++i) names.append(", ").append(1, three[i]);
   return names;
 }
 
 }  // namespace
 
-Shape Convolution::join(std::int64_t first, std::int64_t second, const Triple& spatial) const {
-  Shape result{first, second};
-  for (auto d = static_cast<std::size_t>(3 - axes); d < 3; ++d) result.push_back(spatial[d]);
-  return result;
-}
-
-std::string numbers(const ConvArguments& a, const Triple& values) {
-  std::string text;
-  for (std::size_t d = first_axis(a); d < 3; ++d) {
-    text.append(text.empty() ? "(" : ", ").append(std::to_string(values[d]));
-  }
-  return text + ")";
-}
-
 std::string padding_numbers(const ConvArguments& a) {
-  return a.before == a.after ? numbers(a, a.before) : "{" + numbers(a, a.before) + ", " + numbers(a, a.after) + "}";
+  return a.before == a.after ? numbers(a.axes, a.before)
+                             : "{" + numbers(a.axes, a.before) + ", " + numbers(a.axes, a.after) + "}";
 }
 
 void check_ranks(const ConvArguments& a, const Shape& x, const Shape& weight, std::string_view weight_axes) {
@@ -67,7 +51,8 @@ std::int64_t kernel_reach(const ConvArguments& a, const Shape& weight, std::size
   const std::int64_t size = weight[static_cast<int>(d) - (3 - a.axes) + 2];
   std::int64_t reach = 0;
   if (__builtin_mul_overflow(a.dilation[d], size - 1, &reach)) {
-    throw ShapeError(prefix(a) + "dilation " + numbers(a, a.dilation) + " overflows with weight " + to_string(weight));
+    throw ShapeError(prefix(a) + "dilation " + numbers(a.axes, a.dilation) + " overflows with weight " +
+                     to_string(weight));
   }
   return reach;
 }
@@ -80,9 +65,9 @@ void check_arguments(ConvArguments& a, const Shape& weight) {
   check_each(a, "output_padding", a.output_padding, 0);
   if (a.groups < 1) throw ValueError(prefix(a) + "groups " + std::to_string(a.groups) + " must be positive");
   if (!a.same) return;
-  for (std::size_t d = first_axis(a); d < 3; ++d) {
+  for (std::size_t d = first_axis(a.axes); d < 3; ++d) {
     if (a.stride[d] != 1) {
-      throw ValueError(prefix(a) + "padding \"same\" needs stride 1, not " + numbers(a, a.stride));
+      throw ValueError(prefix(a) + "padding \"same\" needs stride 1, not " + numbers(a.axes, a.stride));
     }
     const std::int64_t total = kernel_reach(a, weight, d);
     a.before[d] = total / 2;

@@ -35,8 +35,8 @@ Convolution transposed_sizes(ConvArguments a, const Shape& x, const Shape& weigh
   for (int axis = 2; axis < x.rank(); ++axis) {
     const auto d = static_cast<std::size_t>(axis + 1 - a.axes);
     if (a.output_padding[d] >= a.stride[d] && a.output_padding[d] >= a.dilation[d]) {
-      throw ValueError(prefix + "output_padding " + numbers(a, a.output_padding) + " must be below stride " +
-                       numbers(a, a.stride) + " or dilation " + numbers(a, a.dilation));
+      throw ValueError(prefix + "output_padding " + numbers(a.axes, a.output_padding) + " must be below stride " +
+                       numbers(a.axes, a.stride) + " or dilation " + numbers(a.axes, a.dilation));
     }
     if (x[axis] == 0) throw ShapeError(prefix + "input " + to_string(x) + " is empty on axis " + std::to_string(axis));
     s.out[d] = x[axis];
@@ -46,7 +46,7 @@ Convolution transposed_sizes(ConvArguments a, const Shape& x, const Shape& weigh
         __builtin_add_overflow(size, kernel_reach(a, weight, d), &size) ||
         __builtin_add_overflow(size, a.output_padding[d], &size) || __builtin_add_overflow(size, 1, &size) ||
         __builtin_add_overflow(a.before[d], a.after[d], &cut)) {
-      throw ShapeError(prefix + "stride " + numbers(a, a.stride) + " or padding " + padding_numbers(a) +
+      throw ShapeError(prefix + "stride " + numbers(a.axes, a.stride) + " or padding " + padding_numbers(a) +
                        " overflows with input " + to_string(x));
     }
     if (size <= cut) {

@@ -1,7 +1,8 @@
 #include "core/ops_pool.h"
 
-#include <charconv>
 #include <cmath>
+
+#include "core/number.h"
 
 namespace weft {
 
@@ -25,11 +26,6 @@ Tensor linear_pool(PoolPass forward_pass, PoolPass backward_pass, bool forward, 
   return record(p.op, std::move(out), {in}, {Save::constant(indices)}, [=](const SavedValues& saved, const Tensor& g) {
     return Values{linear_pool(forward_pass, backward_pass, !forward, p, g, saved[0].array())};
   });
-}
-
-std::string number(double value) {
-  char text[32];
-  return {text, std::to_chars(text, text + sizeof text, value).ptr};
 }
 
 struct Largest {

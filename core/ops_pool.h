@@ -37,11 +37,8 @@ struct Pooling {
   PoolShape shape;
   int axes = 0;
 
-  Shape x() const { return join(shape.in); }
-  Shape y() const { return join(shape.out); }
-
- private:
-  Shape join(const Triple& spatial) const;
+  Shape x() const { return join({shape.n, shape.c}, axes, shape.in); }
+  Shape y() const { return join({shape.n, shape.c}, axes, shape.out); }
 };
 
 /// Throws DTypeError, ShapeError or ValueError, naming the op.

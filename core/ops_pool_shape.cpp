@@ -12,15 +12,6 @@ constexpr std::int64_t kLargest = std::int64_t{1} << 61;
 
 std::string prefix(std::string_view op) { return std::string(op) + ": "; }
 
-std::size_t first_axis(int axes) { return static_cast<std::size_t>(3 - axes); }
-
-// The numbers of the axes that are there.
-std::string numbers(int axes, const Triple& values) {
-  Dims present;
-  for (std::size_t d = first_axis(axes); d < 3; ++d) present.push_back(values[d]);
-  return to_string(present);
-}
-
 void check_positive(const PoolArguments& a, std::string_view what, const Triple& values) {
   for (std::size_t d = first_axis(a.axes); d < 3; ++d) {
     if (values[d] < 1) {
@@ -116,12 +107,6 @@ void set_axis(const PoolArguments& a, std::size_t d, const Shape& x, PoolShape& 
 }
 
 }  // namespace
-
-Shape Pooling::join(const Triple& spatial) const {
-  Shape result{shape.n, shape.c};
-  for (std::size_t d = first_axis(axes); d < 3; ++d) result.push_back(spatial[d]);
-  return result;
-}
 
 Pooling regular_pooling(const PoolArguments& arguments, const Tensor& x) {
   PoolArguments a = arguments;

@@ -1,6 +1,6 @@
-#include <charconv>
 #include <cmath>
 
+#include "core/number.h"
 #include "core/op_support.h"
 
 namespace weft {
@@ -10,11 +10,6 @@ namespace {
 using Values = std::vector<Tensor>;
 
 constexpr std::string_view kName = "interpolate";
-
-std::string number(double value) {
-  char text[32];
-  return {text, std::to_chars(text, text + sizeof text, value).ptr};
-}
 
 std::string to_string(const std::vector<double>& values) {
   std::string text;

@@ -1,22 +1,16 @@
 #pragma once
 
-#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
+#include "core/number.h"
 #include "weft/error.h"
 #include "weft/tensor.h"
 
 /// Checks of options, shared by the sources of nn.
 namespace weft::nn {
-
-/// The shortest text that reads back as `value`.
-inline std::string number(double value) {
-  char text[32];
-  return {text, std::to_chars(text, text + sizeof text, value).ptr};
-}
 
 /// Throws ValueError "<owner>: <what> must be <rule>, got <value>" unless `holds`.
 inline void require(bool holds, std::string_view owner, std::string_view what, std::string_view rule, double value) {

@@ -43,7 +43,7 @@ TEST(ConvErrors, Algorithms) {
   expect_error<ValueError>("conv2d: algo winograd needs a 3x3 filter on two axes, got (3, 2)", [&] {
     conv2d(x, zeros({6, 4, 3, 2}), {}, {.algo = ConvAlgo::winograd});
   });
-  expect_error<ValueError>("conv1d: algo winograd needs a 3x3 filter on two axes, got (3)", [&] {
+  expect_error<ValueError>("conv1d: algo winograd needs a 3x3 filter on two axes, got (3,)", [&] {
     conv1d(zeros({2, 4, 5}), zeros({6, 4, 3}), {}, {.algo = ConvAlgo::winograd});
   });
   expect_error<ValueError>("conv3d: algo winograd needs a 3x3 filter on two axes, got (1, 3, 3)", [&] {
@@ -132,7 +132,7 @@ TEST(ConvErrors, Options) {
   expect_error<ValueError>("conv2d: padding (0, -1) must not be negative", [&] {
     conv2d(x, w, {}, {.padding = {{1, 0}, {1, -1}}});
   });
-  expect_error<ValueError>("conv1d: padding (-3) must not be negative", [&] {
+  expect_error<ValueError>("conv1d: padding (-3,) must not be negative", [&] {
     conv1d(zeros({1, 1, 9}), zeros({1, 1, 1}), {}, {.padding = -3});
   });
   expect_error<ValueError>("conv2d: groups 0 must be positive", [&] { conv2d(x, w, {}, {.groups = 0}); });
@@ -174,21 +174,22 @@ TEST(ConvErrors, EmptyResults) {
 
 TEST(ConvErrors, Overflow) {
   const Tensor x = zeros({1, 1, 4}), w = zeros({1, 1, 3});
-  expect_error<ShapeError>("conv1d: dilation (" + std::to_string(kHuge) + ") overflows with weight (1, 1, 3)",
+  expect_error<ShapeError>("conv1d: dilation (" + std::to_string(kHuge) + ",) overflows with weight (1, 1, 3)",
                            [&] { conv1d(x, w, {}, {.dilation = kHuge}); });
-  expect_error<ShapeError>("conv1d: padding (" + std::to_string(kHuge) + ") overflows with input (1, 1, 4)",
+  expect_error<ShapeError>("conv1d: padding (" + std::to_string(kHuge) + ",) overflows with input (1, 1, 4)",
                            [&] { conv1d(x, w, {}, {.padding = kHuge}); });
   expect_error<ShapeError>("conv1d: result (1099511627776, 1, 8388612) overflows", [] {
     conv1d(of_size({1LL << 40, 1, 4}), zeros({1, 1, 1}), {}, {.padding = 1LL << 22});
   });
   expect_error<ShapeError>(
-      "conv_transpose1d: stride (" + std::to_string(kHuge) + ") or padding (0) overflows with input (1, 1, 4)",
+      "conv_transpose1d: stride (" + std::to_string(kHuge) + ",) or padding (0,) overflows with input (1, 1, 4)",
       [&] { conv_transpose1d(x, w, {}, {.stride = kHuge}); });
   expect_error<ShapeError>(
-      "conv_transpose1d: stride (1) or padding (" + std::to_string(kHuge) + ") overflows with input (1, 1, 4)",
+      "conv_transpose1d: stride (1,) or padding (" + std::to_string(kHuge) + ",) overflows with input (1, 1, 4)",
       [&] { conv_transpose1d(x, w, {}, {.padding = kHuge}); });
-  expect_error<ShapeError>("conv_transpose1d: dilation (" + std::to_string(kHuge) + ") overflows with weight (1, 1, 3)",
-                           [&] { conv_transpose1d(x, w, {}, {.dilation = kHuge}); });
+  expect_error<ShapeError>(
+      "conv_transpose1d: dilation (" + std::to_string(kHuge) + ",) overflows with weight (1, 1, 3)",
+      [&] { conv_transpose1d(x, w, {}, {.dilation = kHuge}); });
   expect_error<ShapeError>("conv_transpose1d: groups " + std::to_string(kHuge) + " overflows with weight (0, 2, 3)",
                            [] {
                              conv_transpose1d(zeros({1, 0, 4}), zeros({0, 2, 3}), {}, {.groups = kHuge});
@@ -206,10 +207,10 @@ TEST(ConvErrors, Overflow) {
   expect_error<ShapeError>("unfold: windows (1099511627776, 4, 1, 4194304) overflow", [] {
     unfold(of_size({1LL << 40, 1, (1LL << 22) + 3}), {1LL << 22});
   });
-  expect_error<ShapeError>("conv1d: padding {(0), (" + std::to_string(INT64_MAX) + ")} overflows with input (1, 1, 4)",
-                           [&] {
-                             conv1d(x, w, {}, {.padding = {{0, INT64_MAX}}});
-                           });
+  expect_error<ShapeError>(
+      "conv1d: padding {(0,), (" + std::to_string(INT64_MAX) + ",)} overflows with input (1, 1, 4)", [&] {
+        conv1d(x, w, {}, {.padding = {{0, INT64_MAX}}});
+      });
   expect_error<ValueError>("pad: replicate padding (" + std::to_string(kHuge) + ", " + std::to_string(kHuge) +
                                ") does not fit axis 0 of (3,)",
                            [] {
