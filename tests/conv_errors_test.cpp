@@ -4,31 +4,14 @@
 #include <cstdint>
 #include <functional>
 #include <string>
-#include <typeinfo>
 
+#include "tests/error_support.h"
 #include "weft/weft.h"
 
 namespace weft {
 namespace {
 
-/// Expects exactly this error, of exactly this type.
-template <class E, class F>
-void expect_error(const std::string& message, const F& f) {
-  try {
-    f();
-    ADD_FAILURE() << "nothing was thrown; expected " << message;
-  } catch (const E& error) {
-    EXPECT_EQ(typeid(error), typeid(E)) << error.what();
-    EXPECT_EQ(error.what(), message);
-  } catch (const std::exception& error) {
-    ADD_FAILURE() << "another type: " << error.what() << "; expected " << message;
-  }
-}
-
 constexpr std::int64_t kHuge = INT64_MAX / 2 + 1;
-
-/// A view of one element.
-Tensor of_size(const Shape& shape) { return expand(zeros(Dims::filled(shape.rank(), 1)), shape); }
 
 TEST(ConvErrors, Algorithms) {
   const Tensor x = zeros({2, 4, 5, 6}), w = zeros({6, 4, 3, 3});

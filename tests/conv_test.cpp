@@ -13,126 +13,25 @@
 
 #include "core/conv_algo.h"
 #include "cpu/threads.h"
+#include "tests/conv_shapes.h"
 #include "weft/error.h"
 
 namespace weft::cpu {
 namespace {
 
-using Sizes = std::array<std::int64_t, 3>;
-
-std::int64_t product(const Sizes& sizes) { return sizes[0] * sizes[1] * sizes[2]; }
-std::int64_t x_size(const ConvShape& s) { return s.n * product(s.in) * s.c; }
-std::int64_t weight_size(const ConvShape& s) { return s.k * product(s.filter) * (s.c / s.groups); }
-std::int64_t y_size(const ConvShape& s) { return s.n * product(s.out) * s.k; }
-
-/// `after` is the padding behind the last element.
-ConvShape make_shape(std::int64_t n, std::int64_t c, std::int64_t k, Sizes in, Sizes filter, Sizes stride = {1, 1, 1},
-                     Sizes padding = {0, 0, 0}, Sizes dilation = {1, 1, 1}, std::int64_t groups = 1,
-                     Sizes after = {-1, -1, -1}) {
-  ConvShape shape;
-  shape.n = n;
-  shape.c = c;
-  shape.k = k;
-  shape.groups = groups;
-  shape.in = in;
-  shape.filter = filter;
-  shape.stride = stride;
-  shape.padding = padding;
-  shape.dilation = dilation;
-  for (std::size_t d = 0; d < 3; ++d) {
-    const std::int64_t padded = in[d] + padding[d] + (after[d] < 0 ? padding[d] : after[d]);
-    const std::int64_t extent = (filter[d] - 1) * dilation[d] + 1;
-    shape.out[d] = padded < extent ? 0 : (padded - extent) / stride[d] + 1;
-  }
-  return shape;
-}
-
-std::string describe(const ConvShape& s) {
-  const auto list = [](const Sizes& v) {
-    return "(" + std::to_string(v[0]) + "," + std::to_string(v[1]) + "," + std::to_string(v[2]) + ")";
-  };
-  return "n " + std::to_string(s.n) + " c " + std::to_string(s.c) + " k " + std::to_string(s.k) + " groups " +
-         std::to_string(s.groups) + " in " + list(s.in) + " filter " + list(s.filter) + " out " + list(s.out) +
-         " stride " + list(s.stride) + " padding " + list(s.padding) + " dilation " + list(s.dilation);
-}
-
-/// Calls f(x index, weight index, y index) for every product of the convolution.
-template <class F>
-void for_each_product(const ConvShape& s, F f) {
-  const std::int64_t channels = s.c / s.groups, filters = s.k / s.groups;
-  Sizes o, t, i;
-  for (std::int64_t n = 0; n < s.n; ++n) {
-    for (o[0] = 0; o[0] < s.out[0]; ++o[0]) {
-      for (o[1] = 0; o[1] < s.out[1]; ++o[1]) {
-        for (o[2] = 0; o[2] < s.out[2]; ++o[2]) {
-          for (t[0] = 0; t[0] < s.filter[0]; ++t[0]) {
-            for (t[1] = 0; t[1] < s.filter[1]; ++t[1]) {
-              for (t[2] = 0; t[2] < s.filter[2]; ++t[2]) {
-                bool inside = true;
-                for (std::size_t d = 0; d < 3; ++d) {
-                  i[d] = o[d] * s.stride[d] + t[d] * s.dilation[d] - s.padding[d];
-                  inside = inside && i[d] >= 0 && i[d] < s.in[d];
-                }
-                if (!inside) continue;
-                const std::int64_t pixel = ((n * s.in[0] + i[0]) * s.in[1] + i[1]) * s.in[2] + i[2];
-                const std::int64_t place = ((n * s.out[0] + o[0]) * s.out[1] + o[1]) * s.out[2] + o[2];
-                const std::int64_t tap = (t[0] * s.filter[1] + t[1]) * s.filter[2] + t[2];
-                for (std::int64_t k = 0; k < s.k; ++k) {
-                  for (std::int64_t c = 0; c < channels; ++c) {
-                    f(pixel * s.c + k / filters * channels + c, (k * product(s.filter) + tap) * channels + c,
-                      place * s.k + k);
-                  }
-                }
-              }
-            }
-          }
-        }
-      }
-    }
-  }
-}
-
 /// A result and, for its tolerance, the sum of the absolute values that went into each element.
 struct Expected {
   std::vector<double> value, magnitude;
   explicit Expected(std::int64_t size) : value(size), magnitude(size) {}
-  void add(std::int64_t i, double term) {
+  void add(std::size_t i, double term) {
     value[i] += term;
     magnitude[i] += std::abs(term);
   }
 };
 
 template <class T>
-struct Operands {
-  std::vector<T> x, weight, bias, y_grad;
-
-  Operands(const ConvShape& s, std::uint32_t seed)
-      : x(x_size(s)), weight(weight_size(s)), bias(s.k), y_grad(y_size(s)) {
-    std::mt19937 random(seed);
-    std::uniform_real_distribution<double> uniform(-1, 1);
-    for (auto* values : {&x, &weight, &bias, &y_grad}) {
-      for (T& value : *values) value = static_cast<T>(uniform(random));
-    }
-  }
-};
-
-template <class T>
-Expected expected(ConvPass pass, const ConvShape& s, const Operands<T>& in, bool bias) {
-  const auto term = [](T a, T b) { return static_cast<double>(a) * static_cast<double>(b); };
-  if (pass == ConvPass::forward) {
-    Expected y(y_size(s));
-    for (std::int64_t i = 0; bias && i < y_size(s); ++i) y.add(i, static_cast<double>(in.bias[i % s.k]));
-    for_each_product(s, [&](auto ix, auto iw, auto iy) { y.add(iy, term(in.x[ix], in.weight[iw])); });
-    return y;
-  }
-  if (pass == ConvPass::input_grad) {
-    Expected x(x_size(s));
-    for_each_product(s, [&](auto ix, auto iw, auto iy) { x.add(ix, term(in.y_grad[iy], in.weight[iw])); });
-    return x;
-  }
-  Expected weight(weight_size(s));
-  for_each_product(s, [&](auto ix, auto iw, auto iy) { weight.add(iw, term(in.y_grad[iy], in.x[ix])); });
-  return weight;
+Operands<T> random(const ConvShape& s, unsigned seed) {
+  return operands<T>(s, seed, [](double value) { return static_cast<T>(value); });
 }
 
 template <class T>
@@ -146,15 +45,12 @@ constexpr std::int64_t kGuard = 32;
 template <class T>
 std::vector<T> computed(ConvPass pass, ConvShape s, const Operands<T>& in, bool bias) {
   s.algo = ConvAlgo::im2col;
-  const std::int64_t size = pass == ConvPass::forward      ? y_size(s)
-                            : pass == ConvPass::input_grad ? x_size(s)
-                                                           : weight_size(s);
+  const std::int64_t size = result_size(pass, s);
   std::vector<T> buffer(size + 2 * kGuard, T(12345));
   std::fill(buffer.begin() + kGuard, buffer.end() - kGuard, std::numeric_limits<T>::quiet_NaN());
   const View out{buffer.data() + kGuard, Shape{size}, Strides{1}, dtype_of_type<T>::value};
   const ConstView bias_view = view(in.bias);
-  conv(pass, s, view(pass == ConvPass::forward ? in.x : in.y_grad),
-       view(pass == ConvPass::weight_grad ? in.x : in.weight), bias ? &bias_view : nullptr, out);
+  conv(pass, s, view(in.a(pass)), view(in.b(pass)), bias ? &bias_view : nullptr, out);
   for (std::int64_t i = 0; i < kGuard; ++i) {
     EXPECT_EQ(buffer[i], T(12345)) << "before the output";
     EXPECT_EQ(buffer[buffer.size() - 1 - i], T(12345)) << "behind the output";
@@ -165,12 +61,13 @@ std::vector<T> computed(ConvPass pass, ConvShape s, const Operands<T>& in, bool 
 template <class T>
 void check(const ConvShape& s, std::uint32_t seed = 1) {
   SCOPED_TRACE(describe(s) + (sizeof(T) == 8 ? " f64" : " f32"));
-  const Operands<T> in(s, seed);
+  const Operands<T> in = random<T>(s, seed);
   for (const auto pass : {ConvPass::forward, ConvPass::input_grad, ConvPass::weight_grad}) {
     for (const bool bias : {false, true}) {
       if (bias && pass != ConvPass::forward) continue;
       SCOPED_TRACE("pass " + std::to_string(static_cast<int>(pass)) + (bias ? " with bias" : ""));
-      const Expected want = expected(pass, s, in, bias);
+      Expected want(result_size(pass, s));
+      for_each_term(pass, s, in, bias, [&](std::size_t i, double term) { want.add(i, term); });
       const std::vector<T> got = computed(pass, s, in, bias);
       ASSERT_EQ(got.size(), want.value.size());
       for (std::size_t i = 0; i < got.size(); ++i) {
@@ -191,7 +88,7 @@ TEST_P(ConvShapes, AgreesWithPlainLoops) {
 
 TEST_P(ConvShapes, BitsDoNotDependOnThreads) {
   const ConvShape& s = GetParam();
-  const Operands<float> in(s, 7);
+  const Operands<float> in = random<float>(s, 7);
   for (const auto pass : {ConvPass::forward, ConvPass::input_grad, ConvPass::weight_grad}) {
     set_thread_count(1);
     const std::vector<float> one = computed(pass, s, in, pass == ConvPass::forward);
@@ -255,7 +152,7 @@ const ConvShape kShapes[] = {
     make_shape(3, 4, 5, {1, 1, 37}, {1, 1, 5}, {1, 1, 3}, {0, 0, 2}, {1, 1, 2}),
     make_shape(2, 3, 4, {5, 6, 7}, {2, 3, 3}, {2, 1, 2}, {1, 1, 0}),
     make_shape(2, 3, 4, {7, 5, 6}, {3, 2, 3}, {2, 3, 1}, {2, 1, 3}, {2, 1, 2}),
-    // Sizes 0 and 1.
+    // Triple 0 and 1.
     make_shape(0, 3, 4, {1, 5, 5}, {1, 3, 3}, {1, 2, 2}, {0, 1, 1}),
     make_shape(2, 0, 4, {1, 5, 5}, {1, 3, 3}),
     make_shape(2, 3, 0, {1, 5, 5}, {1, 3, 3}),
@@ -273,7 +170,7 @@ TEST(Conv, RandomShapesAgreeWithPlainLoops) {
   std::mt19937 random(20240501);
   const auto pick = [&](int low, int high) { return std::uniform_int_distribution<std::int64_t>(low, high)(random); };
   for (int round = 0; round < 500; ++round) {
-    Sizes in{1, 1, 1}, filter{1, 1, 1}, stride{1, 1, 1}, padding{0, 0, 0}, dilation{1, 1, 1}, after{0, 0, 0};
+    Triple in{1, 1, 1}, filter{1, 1, 1}, stride{1, 1, 1}, padding{0, 0, 0}, dilation{1, 1, 1}, after{0, 0, 0};
     const auto dimensions = static_cast<std::size_t>(pick(1, 3));
     for (std::size_t d = 3 - dimensions; d < 3; ++d) {
       in[d] = pick(1, dimensions == 3 ? 6 : 12);
@@ -295,7 +192,7 @@ TEST(Conv, RandomShapesAgreeWithPlainLoops) {
 
 // No image, no channel, no filter, no output, and inputs of padding alone: what is left is zeros or the bias.
 TEST(Conv, EveryAlgorithmTakesNothing) {
-  const Sizes ones{1, 1, 1}, edge{0, 1, 1};
+  const Triple ones{1, 1, 1}, edge{0, 1, 1};
   const ConvShape shapes[] = {
       make_shape(0, 4, 6, {1, 5, 6}, {1, 3, 3}, ones, edge),
       make_shape(2, 0, 6, {1, 5, 6}, {1, 3, 3}, ones, edge),

@@ -29,7 +29,7 @@ class Depthwise : public testing::Test {
     for (const ConvPass pass : kPasses) {
       for (const bool bias : {false, true}) {
         if (bias && pass != ConvPass::forward) continue;
-        const std::vector<double> wanted = expected(pass, s, in, bias);
+        const std::vector<double> wanted = conv_expected(pass, s, in, bias);
         for (const Isa isa : isas()) {
           EXPECT_LE(relative_error(computed(isa, pass, s, in, bias), wanted), kTolerance)
               << "pass " << static_cast<int>(pass) << (bias ? " with bias, " : ", ") << name(isa);
@@ -112,7 +112,7 @@ TYPED_TEST(Depthwise, BitsDoNotDependOnThreads) {
     SCOPED_TRACE(describe(s));
     const auto in = this->random(s, 3);
     for (const ConvPass pass : kPasses) {
-      const std::vector<double> wanted = expected(pass, s, in, false);
+      const std::vector<double> wanted = conv_expected(pass, s, in, false);
       expect_equal_on_any_threads([&] {
         const auto found = this->computed(widest_isa(), pass, s, in, false);
         EXPECT_LE(relative_error(found, wanted), 3 * this->kTolerance);

@@ -1,12 +1,11 @@
 #include <array>
 
 #include "tests/op_cases.h"
+#include "tests/spatial.h"
 
 namespace weft::cases {
 
 namespace {
-
-using Triple = std::array<std::int64_t, 3>;
 
 /// A convolution of `axes` spatial axes in loops over three: those that are absent come first and have size 1.
 struct Family {
@@ -58,17 +57,6 @@ Family volume(std::string what, std::int64_t n, std::int64_t c, Triple in, std::
   return {.what = std::move(what), .axes = 3, .n = n, .c = c, .k = k, .in = in, .kernel = kernel};
 }
 
-template <class F>
-void for_each(const Triple& sizes, const F& f) {
-  for (std::int64_t i = 0; i < sizes[0]; ++i)
-    for (std::int64_t j = 0; j < sizes[1]; ++j)
-      for (std::int64_t k = 0; k < sizes[2]; ++k) f(Triple{i, j, k});
-}
-
-std::size_t flat(const Triple& sizes, const Triple& at) {
-  return static_cast<std::size_t>((at[0] * sizes[1] + at[1]) * sizes[2] + at[2]);
-}
-
 /// Where the position of an axis of that size lies in the padded input; -1 for zeros.
 std::int64_t source(std::int64_t at, std::int64_t size, PadMode mode) {
   if (at >= 0 && at < size) return at;
@@ -84,8 +72,6 @@ std::int64_t source(std::int64_t at, std::int64_t size, PadMode mode) {
   }
   return -1;
 }
-
-std::size_t volume_of(const Triple& sizes) { return static_cast<std::size_t>(sizes[0] * sizes[1] * sizes[2]); }
 
 Plain forward(const Family& f, const std::vector<Plain>& t) {
   const Triple out = f.out();
@@ -139,13 +125,6 @@ Plain transposed(const Family& f, const std::vector<Plain>& t) {
           });
         });
   return y;
-}
-
-template <int N>
-PerAxis<N> last(const Triple& values) {
-  PerAxis<N> result = 0;
-  std::copy(values.end() - N, values.end(), result.begin());
-  return result;
 }
 
 template <int N>

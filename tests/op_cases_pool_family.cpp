@@ -4,12 +4,11 @@
 #include <limits>
 
 #include "tests/op_cases.h"
+#include "tests/spatial.h"
 
 namespace weft::cases {
 
 namespace {
-
-using Triple = std::array<std::int64_t, 3>;
 
 /// A pooling of `axes` spatial axes in loops over three: those that are absent come first and have size 1.
 struct Family {
@@ -52,16 +51,6 @@ struct Family {
   Triple out() const { return {outputs(0), outputs(1), outputs(2)}; }
 };
 
-template <class F>
-void for_each(const Triple& sizes, const F& f) {
-  for (std::int64_t i = 0; i < sizes[0]; ++i)
-    for (std::int64_t j = 0; j < sizes[1]; ++j)
-      for (std::int64_t k = 0; k < sizes[2]; ++k) f(Triple{i, j, k});
-}
-
-std::int64_t flat(const Triple& sizes, const Triple& at) { return (at[0] * sizes[1] + at[1]) * sizes[2] + at[2]; }
-std::size_t volume_of(const Triple& sizes) { return static_cast<std::size_t>(sizes[0] * sizes[1] * sizes[2]); }
-
 /// visit(places) for every place of a window.
 template <class F>
 void for_window(const Family& f, const Triple& o, const F& visit) {
@@ -94,9 +83,9 @@ std::int64_t largest(const Family& f, const Plain& x, std::size_t image, const T
   double value = 0;
   for_window(f, o, [&](const Triple& at) {
     if (!is_inside(f, at, false)) return;
-    const double here = x.values[image * volume_of(f.in) + static_cast<std::size_t>(flat(f.in, at))];
+    const double here = x.values[image * volume_of(f.in) + flat(f.in, at)];
     if (best >= 0 && !(here > value) && !(std::isnan(here) && !std::isnan(value))) return;
-    best = flat(f.in, at);
+    best = static_cast<std::int64_t>(flat(f.in, at));
     value = here;
   });
   return best;
@@ -126,18 +115,11 @@ Plain means(const Family& f, const Plain& x, bool count_padding, std::optional<s
   return pooled(f, [&](std::size_t image, const Triple& o) {
     double sum = 0, count = 0;
     for_window(f, o, [&](const Triple& at) {
-      if (is_inside(f, at, false)) sum += x.values[image * volume_of(f.in) + static_cast<std::size_t>(flat(f.in, at))];
+      if (is_inside(f, at, false)) sum += x.values[image * volume_of(f.in) + flat(f.in, at)];
       count += is_inside(f, at, count_padding) ? 1 : 0;
     });
     return sum / (divisor ? static_cast<double>(*divisor) : count);
   });
-}
-
-template <int N>
-PerAxis<N> last(const Triple& values) {
-  PerAxis<N> result = 0;
-  std::copy(values.end() - N, values.end(), result.begin());
-  return result;
 }
 
 template <int N>

@@ -1,22 +1,13 @@
 // Properties of pooling over random shapes: the definition in plain loops, adjoints, and max_unpool behind max_pool.
-#include <gtest/gtest.h>
-#include <rapidcheck.h>
-#include <rapidcheck/gtest.h>
-
 #include <array>
 #include <cmath>
 #include <limits>
 
-#include "tests/device.h"
-#include "weft/ops.h"
-#include "weft/random.h"
+#include "tests/property_support.h"
+#include "tests/spatial.h"
 
 namespace weft {
 namespace {
-
-constexpr TensorOptions kF64{.dtype = DType::f64, .device = kTestDevice};
-
-using Triple = std::array<std::int64_t, 3>;
 
 /// A valid pooling with one to three spatial axes; absent ones come first and have size 1.
 struct Case {
@@ -68,11 +59,6 @@ std::ostream& operator<<(std::ostream& stream, const Case& c) {
                 << list(c.adaptive);
 }
 
-/// In [low, high], evenly from the first case on.
-std::int64_t number(std::int64_t low, std::int64_t high) {
-  return *rc::gen::resize(rc::kNominalSize, rc::gen::inRange<std::int64_t>(low, high + 1));
-}
-
 enum class Kind { max, average, adaptive };
 
 Case any_case(Kind kind) {
@@ -99,13 +85,6 @@ Case any_case(Kind kind) {
   }
   RC_LOG() << c;
   return c;
-}
-
-template <int N>
-PerAxis<N> last(const Triple& values) {
-  std::array<std::int64_t, N> result{};
-  for (std::size_t i = 0; i < N; ++i) result[i] = values[3 - N + i];
-  return result;
 }
 
 template <int N>
@@ -154,8 +133,6 @@ Tensor adaptive_max(const Case& c, const Tensor& x) {
   if (c.axes == 2) return adaptive_max_pool2d(x, last<2>(c.adaptive));
   return adaptive_max_pool3d(x, last<3>(c.adaptive));
 }
-
-double dot(const Tensor& a, const Tensor& b) { return sum(a * b).item<double>(); }
 
 /// What the loops find for one window.
 struct Window {

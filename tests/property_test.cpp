@@ -1,21 +1,12 @@
 // Properties of the convolution family over random shapes: the definition in plain loops, adjoints, linearity.
-#include <gtest/gtest.h>
-#include <rapidcheck.h>
-#include <rapidcheck/gtest.h>
-
 #include <array>
 #include <cmath>
 
-#include "tests/device.h"
-#include "weft/ops.h"
-#include "weft/random.h"
+#include "tests/property_support.h"
+#include "tests/spatial.h"
 
 namespace weft {
 namespace {
-
-constexpr TensorOptions kF64{.dtype = DType::f64, .device = kTestDevice};
-
-using Triple = std::array<std::int64_t, 3>;
 
 /// A valid convolution with one to three spatial axes; absent ones come first and have size 1.
 struct Case {
@@ -23,13 +14,9 @@ struct Case {
   std::int64_t n = 1, c = 1, k = 1, groups = 1;
   Triple in{1, 1, 1}, kernel{1, 1, 1}, stride{1, 1, 1}, before{}, after{}, dilation{1, 1, 1};
 
-  Shape join(std::int64_t first, std::int64_t second, const Triple& spatial) const {
-    Shape shape{first, second};
-    for (int d = 3 - axes; d < 3; ++d) shape.push_back(spatial[static_cast<std::size_t>(d)]);
-    return shape;
-  }
-  Shape x() const { return join(n, c, in); }
-  Shape weight() const { return join(k, c / groups, kernel); }
+  Shape x() const { return join({n, c}, axes, in); }
+  Shape weight() const { return join({k, c / groups}, axes, kernel); }
+  Shape y() const { return join({n, k}, axes, out()); }
   Triple out() const {
     Triple result{};
     for (std::size_t d = 0; d < 3; ++d)
@@ -43,11 +30,6 @@ std::ostream& operator<<(std::ostream& stream, const Case& c) {
   return stream << "x " << to_string(c.x()) << " weight " << to_string(c.weight()) << " groups " << c.groups
                 << " stride " << list(c.stride) << " padding " << list(c.before) << list(c.after) << " dilation "
                 << list(c.dilation);
-}
-
-/// In [low, high], evenly from the first case on.
-std::int64_t number(std::int64_t low, std::int64_t high) {
-  return *rc::gen::resize(rc::kNominalSize, rc::gen::inRange<std::int64_t>(low, high + 1));
 }
 
 Case any_case() {
@@ -69,13 +51,6 @@ Case any_case() {
   }
   RC_LOG() << c;
   return c;
-}
-
-template <int N>
-PerAxis<N> last(const Triple& values) {
-  std::array<std::int64_t, N> result{};
-  for (std::size_t i = 0; i < N; ++i) result[i] = values[3 - N + i];
-  return result;
 }
 
 template <class Options, int N>
@@ -101,8 +76,6 @@ Tensor conv_transpose(const Case& c, const Tensor& x, const Tensor& weight) {
   if (c.axes == 2) return conv_transpose2d(x, weight, {}, options<ConvTranspose2dOptions, 2>(c));
   return conv_transpose3d(x, weight, {}, options<ConvTranspose3dOptions, 3>(c));
 }
-
-double dot(const Tensor& a, const Tensor& b) { return sum(a * b).item<double>(); }
 
 void expect_equal(double a, double b, const Tensor& terms) {
   RC_ASSERT(std::fabs(a - b) <= 1e-11 * (1 + sum(abs(terms)).item<double>()));
@@ -143,7 +116,7 @@ RC_GTEST_PROP(Convolution, IsTheDefinition, ()) {
   RC_TAG(c.axes);
   const Tensor x = randn(c.x(), kF64), weight = randn(c.weight(), kF64);
   const Tensor y = conv(c, x, weight);
-  RC_ASSERT(y.shape() == c.join(c.n, c.k, c.out()));
+  RC_ASSERT(y.shape() == c.y());
   const std::vector<double> found = y.to_vector<double>();
   const std::vector<double> expected = definition(c, x.to_vector<double>(), weight.to_vector<double>());
   for (std::size_t i = 0; i < found.size(); ++i) RC_ASSERT(std::fabs(found[i] - expected[i]) <= 1e-12 * 100);
@@ -211,7 +184,7 @@ std::vector<Tensor> with_gradients(const Case& c, ConvAlgo algo, const Tensor& x
 void expect_agreement(const Case& c, std::initializer_list<ConvAlgo> algos) {
   for (const DType dtype : {DType::f64, DType::f32}) {
     const TensorOptions kind{.dtype = dtype, .device = kTestDevice};
-    const Tensor x = randn(c.x(), kind), weight = randn(c.weight(), kind), g = randn(c.join(c.n, c.k, c.out()), kind);
+    const Tensor x = randn(c.x(), kind), weight = randn(c.weight(), kind), g = randn(c.y(), kind);
     const std::vector<Tensor> expected = with_gradients(c, ConvAlgo::reference, x, weight, g);
     for (const ConvAlgo algo : algos) {
       const std::vector<Tensor> found = with_gradients(c, algo, x, weight, g);
@@ -246,7 +219,7 @@ RC_GTEST_PROP(TransposedConvolution, IsTheAdjointOfConvolution, ()) {
   for (std::size_t d = 0; d < 3; ++d)
     c.in[d] = (out[d] - 1) * c.stride[d] + c.dilation[d] * (c.kernel[d] - 1) + 1 - c.before[d] - c.after[d];
   RC_PRE(c.in[0] > 0 && c.in[1] > 0 && c.in[2] > 0);
-  const Tensor y = randn(c.join(c.n, c.k, out), kF64), weight = randn(c.weight(), kF64), x = randn(c.x(), kF64);
+  const Tensor y = randn(join({c.n, c.k}, c.axes, out), kF64), weight = randn(c.weight(), kF64), x = randn(c.x(), kF64);
   const Tensor up = conv_transpose(c, y, weight);
   RC_ASSERT(up.shape() == c.x());
   expect_equal(dot(up, x), dot(y, conv(c, x, weight)), up * x);

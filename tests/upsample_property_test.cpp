@@ -1,23 +1,10 @@
 // Properties of interpolate over random shapes: PyTorch's definition in plain loops, and its adjoint.
-#include <gtest/gtest.h>
-#include <rapidcheck.h>
-#include <rapidcheck/gtest.h>
-
 #include <cmath>
 
-#include "tests/device.h"
-#include "weft/ops.h"
-#include "weft/random.h"
+#include "tests/property_support.h"
 
 namespace weft {
 namespace {
-
-constexpr TensorOptions kF64{.dtype = DType::f64, .device = kTestDevice};
-
-/// In [low, high], evenly from the first case on.
-std::int64_t number(std::int64_t low, std::int64_t high) {
-  return *rc::gen::resize(rc::kNominalSize, rc::gen::inRange<std::int64_t>(low, high + 1));
-}
 
 struct Case {
   Shape x;

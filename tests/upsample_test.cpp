@@ -1,26 +1,17 @@
 #include "cpu/upsample.h"
 
 #include <cmath>
-#include <typeinfo>
 
+#include "tests/error_support.h"
 #include "tests/guarded.h"
 #include "weft/weft.h"
 
 namespace weft {
 namespace {
 
-/// Expects exactly this error, of exactly this type.
 template <class E>
 void expect_error(const std::string& message, const Tensor& x, const UpsampleOptions& options) {
-  try {
-    interpolate(x, options);
-    ADD_FAILURE() << "nothing was thrown; expected " << message;
-  } catch (const E& error) {
-    EXPECT_EQ(typeid(error), typeid(E)) << error.what();
-    EXPECT_EQ(error.what(), message);
-  } catch (const std::exception& error) {
-    ADD_FAILURE() << "another type: " << error.what() << "; expected " << message;
-  }
+  weft::expect_error<E>(message, [&] { interpolate(x, options); });
 }
 
 constexpr InterpolateMode kLinear = InterpolateMode::linear;

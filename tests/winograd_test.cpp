@@ -18,7 +18,7 @@ constexpr ConvPass kPasses[] = {ConvPass::forward, ConvPass::input_grad, ConvPas
 
 /// The result of a pass, computed over NaNs between guards.
 template <class T>
-std::vector<T> computed(ConvPass pass, int tile, const ConvShape& s, const WinogradOperands<T>& in, bool bias) {
+std::vector<T> computed(ConvPass pass, int tile, const ConvShape& s, const Operands<T>& in, bool bias) {
   Guarded<T> out(result_size(pass, s), std::numeric_limits<T>::quiet_NaN());
   cpu::winograd(pass, tile, s, in.a(pass).data(), in.b(pass).data(), bias ? in.bias.data() : nullptr, out.data());
   return out.values();
@@ -26,11 +26,11 @@ std::vector<T> computed(ConvPass pass, int tile, const ConvShape& s, const Winog
 
 template <class T>
 void check(const ConvShape& s) {
-  const WinogradOperands<T> in(s);
+  const Operands<T> in = winograd_operands<T>(s);
   for (const ConvPass pass : kPasses) {
     for (const bool bias : {false, true}) {
       if (bias && pass != ConvPass::forward) continue;
-      const std::vector<double> expected = winograd_reference(pass, s, in, bias);
+      const std::vector<double> expected = conv_expected(pass, s, in, bias);
       for (const int tile : {2, 4}) {
         const std::vector<T> found = computed(pass, tile, s, in, bias);
         EXPECT_LE(winograd_error(found.data(), expected).norm, sizeof(T) == 8 ? 1e-12 : 1e-5)
@@ -58,7 +58,7 @@ TEST(Winograd, AgreesWithPlainLoopsBeyondABlock) {
 TEST(Winograd, BitsAreTheSameOnAnyThreads) {
   for (const ConvShape& s : {winograd_shape(9, 17, 33, {15, 14}, {1, 2}), winograd_shape(3, 130, 100, {6, 6}, {1, 1}),
                              winograd_shape(40, 16, 24, {16, 16}, {1, 1})}) {
-    const WinogradOperands<float> in(s);
+    const Operands<float> in = winograd_operands<float>(s);
     for (const ConvPass pass : kPasses) {
       for (const int tile : {2, 4}) {
         expect_equal_on_any_threads([&] { return computed(pass, tile, s, in, pass == ConvPass::forward); });
@@ -73,8 +73,8 @@ TEST(Winograd, ErrorsOfLargeTilesStaySmall) {
     for (const ConvPass pass : kPasses) {
       const bool backward = pass == ConvPass::input_grad;
       const ConvShape s = winograd_shape(2, backward ? 32 : depth, backward ? depth : 32, {8, 8}, {1, 1});
-      const WinogradOperands<float> in(s);
-      const std::vector<double> expected = winograd_reference(pass, s, in, false);
+      const Operands<float> in = winograd_operands<float>(s);
+      const std::vector<double> expected = conv_expected(pass, s, in, false);
       for (const int tile : {2, 4}) {
         const std::vector<float> found = computed(pass, tile, s, in, false);
         const WinogradError error = winograd_error(found.data(), expected);

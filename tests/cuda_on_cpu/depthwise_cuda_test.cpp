@@ -81,7 +81,7 @@ void check(DType dtype, const ConvShape& s, double tolerance, std::int64_t shift
         const ConstView bias_view = biases.view();
         cuda::depthwise(context, pass, s, a.view(), b.view(), bias ? &bias_view : nullptr, out.view());
       }
-      EXPECT_LE(relative_error(widened(out.values()), expected(pass, s, wide, bias)), tolerance)
+      EXPECT_LE(relative_error(widened(out.values()), conv_expected(pass, s, wide, bias)), tolerance)
           << "pass " << static_cast<int>(pass) << (bias ? " with bias" : "");
     }
   }

@@ -38,14 +38,14 @@ class OnDevice {
 
 template <class T>
 void check(cuda::Context& context, const ConvShape& s) {
-  const WinogradOperands<T> in(s);
+  const Operands<T> in = winograd_operands<T>(s);
   const OnDevice<T> bias(context, in.bias);
   const ConstView bias_view = bias.view();
   for (const ConvPass pass : {ConvPass::forward, ConvPass::input_grad, ConvPass::weight_grad}) {
     const OnDevice<T> a(context, in.a(pass)), b(context, in.b(pass));
     for (const bool with_bias : {false, true}) {
       if (with_bias && pass != ConvPass::forward) continue;
-      const std::vector<double> expected = winograd_reference(pass, s, in, with_bias);
+      const std::vector<double> expected = conv_expected(pass, s, in, with_bias);
       for (const int tile : {2, 4}) {
         const OnDevice<T> out(context, std::vector<T>(expected.size(), T(-77)));
         cuda::winograd(context, pass, tile, s, a.view(), b.view(), with_bias ? &bias_view : nullptr, out.view());
