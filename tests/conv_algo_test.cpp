@@ -7,6 +7,8 @@
 #include <filesystem>
 
 #include "core/conv_algo.h"
+#include "cpu/simd.h"
+#include "tests/conv_shapes.h"
 #include "weft/io.h"
 #include "weft/weft.h"
 
@@ -27,25 +29,49 @@ struct ConvAlgoTest : ::testing::Test {
   std::filesystem::path path = std::filesystem::temp_directory_path() / "weft_conv_algo_test.safetensors";
 };
 
+/// A 3x3 convolution of maps of 9x8, padded by 1.
+ConvShape sizes(std::int64_t n, std::int64_t c, std::int64_t k, std::int64_t groups) {
+  return make_shape(n, c, k, {1, 9, 8}, {1, 3, 3}, {1, 1, 1}, {0, 1, 1}, {1, 1, 1}, groups);
+}
+
+/// All passes of `automatic` have the bits of what the table names, which is returned.
+ConvAlgo table_choice(const ConvShape& s) {
+  SCOPED_TRACE(describe(s));
+  const Tensor x = randn({s.n, s.c, 9, 8}), weight = randn({s.k, s.c / s.groups, 3, 3}), g = randn({s.n, s.k, 9, 8});
+  const auto pass = [&](ConvPass which, ConvAlgo algo) {
+    const Conv2dOptions options{.padding = 1, .groups = s.groups, .algo = algo};
+    if (which == ConvPass::forward) return conv2d(x, weight, {}, options);
+    if (which == ConvPass::input_grad) return conv2d_input_grad(g, weight, x.shape(), options);
+    return conv2d_weight_grad(g, x, weight.shape(), options);
+  };
+  ConvAlgo chosen = ConvAlgo::automatic;
+  bool distinct = false;  // some pass tells the algorithms apart; sums of few terms may agree
+  for (const ConvPass which : {ConvPass::forward, ConvPass::input_grad, ConvPass::weight_grad}) {
+    chosen = backend(Device::cpu()).conv_algo(which, s, DType::f32);
+    EXPECT_NE(chosen, ConvAlgo::automatic);
+    const Tensor found = pass(which, ConvAlgo::automatic);
+    EXPECT_TRUE(same_bits(found, pass(which, chosen))) << "pass " << static_cast<int>(which) << ", " << name(chosen);
+    bool all = true;
+    for (const ConvAlgo other : {ConvAlgo::im2col, ConvAlgo::direct, ConvAlgo::winograd}) {
+      if (other != chosen && applies(other, s, DType::f32)) all = all && !same_bits(found, pass(which, other));
+    }
+    distinct = distinct || all;
+  }
+  EXPECT_TRUE(distinct);
+  return chosen;
+}
+
 TEST_F(ConvAlgoTest, AutomaticIsWhatTheTableSays) {
-  ConvShape shape;
-  shape.n = 2;
-  shape.c = 5;
-  shape.k = 7;
-  shape.in = shape.out = {1, 9, 8};
-  shape.filter = {1, 3, 3};
-  shape.padding = {0, 1, 1};
-  const ConvAlgo chosen = backend(Device::cpu()).conv_algo(ConvPass::forward, shape, DType::f32);
-  EXPECT_NE(chosen, ConvAlgo::automatic);
-  EXPECT_TRUE(same_bits(run(ConvAlgo::automatic), run(chosen)));
+  EXPECT_EQ(table_choice(sizes(2, 5, 7, 1)), ConvAlgo::im2col);
+  const ConvAlgo deep = table_choice(sizes(16, 128, 136, 1));
+  EXPECT_TRUE(deep == ConvAlgo::winograd || cpu::isa() != cpu::Isa::avx512) << name(deep);
+  EXPECT_EQ(table_choice(sizes(16, 19, 19, 19)), ConvAlgo::direct);
+  EXPECT_EQ(table_choice(sizes(16, 6, 18, 6)), ConvAlgo::direct);
 }
 
 // Each need alone; conv_errors_test has the messages, but for this dtype, which only GPUs compute with.
 TEST(ConvRules, WinogradNeedsAllOfThem) {
-  ConvShape fits;
-  fits.in = fits.out = {1, 9, 8};
-  fits.filter = {1, 3, 3};
-  fits.padding = {0, 1, 1};
+  ConvShape fits = sizes(2, 5, 7, 1);
   fits.algo = ConvAlgo::winograd;
   EXPECT_TRUE(fits_winograd(fits));
   EXPECT_TRUE(applies(ConvAlgo::winograd, fits, DType::f64));
