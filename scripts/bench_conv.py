@@ -22,26 +22,19 @@ except ImportError:
 
 PASSES = ("forward", "input_grad", "weight_grad")
 ALGOS = ("automatic", "im2col", "direct", "winograd", "copy")
-# name: channels in, size, channels out, filter, stride, padding, groups
-DEPTHWISE = {f"{c}@{size}": (c, size, c, 3, 1, 1, c)
-             for c, size in ((64, 56), (128, 56), (256, 56), (128, 28), (256, 28), (512, 28), (256, 14), (512, 14))}
-LAYERS = {
-    "page": {"prep": (3, 32, 64, 3, 1, 1, 1), "layer1": (64, 32, 128, 3, 1, 1, 1), "res1": (128, 16, 128, 3, 1, 1, 1),
-             "layer2": (128, 16, 256, 3, 1, 1, 1), "layer3": (256, 8, 512, 3, 1, 1, 1),
-             "res3": (512, 4, 512, 3, 1, 1, 1)},
-    "needle": {"conv1": (3, 32, 16, 7, 4, 3, 1), "conv2": (16, 8, 32, 3, 2, 1, 1), "res1": (32, 4, 32, 3, 1, 1, 1),
-               "conv3": (32, 4, 64, 3, 2, 1, 1), "conv4": (64, 2, 128, 3, 2, 1, 1), "res2": (128, 1, 128, 3, 1, 1, 1)},
-    "depthwise": {**DEPTHWISE, "128@56/2": (128, 56, 128, 3, 2, 1, 128)},
-    "pointwise": {"64-128@28": (64, 28, 128, 1, 1, 0, 1), "256-512@14": (256, 14, 512, 1, 1, 0, 1)},
-}
-BATCH = {"page": 64, "needle": 128, "depthwise": 16, "pointwise": 16}
+MODELS = ("page", "needle", "depthwise", "pointwise")
 
 
-def weft_rows(bench, args, layer):
-    command = [bench, "--model", args.model, "--layer", layer, "--batch", str(args.batch), "--algo", ",".join(ALGOS),
-               "--threads", str(args.threads), "--seconds", str(args.seconds)]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+def rows(args, *options):
+    """What conv_bench prints of the model."""
+    command = [args.bench, "--model", args.model, "--batch", str(args.batch), *options]
+    lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     return [json.loads(line) for line in lines]
+
+
+def weft_rows(args, layer):
+    return rows(args, "--layer", layer["layer"], "--algo", ",".join(ALGOS), "--threads", str(args.threads),
+                "--seconds", str(args.seconds))
 
 
 def median_ms(run, seconds):
@@ -61,12 +54,13 @@ def median_ms(run, seconds):
     return statistics.median(times) * 1e3
 
 
-def torch_times(args, sizes):
+def torch_times(args, layer):
     """{pass: milliseconds}, the better of the two memory formats."""
-    c, size, k, kernel, stride, padding, groups = sizes
+    c, size, k, kernel, stride, padding, groups = (
+        layer[name] for name in ("c", "size", "k", "filter", "stride", "padding", "groups"))
     best = {}
     for memory_format in (torch.contiguous_format, torch.channels_last):
-        x = torch.randn(args.batch, c, size, size).contiguous(memory_format=memory_format)
+        x = torch.randn(layer["batch"], c, size, size).contiguous(memory_format=memory_format)
         weight = torch.randn(k, c // groups, kernel, kernel).contiguous(memory_format=memory_format)
         y = torch.conv2d(x, weight, None, stride, padding, 1, groups)
         g = torch.randn_like(y)
@@ -86,29 +80,29 @@ def torch_times(args, sizes):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="page", choices=LAYERS)
+    parser.add_argument("--model", default="page", choices=MODELS)
     parser.add_argument("--batch", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--bench", default="build/tests/conv_bench")
     args = parser.parse_args()
-    args.batch = args.batch or BATCH[args.model]
     if torch is None:
         print("bench_conv.py: no PyTorch (scripts/setup.sh --bench installs it): weft alone is measured", file=sys.stderr)
     else:
         torch.set_num_threads(args.threads)
+    layers = rows(args, "--list")
     samples = {}
     for _ in range(args.rounds):
-        for layer, sizes in LAYERS[args.model].items():
-            for row in weft_rows(args.bench, args, layer):
-                samples.setdefault((layer, row["pass"], row["algo"]), []).append(row["ms"])
-            for name, ms in (torch_times(args, sizes) if torch else {}).items():
-                samples.setdefault((layer, name, "PyTorch"), []).append(ms)
+        for layer in layers:
+            for row in weft_rows(args, layer):
+                samples.setdefault((layer["layer"], row["pass"], row["algo"]), []).append(row["ms"])
+            for name, ms in (torch_times(args, layer) if torch else {}).items():
+                samples.setdefault((layer["layer"], name, "PyTorch"), []).append(ms)
     columns = [*ALGOS, "PyTorch"]
-    print(f"{args.model}, batch {args.batch}, f32, {args.threads} threads, ms")
+    print(f"{args.model}, batch {layers[0]['batch']}, f32, {args.threads} threads, ms")
     print(f"{'layer':12} {'pass':12}" + "".join(f"{name:>10}" for name in columns) + "  PyTorch/automatic")
-    for layer in LAYERS[args.model]:
+    for layer in (each["layer"] for each in layers):
         for name in PASSES:
             found = [samples.get((layer, name, column)) for column in columns]
             times = [statistics.median(each) if each else None for each in found]

@@ -1,12 +1,15 @@
 // Times the convolution passes of both models' layers, and of depthwise and 1x1 ones, on random normal data; one JSON
-// object per layer, pass and algorithm on stdout. GFLOP/s count the products with padding too, as other benchmarks do.
+// object per layer, pass and algorithm on stdout, with the layer's sizes along each of two axes. GFLOP/s count the
+// products with padding too, as other benchmarks do.
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <functional>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -97,6 +100,7 @@ struct Options {
   std::int64_t batch = 0;
   double seconds = 0.3;
   int threads = 0;
+  bool list = false;
 };
 
 ConvAlgo parse_algo(const std::string& text) {
@@ -105,6 +109,12 @@ ConvAlgo parse_algo(const std::string& text) {
     if (text == name(algo)) return algo;
   }
   throw ValueError("unknown algorithm " + text);
+}
+
+nlohmann::ordered_json sizes(const Options& options, const Layer& layer) {
+  return {{"what", "conv"},         {"model", options.model},   {"layer", layer.name},   {"batch", options.batch},
+          {"c", layer.c},           {"size", layer.size},       {"k", layer.k},          {"filter", layer.filter},
+          {"stride", layer.stride}, {"padding", layer.padding}, {"groups", layer.groups}};
 }
 
 void measure(const Options& options, const Layer& layer) {
@@ -122,12 +132,15 @@ void measure(const Options& options, const Layer& layer) {
     measure(device, options.seconds, candidates);
     for (Candidate& candidate : candidates) {
       const double time = candidate.median();
-      std::printf(
-          "{\"what\": \"conv\", \"model\": \"%s\", \"layer\": \"%s\", \"batch\": %lld, \"pass\": \"%s\", "
-          "\"algo\": \"%s\", \"device\": \"%s\", \"precision\": \"%s\", \"threads\": %d, \"ms\": %.5f, \"gflops\": "
-          "%.1f}\n",
-          options.model.c_str(), layer.name, static_cast<long long>(options.batch), pass, candidate.algo.c_str(),
-          options.device.c_str(), options.precision.c_str(), cpu::thread_count(), time * 1e3, flop / time / 1e9);
+      nlohmann::ordered_json row = sizes(options, layer);
+      row["pass"] = pass;
+      row["algo"] = candidate.algo;
+      row["device"] = options.device;
+      row["precision"] = options.precision;
+      row["threads"] = cpu::thread_count();
+      row["ms"] = std::round(time * 1e8) / 1e5;
+      row["gflops"] = std::round(flop / time / 1e8) / 10;
+      std::puts(row.dump().c_str());
     }
     std::fflush(stdout);
   };
@@ -171,12 +184,18 @@ int main(int argc, char** argv) {
   app.add_option("--batch", options.batch, "default: 128 for needle, 64 for page, 16 for the others");
   app.add_option("--seconds", options.seconds, "per figure");
   app.add_option("--threads", options.threads, "of the CPU");
+  app.add_flag("--list", options.list, "the layers' sizes alone, a row each; nothing is timed");
   CLI11_PARSE(app, argc, argv);
   try {
     if (options.batch == 0) options.batch = options.model == "needle" ? 128 : options.model == "page" ? 64 : 16;
     if (options.threads > 0) cpu::set_thread_count(options.threads);
     for (const Layer& layer : *models.at(options.model)) {
-      if (options.layer.empty() || options.layer == layer.name) measure(options, layer);
+      if (!options.layer.empty() && options.layer != layer.name) continue;
+      if (options.list) {
+        std::puts(sizes(options, layer).dump().c_str());
+      } else {
+        measure(options, layer);
+      }
     }
   } catch (const Error& error) {
     std::fprintf(stderr, "conv_bench: %s\n", error.what());
