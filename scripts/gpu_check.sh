@@ -132,11 +132,11 @@ bench() { # MODEL BATCH SECONDS PEER_OPTIONS...: a process per figure of weft's,
   return "$status"
 }
 
-conv() { # MODEL BATCH: GFLOP/s of each layer and pass
+conv() { # MODEL BATCH ALGORITHMS: GFLOP/s of each layer and pass, by those of the algorithms that apply
   local precision status=0
   for precision in fp32 tf32 bf16; do
-    timeout 60 "$build/tests/conv_bench" --device cuda --model "$1" --batch "$2" --precision "$precision" --seconds 0.05 |
-      tee -a "$rows" || status=$?
+    timeout 30 "$build/tests/conv_bench" --device cuda --model "$1" --batch "$2" --algo "$3" --precision "$precision" \
+      --seconds 0.05 | tee -a "$rows" || status=$?
   done
   return "$status"
 }
@@ -192,7 +192,9 @@ if stage configure configure && stage build compile "$target"; then
       stage ctest env WEFT_REQUIRE_CUDA=1 timeout 300 ctest --test-dir "$build" --output-on-failure -j "$(nproc)"
       sanitizers
       training
-      for model in needle page; do stage "conv_$model" conv "$model" 512; done
+      for model in needle page; do stage "conv_$model" conv "$model" 512 automatic,direct,winograd; done
+      stage conv_pointwise conv pointwise 128 automatic,direct
+      stage conv_depthwise conv depthwise 128 automatic,direct,copy
       for batch in 128 512 1024; do
         for model in needle page; do stage "bench_${model}_$batch" bench "$model" "$batch" 100; done
       done
