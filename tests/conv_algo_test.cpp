@@ -7,7 +7,6 @@
 #include <filesystem>
 
 #include "core/conv_algo.h"
-#include "cpu/simd.h"
 #include "tests/conv_shapes.h"
 #include "weft/io.h"
 #include "weft/weft.h"
@@ -63,10 +62,33 @@ ConvAlgo table_choice(const ConvShape& s) {
 
 TEST_F(ConvAlgoTest, AutomaticIsWhatTheTableSays) {
   EXPECT_EQ(table_choice(sizes(2, 5, 7, 1)), ConvAlgo::im2col);
-  const ConvAlgo deep = table_choice(sizes(16, 128, 136, 1));
-  EXPECT_TRUE(deep == ConvAlgo::winograd || cpu::isa() != cpu::Isa::avx512) << name(deep);
+  EXPECT_EQ(table_choice(sizes(16, 128, 136, 1)), ConvAlgo::winograd);
   EXPECT_EQ(table_choice(sizes(16, 19, 19, 19)), ConvAlgo::direct);
   EXPECT_EQ(table_choice(sizes(16, 6, 18, 6)), ConvAlgo::direct);
+}
+
+TEST(ConvRules, WinogradIsChosenWhereItPays) {
+  const auto chosen = [](ConvPass pass, const ConvShape& s, DType dtype = DType::f32) {
+    return backend(Device::cpu()).conv_algo(pass, s, dtype) == ConvAlgo::winograd;
+  };
+  const auto map = [](std::int64_t n, std::int64_t channels, std::int64_t side) {
+    return make_shape(n, channels, 2 * channels, {1, side, side}, {1, 3, 3}, {1, 1, 1}, {0, 1, 1});
+  };
+  for (const ConvPass pass : {ConvPass::forward, ConvPass::input_grad}) {
+    EXPECT_TRUE(chosen(pass, map(4, 16, 8)));
+    EXPECT_FALSE(chosen(pass, map(4, 15, 8)));   // too few channels
+    EXPECT_FALSE(chosen(pass, map(3, 16, 8)));   // too few positions for the transformed weight
+    EXPECT_TRUE(chosen(pass, map(8, 16, 7)));    // 49 of 64 in tiles
+    EXPECT_FALSE(chosen(pass, map(64, 16, 9)));  // 81 of 144
+    EXPECT_FALSE(chosen(pass, map(4, 16, 8), DType::f64));
+  }
+  EXPECT_TRUE(chosen(ConvPass::weight_grad, map(8, 32, 8)));
+  EXPECT_FALSE(chosen(ConvPass::weight_grad, map(8, 31, 8)));
+  EXPECT_FALSE(chosen(ConvPass::weight_grad, map(7, 32, 8)));
+  // Without padding the tiles of y, 7x7, and of x's gradient, 9x9, differ.
+  const ConvShape smaller = make_shape(8, 16, 16, {1, 9, 9}, {1, 3, 3});
+  EXPECT_TRUE(chosen(ConvPass::forward, smaller));
+  EXPECT_FALSE(chosen(ConvPass::input_grad, smaller));
 }
 
 // Each need alone; conv_errors_test has the messages, but for this dtype, which only GPUs compute with.

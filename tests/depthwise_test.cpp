@@ -85,7 +85,7 @@ TYPED_TEST(Depthwise, LargeResultsDoNotDependOnAlignment) {
   using T = TypeParam;
   const ConvShape s = make(3, 64, 1, {1, 137, 167}, {1, 3, 3}, {1, 1, 1}, {0, 1, 1});
   const Operands<T> in = this->random(s, 5);
-  const std::vector<double> wanted = expected(ConvPass::forward, s, in, true);
+  const std::vector<double> wanted = conv_expected(ConvPass::forward, s, in, true);
   constexpr std::size_t kLine = 64 / sizeof(T);
   std::vector<T> room(in.x.size() + 2 * kLine);
   const std::size_t aligned = kLine - reinterpret_cast<std::uintptr_t>(room.data()) / sizeof(T) % kLine;
