@@ -12,6 +12,7 @@ const std::vector<ConvRow>& conv_rows() {
       {"one channel in", 2, 1, 6, 5, 3, 3, 3, {.padding = {1, 1}}},
       {"one channel out", 2, 3, 6, 5, 1, 3, 3},
       {"1x1 filter", 2, 5, 4, 3, 6, 1, 1},
+      {"1x1 filter, two groups", 2, 6, 4, 3, 8, 1, 1, {.groups = 2}, true},
       {"1x1 filter, stride 2", 2, 5, 5, 4, 3, 1, 1, {.stride = {2, 2}}},
       {"1x1 map", 3, 5, 1, 1, 4, 1, 1, {}, true},
       {"1x1 map, padded", 2, 3, 1, 1, 4, 3, 3, {.padding = {1, 1}}},
