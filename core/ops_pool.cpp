@@ -42,19 +42,30 @@ Largest largest(const Pooling& p, const Tensor& x) {
   return {record(p.op, std::move(out), {x}, {Save::constant(indices)}, backward), indices};
 }
 
+// (C, ...) with so many spatial axes, which is pooled as a batch of one.
+bool has_no_batch(const Tensor& x, int axes) { return x.defined() && x.rank() == axes + 1; }
+
+Tensor without_batch(const Tensor& y) { return squeeze(y, {0}); }
+
 template <int N>
 Tensor max_pool(std::string_view op, const Tensor& x, const MaxPoolOptions<N>& o) {
+  if (has_no_batch(x, N)) return without_batch(max_pool(op, unsqueeze(x, 0), o));
   return largest(regular_pooling(pool_arguments(op, o), x), x).output;
 }
 
 template <int N>
 MaxPoolResult max_pool_with_indices(std::string_view op, const Tensor& x, const MaxPoolOptions<N>& o) {
+  if (has_no_batch(x, N)) {
+    const MaxPoolResult one = max_pool_with_indices(op, unsqueeze(x, 0), o);
+    return {without_batch(one.output), without_batch(one.indices)};
+  }
   const Largest found = largest(regular_pooling(pool_arguments(op, o), x), x);
   return {found.output, Tensor(found.indices).to(DType::i64)};
 }
 
 template <int N>
 Tensor adaptive_max_pool(std::string_view op, const Tensor& x, const PerAxis<N>& output_size) {
+  if (has_no_batch(x, N)) return without_batch(adaptive_max_pool(op, unsqueeze(x, 0), output_size));
   return largest(adaptive_pooling(op, N, align(output_size, 1), x), x).output;
 }
 
@@ -64,6 +75,7 @@ Tensor average(const Pooling& p, const Tensor& x) {
 
 template <int N>
 Tensor avg_pool(std::string_view op, const Tensor& x, const AvgPoolOptions<N>& o) {
+  if (has_no_batch(x, N)) return without_batch(avg_pool(op, unsqueeze(x, 0), o));
   Pooling p = regular_pooling(pool_arguments(op, o), x);
   set_divisor(p, o.count_include_pad);
   if (o.divisor_override) {
@@ -75,6 +87,7 @@ Tensor avg_pool(std::string_view op, const Tensor& x, const AvgPoolOptions<N>& o
 
 template <int N>
 Tensor adaptive_avg_pool(std::string_view op, const Tensor& x, const PerAxis<N>& output_size) {
+  if (has_no_batch(x, N)) return without_batch(adaptive_avg_pool(op, unsqueeze(x, 0), output_size));
   Pooling p = adaptive_pooling(op, N, align(output_size, 1), x);
   set_divisor(p, true);
   return average(p, x);
@@ -82,6 +95,7 @@ Tensor adaptive_avg_pool(std::string_view op, const Tensor& x, const PerAxis<N>&
 
 template <int N>
 Tensor lp_pool(std::string_view op, const Tensor& x, const LpPoolOptions<N>& o) {
+  if (has_no_batch(x, N)) return without_batch(lp_pool(op, unsqueeze(x, 0), o));
   Pooling p = regular_pooling(pool_arguments(op, o), x);
   if (!(o.norm > 0 && std::isfinite(o.norm))) {
     throw ValueError(std::string(op) + ": norm " + number(o.norm) + " must be positive and finite");
@@ -121,6 +135,9 @@ Array last_of_equals(const Pooling& p, const Array& indices) {
 
 template <int N>
 Tensor max_unpool(std::string_view op, const Tensor& x, const Tensor& indices, const MaxUnpoolOptions<N>& o) {
+  if (has_no_batch(x, N) && has_no_batch(indices, N)) {
+    return without_batch(max_unpool(op, unsqueeze(x, 0), unsqueeze(indices, 0), o));
+  }
   const Pooling p = unpooling(pool_arguments(op, o), align(o.output_size, 1), x, indices);
   Array where_to = indices_below(p, indices);
   if (is_recorded({x})) where_to = last_of_equals(p, where_to);
@@ -198,11 +215,13 @@ Tensor global_max_pool(const Tensor& x) {
 }
 
 Tensor global_avg_pool2d(const Tensor& x) {
-  check_rank("global_avg_pool2d", "input (N, C, H, W)", x, 4);
+  if (has_no_batch(x, 2)) return without_batch(global_avg_pool2d(unsqueeze(x, 0)));
+  check_pool_rank("global_avg_pool2d", 2, x);
   return mean(x, {2, 3}, true);
 }
 
 Tensor global_max_pool2d(const Tensor& x) {
+  if (has_no_batch(x, 2)) return without_batch(global_max_pool2d(unsqueeze(x, 0)));
   const Triple one{1, 1, 1};
   return largest(adaptive_pooling("global_max_pool2d", 2, one, x), x).output;
 }

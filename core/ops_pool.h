@@ -41,6 +41,8 @@ struct Pooling {
   Shape y() const { return join({shape.n, shape.c}, axes, shape.out); }
 };
 
+/// Throws ShapeError unless x has a batch axis, channels and so many spatial axes.
+void check_pool_rank(std::string_view op, int axes, const Tensor& x);
 /// Throws DTypeError, ShapeError or ValueError, naming the op.
 Pooling regular_pooling(const PoolArguments& arguments, const Tensor& x);
 Pooling adaptive_pooling(std::string_view op, int axes, const Triple& output_size, const Tensor& x);

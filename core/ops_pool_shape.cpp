@@ -41,8 +41,7 @@ void check_options(PoolArguments& a) {
 void check_input(std::string_view op, int axes, const Tensor& x) {
   common_device(op, {x});
   check_float(op, x);
-  constexpr std::string_view kNames[] = {"input (N, C, L)", "input (N, C, H, W)", "input (N, C, D, H, W)"};
-  check_rank(op, kNames[axes - 1], x, axes + 2);
+  check_pool_rank(op, axes, x);
 }
 
 // Positions are i32.
@@ -108,6 +107,14 @@ void set_axis(const PoolArguments& a, std::size_t d, const Shape& x, PoolShape& 
 
 }  // namespace
 
+void check_pool_rank(std::string_view op, int axes, const Tensor& x) {
+  constexpr std::string_view kAxes[] = {"(N, C, L)", "(N, C, H, W)", "(N, C, D, H, W)"};
+  if (x.rank() == axes + 2) return;
+  throw ShapeError(prefix(op) + "input needs " + std::to_string(axes + 2) + " dimensions " +
+                   std::string(kAxes[axes - 1]) + " or " + std::to_string(axes + 1) + " without N, got " +
+                   to_string(x.shape()));
+}
+
 Pooling regular_pooling(const PoolArguments& arguments, const Tensor& x) {
   PoolArguments a = arguments;
   Pooling p = of_input(a.op, a.axes, x);
@@ -137,7 +144,6 @@ Pooling adaptive_pooling(std::string_view op, int axes, const Triple& output_siz
 Pooling unpooling(const PoolArguments& arguments, const Triple& output_size, const Tensor& y, const Tensor& indices) {
   PoolArguments a = arguments;
   common_device(a.op, {y, indices});
-  check_input(a.op, a.axes, y);
   if (indices.dtype() != DType::i64) {
     throw DTypeError(prefix(a.op) + "indices are i64, not " + std::string(name(indices.dtype())));
   }
@@ -145,6 +151,7 @@ Pooling unpooling(const PoolArguments& arguments, const Triple& output_size, con
     throw ShapeError(prefix(a.op) + "indices " + to_string(indices.shape()) + " do not have the input's shape " +
                      to_string(y.shape()));
   }
+  check_input(a.op, a.axes, y);
   check_options(a);
   Pooling p{a.op, {}, a.axes};
   p.shape.n = y.shape()[0];

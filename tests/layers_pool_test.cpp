@@ -54,6 +54,19 @@ TEST(PoolLayers, ThreeAxes) {
   EXPECT_EQ(MaxUnpool3d(2)(pooled.output, pooled.indices, {4, 6, 5}).shape(), x.shape());
 }
 
+TEST(PoolLayers, WithoutABatch) {
+  const Tensor x = randn({3, 8, 6});
+  EXPECT_EQ(MaxPool2d(2)(x).shape(), (Shape{3, 4, 3}));
+  EXPECT_EQ(AvgPool2d(2)(x).shape(), (Shape{3, 4, 3}));
+  EXPECT_EQ(LPPool2d(2, 2)(x).shape(), (Shape{3, 4, 3}));
+  EXPECT_EQ(AdaptiveAvgPool2d(5)(x).shape(), (Shape{3, 5, 5}));
+  EXPECT_EQ(AdaptiveMaxPool2d(5)(x).shape(), (Shape{3, 5, 5}));
+  EXPECT_EQ(GlobalAvgPool2d()(x).shape(), (Shape{3, 1, 1}));
+  const MaxPoolResult pooled = MaxPool2d(2).forward_with_indices(x);
+  EXPECT_EQ(pooled.indices.shape(), (Shape{3, 4, 3}));
+  EXPECT_EQ(MaxUnpool2d(2)(pooled.output, pooled.indices).shape(), x.shape());
+}
+
 TEST(PoolLayers, RejectOptionsOutOfRange) {
   const auto message = message_of<ValueError>;
   EXPECT_EQ(message([] { MaxPool1d layer(0); }), "MaxPool1d: kernel must be at least 1, got 0");

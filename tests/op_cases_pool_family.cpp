@@ -19,9 +19,10 @@ struct Family {
   Triple stride{1, 1, 1}, padding{}, dilation{1, 1, 1};
   bool ceil_mode = false;
   Triple adaptive{};  ///< the output's sizes; 0: the windows above
+  bool batch = true;  ///< false: n is 1 and no axis
 
   Sizes join(const Triple& spatial) const {
-    Sizes sizes{n, c};
+    Sizes sizes = batch ? Sizes{n, c} : Sizes{c};
     sizes.insert(sizes.end(), spatial.end() - axes, spatial.end());
     return sizes;
   }
@@ -246,7 +247,11 @@ OpCase unpool_case(const Family& f, Values indices, std::int64_t limit = 2) {
 OpCase global_case(const Family& f, bool maximum) {
   OpCase row{.op = maximum ? "global_max_pool" : "global_avg_pool", .what = f.what};
   row.inputs = {{f.join(f.in), maximum ? Values::distinct : Values::any}};
-  row.run = [maximum](const std::vector<Tensor>& t) { return maximum ? global_max_pool(t[0]) : global_avg_pool(t[0]); };
+  if (!f.batch) row.op += "2d";
+  row.run = [f, maximum](const std::vector<Tensor>& t) {
+    if (!f.batch) return maximum ? global_max_pool2d(t[0]) : global_avg_pool2d(t[0]);
+    return maximum ? global_max_pool(t[0]) : global_avg_pool(t[0]);
+  };
   row.reference = [f, maximum](const std::vector<Plain>& t) {
     return maximum ? maxima(f, t[0]) : means(f, t[0], false, {});
   };
@@ -359,6 +364,32 @@ void add_averages(std::vector<OpCase>& rows, const Family& f) {
   }
 }
 
+/// One channel too: only the batch axis goes.
+void add_without_batch(std::vector<OpCase>& rows) {
+  const Triple out{2, 1, 3};
+  for (const std::int64_t c : {1, 3}) {
+    for (Family f : {windows("", 1, {1, c}, {1, 1, 7}, {1, 1, 3}, {1, 1, 2}),
+                     windows("", 2, {1, c}, {1, 4, 5}, {1, 2, 3}, {1, 2, 1}),
+                     windows("", 3, {1, c}, {3, 4, 4}, {2, 2, 1}, {1, 2, 3})}) {
+      f.batch = false;
+      f.what = "no axis N";
+      rows.push_back(max_case(f));
+      rows.push_back(max_with_indices_case(f, true));
+      rows.push_back(max_with_indices_case(f, false));
+      rows.push_back(avg_case(f, true));
+      rows.push_back(lp_case(f, 2, Values::nonzero));
+      rows.push_back(unpool_case(f, Values::natural, static_cast<std::int64_t>(volume_of(f.in))));
+      for (std::size_t d = 3 - static_cast<std::size_t>(f.axes); d < 3; ++d) f.adaptive[d] = out[d];
+      rows.push_back(adaptive_case(f, true));
+      rows.push_back(adaptive_case(f, false));
+      if (f.axes != 2) continue;
+      f.adaptive = {1, 1, 1};
+      rows.push_back(global_case(f, true));
+      rows.push_back(global_case(f, false));
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<OpCase> pool_family_cases() {
@@ -389,6 +420,7 @@ std::vector<OpCase> pool_family_cases() {
     rows.push_back(adaptive_case(f, false));
   }
   add_unpoolings(rows);
+  add_without_batch(rows);
   for (Family f : {Family{"line", 1, 2, 3, {1, 1, 5}}, Family{"plane", 2, 2, 3, {1, 3, 4}},
                    Family{"volume", 3, 1, 2, {2, 3, 2}}, Family{"one element", 1, 1, 1}}) {
     f.adaptive = {1, 1, 1};

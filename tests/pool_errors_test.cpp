@@ -16,12 +16,22 @@ constexpr std::int64_t kHuge = INT64_MAX / 2 + 1;
 
 TEST(PoolErrors, Inputs) {
   const Tensor x = zeros({2, 3, 5, 6});
-  expect_error<ShapeError>("max_pool1d: input (N, C, L) needs 3 dimensions, got (2, 3, 5, 6)", [&] { max_pool1d(x); });
-  expect_error<ShapeError>("avg_pool2d: input (N, C, H, W) needs 4 dimensions, got (3, 5, 6)", [&] {
-    avg_pool2d(zeros({3, 5, 6}));
+  expect_error<ShapeError>("max_pool1d: input needs 3 dimensions (N, C, L) or 2 without N, got (2, 3, 5, 6)",
+                           [&] { max_pool1d(x); });
+  expect_error<ShapeError>("avg_pool2d: input needs 4 dimensions (N, C, H, W) or 3 without N, got (5, 6)", [&] {
+    avg_pool2d(zeros({5, 6}));
   });
-  expect_error<ShapeError>("lp_pool3d: input (N, C, D, H, W) needs 5 dimensions, got (2, 3, 5, 6)",
-                           [&] { lp_pool3d(x); });
+  expect_error<ShapeError>("lp_pool3d: input needs 5 dimensions (N, C, D, H, W) or 4 without N, got (5, 6)", [&] {
+    lp_pool3d(zeros({5, 6}));
+  });
+  expect_error<ShapeError>("adaptive_avg_pool1d: input needs 3 dimensions (N, C, L) or 2 without N, got ()",
+                           [&] { adaptive_avg_pool1d(zeros({}), 1); });
+  expect_error<ShapeError>("global_avg_pool2d: input needs 4 dimensions (N, C, H, W) or 3 without N, got (2, 3)", [&] {
+    global_avg_pool2d(zeros({2, 3}));
+  });
+  expect_error<ShapeError>("global_max_pool2d: input needs 4 dimensions (N, C, H, W) or 3 without N, got (2, 3)", [&] {
+    global_max_pool2d(zeros({2, 3}));
+  });
   expect_error<ShapeError>("global_avg_pool: input needs 3 to 5 dimensions, got (2, 3)", [&] {
     global_avg_pool(zeros({2, 3}));
   });
@@ -96,6 +106,14 @@ TEST(PoolErrors, Unpooling) {
   expect_error<DTypeError>("max_unpool2d: indices are i64, not f32", [&] { max_unpool2d(y, y); });
   expect_error<ShapeError>("max_unpool2d: indices (2, 3, 5) do not have the input's shape (2, 3, 5, 6)",
                            [&] { max_unpool2d(y, select(indices, 3, 0)); });
+  expect_error<ShapeError>("max_unpool2d: indices (1, 5, 6) do not have the input's shape (1, 1, 5, 6)", [&] {
+    max_unpool2d(zeros({1, 1, 5, 6}), zeros({1, 5, 6}, {.dtype = DType::i64}));
+  });
+  expect_error<ShapeError>("max_unpool2d: indices (1, 1, 5, 6) do not have the input's shape (1, 5, 6)", [&] {
+    max_unpool2d(zeros({1, 5, 6}), zeros({1, 1, 5, 6}, {.dtype = DType::i64}));
+  });
+  expect_error<ShapeError>("max_unpool3d: input needs 5 dimensions (N, C, D, H, W) or 4 without N, got (1,)",
+                           [&] { max_unpool3d(zeros({1}), zeros({1}, {.dtype = DType::i64})); });
   expect_error<ValueError>("max_unpool2d: output_size 14 on axis 3 must be positive and less than the stride 2 from 12",
                            [&] {
                              max_unpool2d(y, indices, {.output_size = {10, 14}});

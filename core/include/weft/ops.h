@@ -242,8 +242,8 @@ Tensor conv2d_weight_grad(const Tensor& output_grad, const Tensor& x, const Shap
 }  // namespace composed
 
 // Pooling over the one to three last axes, as in PyTorch. P = (L + 2·padding - dilation·(kernel - 1) - 1) / stride + 1,
-// rounded down, or up with ceil_mode. Throws ValueError on an option and ShapeError on a size that is out of range, and
-// where the result would be empty.
+// rounded down, or up with ceil_mode. x without N: no N in the result, nor in indices. Throws ValueError on an option
+// and ShapeError on a size that is out of range, and where the result would be empty.
 /// x (N, C, L) -> (N, C, P). Padding counts as -infinity; NaN wins; the first largest element takes the gradient. A
 /// window without an element, which dilation and padding can make, gives -infinity and the index -1.
 Tensor max_pool1d(const Tensor& x, const MaxPool1dOptions& options = {});
@@ -276,10 +276,10 @@ Tensor adaptive_avg_pool3d(const Tensor& x, PerAxis<3> output_size);
 Tensor adaptive_max_pool1d(const Tensor& x, PerAxis<1> output_size);
 Tensor adaptive_max_pool2d(const Tensor& x, PerAxis<2> output_size);
 Tensor adaptive_max_pool3d(const Tensor& x, PerAxis<3> output_size);
-/// Over all of one to three spatial axes, which keep size 1.
+/// Over all of one to three spatial axes, which keep size 1. They are told by the rank of x, which always has N.
 Tensor global_avg_pool(const Tensor& x);
 Tensor global_max_pool(const Tensor& x);
-/// (N, C, H, W) -> (N, C, 1, 1).
+/// (N, C, H, W) -> (N, C, 1, 1), or (C, H, W) -> (C, 1, 1).
 Tensor global_avg_pool2d(const Tensor& x);
 Tensor global_max_pool2d(const Tensor& x);
 

@@ -6,7 +6,7 @@
 #include "weft/nn/module.h"
 #include "weft/ops.h"
 
-/// Pooling over one to three spatial axes, as the functions of the same names in weft/ops.h.
+/// Pooling over one to three spatial axes, as the functions of the same names in weft/ops.h; x may lack N too.
 namespace weft::nn {
 
 template <int N>
@@ -121,7 +121,7 @@ using AdaptiveMaxPool1d = AdaptiveMaxPoolNd<1>;
 using AdaptiveMaxPool2d = AdaptiveMaxPoolNd<2>;
 using AdaptiveMaxPool3d = AdaptiveMaxPoolNd<3>;
 
-/// (N, C, H, W) -> (N, C, 1, 1).
+/// (N, C, H, W) -> (N, C, 1, 1), or (C, H, W) -> (C, 1, 1).
 class GlobalAvgPool2d final : public Module {
  public:
   Tensor forward(const Tensor& x) override;
