@@ -46,6 +46,12 @@ Largest largest(const Pooling& p, const Tensor& x) {
 bool has_no_batch(const Tensor& x, int axes) { return x.defined() && x.rank() == axes + 1; }
 
 Tensor without_batch(const Tensor& y) { return squeeze(y, {0}); }
+MaxPoolResult without_batch(const MaxPoolResult& y) { return {without_batch(y.output), without_batch(y.indices)}; }
+
+MaxPoolResult with_indices(const Pooling& p, const Tensor& x) {
+  const Largest found = largest(p, x);
+  return {found.output, Tensor(found.indices).to(DType::i64)};
+}
 
 template <int N>
 Tensor max_pool(std::string_view op, const Tensor& x, const MaxPoolOptions<N>& o) {
@@ -55,18 +61,20 @@ Tensor max_pool(std::string_view op, const Tensor& x, const MaxPoolOptions<N>& o
 
 template <int N>
 MaxPoolResult max_pool_with_indices(std::string_view op, const Tensor& x, const MaxPoolOptions<N>& o) {
-  if (has_no_batch(x, N)) {
-    const MaxPoolResult one = max_pool_with_indices(op, unsqueeze(x, 0), o);
-    return {without_batch(one.output), without_batch(one.indices)};
-  }
-  const Largest found = largest(regular_pooling(pool_arguments(op, o), x), x);
-  return {found.output, Tensor(found.indices).to(DType::i64)};
+  if (has_no_batch(x, N)) return without_batch(max_pool_with_indices(op, unsqueeze(x, 0), o));
+  return with_indices(regular_pooling(pool_arguments(op, o), x), x);
 }
 
 template <int N>
 Tensor adaptive_max_pool(std::string_view op, const Tensor& x, const PerAxis<N>& output_size) {
   if (has_no_batch(x, N)) return without_batch(adaptive_max_pool(op, unsqueeze(x, 0), output_size));
   return largest(adaptive_pooling(op, N, align(output_size, 1), x), x).output;
+}
+
+template <int N>
+MaxPoolResult adaptive_max_pool_with_indices(std::string_view op, const Tensor& x, const PerAxis<N>& output_size) {
+  if (has_no_batch(x, N)) return without_batch(adaptive_max_pool_with_indices(op, unsqueeze(x, 0), output_size));
+  return with_indices(adaptive_pooling(op, N, align(output_size, 1), x), x);
 }
 
 Tensor average(const Pooling& p, const Tensor& x) {
@@ -204,6 +212,16 @@ Tensor adaptive_max_pool2d(const Tensor& x, PerAxis<2> output_size) {
 }
 Tensor adaptive_max_pool3d(const Tensor& x, PerAxis<3> output_size) {
   return adaptive_max_pool("adaptive_max_pool3d", x, output_size);
+}
+
+MaxPoolResult adaptive_max_pool1d_with_indices(const Tensor& x, PerAxis<1> output_size) {
+  return adaptive_max_pool_with_indices("adaptive_max_pool1d_with_indices", x, output_size);
+}
+MaxPoolResult adaptive_max_pool2d_with_indices(const Tensor& x, PerAxis<2> output_size) {
+  return adaptive_max_pool_with_indices("adaptive_max_pool2d_with_indices", x, output_size);
+}
+MaxPoolResult adaptive_max_pool3d_with_indices(const Tensor& x, PerAxis<3> output_size) {
+  return adaptive_max_pool_with_indices("adaptive_max_pool3d_with_indices", x, output_size);
 }
 
 Tensor global_avg_pool(const Tensor& x) { return mean(x, spatial_axes("global_avg_pool", x), true); }

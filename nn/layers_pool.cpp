@@ -127,6 +127,13 @@ Tensor AdaptiveMaxPoolNd<N>::forward(const Tensor& x) {
   if constexpr (N == 3) return adaptive_max_pool3d(x, output_size_);
 }
 
+template <int N>
+MaxPoolResult AdaptiveMaxPoolNd<N>::forward_with_indices(const Tensor& x) const {
+  if constexpr (N == 1) return adaptive_max_pool1d_with_indices(x, output_size_);
+  if constexpr (N == 2) return adaptive_max_pool2d_with_indices(x, output_size_);
+  if constexpr (N == 3) return adaptive_max_pool3d_with_indices(x, output_size_);
+}
+
 #define WEFT_POOL_LAYERS(N)            \
   template class MaxPoolNd<N>;         \
   template class MaxUnpoolNd<N>;       \

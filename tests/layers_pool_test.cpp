@@ -67,6 +67,18 @@ TEST(PoolLayers, WithoutABatch) {
   EXPECT_EQ(MaxUnpool2d(2)(pooled.output, pooled.indices).shape(), x.shape());
 }
 
+TEST(PoolLayers, AdaptiveMaximaWithIndices) {
+  const Tensor x = randn({2, 3, 4, 6, 5});
+  const auto expect_alike = [](const MaxPoolResult& found, const MaxPoolResult& expected) {
+    EXPECT_EQ(largest_difference(found.output, expected.output), 0);
+    EXPECT_EQ(found.indices.to_vector<std::int64_t>(), expected.indices.to_vector<std::int64_t>());
+  };
+  const Tensor line = select(select(x, 3, 0), 2, 0), plane = select(x, 2, 0);
+  expect_alike(AdaptiveMaxPool1d(3).forward_with_indices(line), adaptive_max_pool1d_with_indices(line, 3));
+  expect_alike(AdaptiveMaxPool2d({2, 4}).forward_with_indices(plane), adaptive_max_pool2d_with_indices(plane, {2, 4}));
+  expect_alike(AdaptiveMaxPool3d({2, 4, 3}).forward_with_indices(x), adaptive_max_pool3d_with_indices(x, {2, 4, 3}));
+}
+
 TEST(PoolLayers, RejectOptionsOutOfRange) {
   const auto message = message_of<ValueError>;
   EXPECT_EQ(message([] { MaxPool1d layer(0); }), "MaxPool1d: kernel must be at least 1, got 0");

@@ -155,14 +155,26 @@ OpCase max_case(const Family& f) {
   return row;
 }
 
+MaxPoolResult adaptive_max_with_indices(const Family& f, const Tensor& x) {
+  return f.axes == 1   ? adaptive_max_pool1d_with_indices(x, last<1>(f.adaptive))
+         : f.axes == 2 ? adaptive_max_pool2d_with_indices(x, last<2>(f.adaptive))
+                       : adaptive_max_pool3d_with_indices(x, last<3>(f.adaptive));
+}
+
+MaxPoolResult max_with_indices(const Family& f, const Tensor& x) {
+  if (f.adaptive[2] > 0) return adaptive_max_with_indices(f, x);
+  return f.axes == 1   ? max_pool1d_with_indices(x, max_options<1>(f))
+         : f.axes == 2 ? max_pool2d_with_indices(x, max_options<2>(f))
+                       : max_pool3d_with_indices(x, max_options<3>(f));
+}
+
 /// The largest elements, which the result is besides its indices.
 OpCase max_with_indices_case(const Family& f, bool indices) {
-  OpCase row = pool_case(f, "max_pool", indices ? ", the indices" : ", the output", Values::distinct);
+  OpCase row = pool_case(f, f.adaptive[2] > 0 ? "adaptive_max_pool" : "max_pool",
+                         indices ? ", the indices" : ", the output", Values::distinct);
   row.op += "_with_indices";
   row.run = [f, indices](const std::vector<Tensor>& t) {
-    const MaxPoolResult result = f.axes == 1   ? max_pool1d_with_indices(t[0], max_options<1>(f))
-                                 : f.axes == 2 ? max_pool2d_with_indices(t[0], max_options<2>(f))
-                                               : max_pool3d_with_indices(t[0], max_options<3>(f));
+    const MaxPoolResult result = max_with_indices(f, t[0]);
     return indices ? result.indices : result.output;
   };
   row.reference = [f, indices](const std::vector<Plain>& t) { return indices ? positions(f, t[0]) : maxima(f, t[0]); };
@@ -382,6 +394,8 @@ void add_without_batch(std::vector<OpCase>& rows) {
       for (std::size_t d = 3 - static_cast<std::size_t>(f.axes); d < 3; ++d) f.adaptive[d] = out[d];
       rows.push_back(adaptive_case(f, true));
       rows.push_back(adaptive_case(f, false));
+      rows.push_back(max_with_indices_case(f, true));
+      rows.push_back(max_with_indices_case(f, false));
       if (f.axes != 2) continue;
       f.adaptive = {1, 1, 1};
       rows.push_back(global_case(f, true));
@@ -418,6 +432,8 @@ std::vector<OpCase> pool_family_cases() {
   for (const Family& f : adaptive_windows()) {
     rows.push_back(adaptive_case(f, true));
     rows.push_back(adaptive_case(f, false));
+    rows.push_back(max_with_indices_case(f, true));
+    rows.push_back(max_with_indices_case(f, false));
   }
   add_unpoolings(rows);
   add_without_batch(rows);

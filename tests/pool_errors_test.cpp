@@ -92,6 +92,9 @@ TEST(PoolErrors, Sizes) {
   expect_error<ValueError>("adaptive_avg_pool2d: output_size (2, 0) must be positive", [&] {
     adaptive_avg_pool2d(x, {2, 0});
   });
+  expect_error<ValueError>("adaptive_max_pool1d_with_indices: output_size (-1,) must be positive", [&] {
+    adaptive_max_pool1d_with_indices(zeros({1, 1, 3}), -1);
+  });
   expect_error<ShapeError>("adaptive_avg_pool2d: a map of the result (2, 3, 65536, 32768) exceeds 2^31 - 1 positions",
                            [&] {
                              adaptive_avg_pool2d(x, {65536, 32768});

@@ -93,6 +93,11 @@ MaxPoolOptions<N> max_options(const Case& c) {
 }
 
 MaxPoolResult max_pool(const Case& c, const Tensor& x) {
+  if (c.adaptive[2] > 0) {
+    if (c.axes == 1) return adaptive_max_pool1d_with_indices(x, last<1>(c.adaptive));
+    if (c.axes == 2) return adaptive_max_pool2d_with_indices(x, last<2>(c.adaptive));
+    return adaptive_max_pool3d_with_indices(x, last<3>(c.adaptive));
+  }
   if (c.axes == 1) return max_pool1d_with_indices(x, max_options<1>(c));
   if (c.axes == 2) return max_pool2d_with_indices(x, max_options<2>(c));
   return max_pool3d_with_indices(x, max_options<3>(c));
@@ -252,6 +257,21 @@ RC_GTEST_PROP(AdaptivePool, IsTheDefinition, ()) {
   }
 }
 
+RC_GTEST_PROP(AdaptivePool, IndicesAreThoseOfTheFirstLargest, ()) {
+  const Case c = any_case(Kind::adaptive);
+  const Tensor x = round(randn(c.x(), kF64));  // many equals
+  const MaxPoolResult found = max_pool(c, x);
+  RC_ASSERT(found.output.shape() == c.join(c.adaptive));
+  RC_ASSERT(found.indices.shape() == found.output.shape());
+  const auto values = found.output.to_vector<double>();
+  const auto indices = found.indices.to_vector<std::int64_t>();
+  const std::vector<Window> expected = definition(c, x.to_vector<double>());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    RC_ASSERT(values[i] == expected[i].largest);
+    RC_ASSERT(indices[i] == expected[i].index);
+  }
+}
+
 RC_GTEST_PROP(AdaptivePool, GradientsAreAdjoints, ()) {
   const Case c = any_case(Kind::adaptive);
   Tensor x = randn(c.x(), kF64);
@@ -261,18 +281,8 @@ RC_GTEST_PROP(AdaptivePool, GradientsAreAdjoints, ()) {
 }
 
 // Every maximum back in its place, and zeros elsewhere; gathering them there gives the pooled values again.
-RC_GTEST_PROP(MaxUnpool, PutsTheMaximaBack, ()) {
-  Case c = any_case(Kind::max);
-  c.ceil_mode = false;
-  c.dilation = {1, 1, 1};
+void expect_maxima_back(const Case& c) {
   const Triple out = c.out();
-  RC_PRE(out[0] > 0 && out[1] > 0 && out[2] > 0);
-  for (std::size_t d = 0; d < 3; ++d) {
-    const std::int64_t usual = (out[d] - 1) * c.stride[d] - 2 * c.padding[d] + c.kernel[d];
-    RC_PRE(usual > 0);
-    c.in[d] = usual + number(0, c.stride[d] - 1);
-  }
-  RC_ASSERT(c.out() == out);
   Tensor x = randn(c.x(), kF64);
   const MaxPoolResult pooled = max_pool(c, x);
   Tensor y = pooled.output;
@@ -290,6 +300,31 @@ RC_GTEST_PROP(MaxUnpool, PutsTheMaximaBack, ()) {
   }
   RC_ASSERT(found == expected);
   expect_adjoint(y, back);
+}
+
+RC_GTEST_PROP(MaxUnpool, PutsTheMaximaBack, ()) {
+  Case c = any_case(Kind::max);
+  c.ceil_mode = false;
+  c.dilation = {1, 1, 1};
+  const Triple out = c.out();
+  RC_PRE(out[0] > 0 && out[1] > 0 && out[2] > 0);
+  for (std::size_t d = 0; d < 3; ++d) {
+    const std::int64_t usual = (out[d] - 1) * c.stride[d] - 2 * c.padding[d] + c.kernel[d];
+    RC_PRE(usual > 0);
+    c.in[d] = usual + number(0, c.stride[d] - 1);
+  }
+  RC_ASSERT(c.out() == out);
+  expect_maxima_back(c);
+}
+
+// Windows of an adaptive pooling, which may share their largest element.
+RC_GTEST_PROP(MaxUnpool, PutsAdaptiveMaximaBack, ()) {
+  Case c = any_case(Kind::adaptive);
+  for (std::size_t d = 3 - static_cast<std::size_t>(c.axes); d < 3; ++d) {
+    c.kernel[d] = c.stride[d] = number(1, 3);
+    c.in[d] = std::max<std::int64_t>(c.adaptive[d] * c.kernel[d] + number(1 - c.kernel[d], c.kernel[d] - 1), 1);
+  }
+  expect_maxima_back(c);
 }
 
 }  // namespace

@@ -276,6 +276,9 @@ Tensor adaptive_avg_pool3d(const Tensor& x, PerAxis<3> output_size);
 Tensor adaptive_max_pool1d(const Tensor& x, PerAxis<1> output_size);
 Tensor adaptive_max_pool2d(const Tensor& x, PerAxis<2> output_size);
 Tensor adaptive_max_pool3d(const Tensor& x, PerAxis<3> output_size);
+MaxPoolResult adaptive_max_pool1d_with_indices(const Tensor& x, PerAxis<1> output_size);
+MaxPoolResult adaptive_max_pool2d_with_indices(const Tensor& x, PerAxis<2> output_size);
+MaxPoolResult adaptive_max_pool3d_with_indices(const Tensor& x, PerAxis<3> output_size);
 /// Over all of one to three spatial axes, which keep size 1. They are told by the rank of x, which always has N.
 Tensor global_avg_pool(const Tensor& x);
 Tensor global_max_pool(const Tensor& x);

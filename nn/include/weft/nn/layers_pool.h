@@ -113,6 +113,7 @@ class AdaptiveMaxPoolNd final : public Module {
  public:
   explicit AdaptiveMaxPoolNd(PerAxis<N> output_size);
   Tensor forward(const Tensor& x) override;
+  MaxPoolResult forward_with_indices(const Tensor& x) const;
 
  private:
   PerAxis<N> output_size_;
