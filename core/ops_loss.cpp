@@ -155,17 +155,18 @@ Tensor reduced(const Tensor& losses, const Tensor& counts, const Shape& position
   return counts.defined() ? sum(losses) / sum(counts) : mean(losses);
 }
 
-// The weights of the rows' labels, 0 where ignored; undefined where all are 1.
-Tensor label_weights(const Classes& classes, const Labels& labels) {
+// The weights of the rows' labels, 0 where ignored; undefined where all are 1, or 0 or 1 and no mean needs them.
+Tensor label_weights(const Classes& classes, const Labels& labels, Reduction reduction) {
   if (classes.weight.defined()) return unless_ignored(labels, at_labels(classes.weight, classes, labels));
-  return labels.ignored.defined() ? logical_not(labels.ignored).to(classes.rows.dtype()) : Tensor();
+  return reduction == Reduction::mean && labels.ignored.defined() ? logical_not(labels.ignored).to(classes.rows.dtype())
+                                                                  : Tensor();
 }
 
 Tensor probability_entropy(const Classes& classes, const Tensor& target, const CrossEntropyOptions& options) {
   if (!is_floating_point(target.dtype())) {
     throw DTypeError("cross_entropy: probabilities need a floating dtype, not " + std::string(name(target.dtype())));
   }
-  if (options.ignore_index) {
+  if (options.ignore_index.value_or(-1) >= 0) {
     throw ValueError("cross_entropy: ignore_index " + std::to_string(*options.ignore_index) +
                      " applies to labels, but the target holds probabilities " + to_string(target.shape()));
   }
@@ -200,7 +201,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntr
   if (target.shape() == logits.shape())
     return reduced(probability_entropy(classes, target, options), {}, classes.positions, options.reduction);
   const Labels labels = check_labels("cross_entropy", "logits", logits, classes, target, options.ignore_index);
-  const Tensor weights = label_weights(classes, labels);
+  const Tensor weights = label_weights(classes, labels, options.reduction);
   return reduced(label_entropy(classes, labels, weights, options.label_smoothing), weights, classes.positions,
                  options.reduction);
 }
@@ -209,7 +210,7 @@ Tensor nll_loss(const Tensor& log_probabilities, const Tensor& target, const Nll
   const Classes classes = check_scores("nll_loss", "log_probabilities", log_probabilities, target, options.weight);
   const Labels labels =
       check_labels("nll_loss", "log_probabilities", log_probabilities, classes, target, options.ignore_index);
-  const Tensor weights = label_weights(classes, labels);
+  const Tensor weights = label_weights(classes, labels, options.reduction);
   const Tensor& indices = labels.indices;
   const Tensor valid = logical_and(greater_equal(indices, scalar_like(indices, 0)),
                                    less(indices, scalar_like(indices, classes.rows.size(1))));

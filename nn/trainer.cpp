@@ -19,6 +19,11 @@ DataLoaderOptions loader_options(const TrainerOptions& options, const Device& de
           .device = device};
 }
 
+// The labels of a data set are all classes, so none is looked for that does not count.
+Tensor sum_loss(const Tensor& logits, const Tensor& labels) {
+  return cross_entropy(logits, labels, {.reduction = Reduction::sum, .ignore_index = std::nullopt});
+}
+
 }  // namespace
 
 Metrics evaluate(Module& model, const ImageDataset& dataset, const Device& device, std::int64_t batch_size,
@@ -30,7 +35,7 @@ Metrics evaluate(Module& model, const ImageDataset& dataset, const Device& devic
   Tally tally(device);
   for (auto& [images, labels] : DataLoader(dataset, {.batch_size = batch_size, .device = device})) {
     const Tensor logits = model(images);
-    tally.add(logits, labels, cross_entropy(logits, labels, {.reduction = Reduction::sum}));
+    tally.add(logits, labels, sum_loss(logits, labels));
     tally.count(labels.size());
   }
   model.train(training);
@@ -94,7 +99,7 @@ void Trainer::train_step(const Batch& batch) {
   const auto& [images, labels] = batch;
   optimizer_->zero_grad();
   const Tensor logits = model_(images);
-  const Tensor loss_sum = cross_entropy(logits, labels, {.reduction = Reduction::sum});
+  const Tensor loss_sum = sum_loss(logits, labels);
   const Tensor loss = options_.recipe.sum_loss ? loss_sum : loss_sum / static_cast<double>(labels.size());
   loss.backward();
   optimizer_->step();

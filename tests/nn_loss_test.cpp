@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "tests/nn_support.h"
@@ -61,9 +62,40 @@ TEST(CrossEntropy, NegligibleClassesDoNotSpoilWeightedLosses) {
 
 TEST(CrossEntropy, IgnoredRowsTakeNoGradient) {
   const Tensor z(randn({3, 4}).array(), true);
-  cross_entropy(z, labels_of({1, -100, 2}), {.ignore_index = -100}).backward();
+  cross_entropy(z, labels_of({1, -7, 2}), {.ignore_index = -7}).backward();
   const std::vector<float> slopes = z.grad().to_vector<float>();
   for (std::size_t i = 0; i < 12; ++i) EXPECT_EQ(slopes[i] == 0, i / 4 == 1) << i;
+}
+
+// As in PyTorch: -100 does not count unless something else is said; other labels without a class make the loss NaN.
+TEST(CrossEntropy, LabelsOf100BelowZeroDoNotCount) {
+  const Tensor z = randn({4, 3}, {.dtype = DType::f64}), p = log_softmax(z);
+  const Tensor some = labels_of({2, -100, 0, -100}), none = labels_of({-100, -100, -100, -100});
+  const double expected = -(p.to_vector<double>()[2] + p.to_vector<double>()[6]) / 2;
+  EXPECT_NEAR(cross_entropy(z, some).item<double>(), expected, 1e-14);
+  EXPECT_NEAR(nll_loss(p, some).item<double>(), expected, 1e-14);
+  EXPECT_NEAR(CrossEntropyLoss()(z, some).item<double>(), expected, 1e-14);
+  EXPECT_EQ(cross_entropy(z, none, {.reduction = Reduction::sum}).item<double>(), 0);
+  EXPECT_TRUE(std::isnan(cross_entropy(z, none).item<double>()));
+  EXPECT_EQ(nll_loss(p, none, {.reduction = Reduction::sum}).item<double>(), 0);
+  for (const std::int64_t label : {-1, -99, -101, 3}) {
+    const Tensor labels = labels_of({2, label, 0, -100});
+    EXPECT_TRUE(std::isnan(cross_entropy(z, labels).item<double>())) << label;
+    EXPECT_TRUE(std::isnan(nll_loss(p, labels).item<double>())) << label;
+  }
+  for (const std::optional<std::int64_t>& other : {std::optional<std::int64_t>{}, std::optional<std::int64_t>{1}}) {
+    EXPECT_TRUE(std::isnan(cross_entropy(z, some, {.ignore_index = other}).item<double>()));
+    EXPECT_TRUE(std::isnan(nll_loss(p, some, {.ignore_index = other}).item<double>()));
+  }
+}
+
+TEST(CrossEntropy, ProbabilitiesTakeAnIgnoredLabelOfNoClass) {
+  const Tensor z = randn({4, 3}), target = softmax(randn({4, 3}));
+  const float expected = cross_entropy(z, target, {.ignore_index = std::nullopt}).item<float>();
+  EXPECT_EQ(cross_entropy(z, target).item<float>(), expected);
+  EXPECT_EQ(cross_entropy(z, target, {.ignore_index = -1}).item<float>(), expected);
+  EXPECT_EQ(message_of<ValueError>([&] { cross_entropy(z, target, {.ignore_index = 0}); }),
+            "cross_entropy: ignore_index 0 applies to labels, but the target holds probabilities (4, 3)");
 }
 
 TEST(NllLoss, WrongArguments) {

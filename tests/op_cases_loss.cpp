@@ -125,6 +125,20 @@ OpCase nll_case(std::string what, Sizes scores, Input labels, NllLossOptions opt
   return row;
 }
 
+// The row with the last of its classes as the label that does not count unless another is said to.
+OpCase with_default_ignored(OpCase row, double classes) {
+  row.what += ", -100";
+  row.run = [run = row.run, classes](std::vector<Tensor> t) {
+    t[1] = where(equal(t[1], scalar_like(t[1], classes - 1)), scalar_like(t[1], -100), t[1]);
+    return run(t);
+  };
+  row.reference = [reference = row.reference, classes](std::vector<Plain> t) {
+    t[1] = map(t[1], [classes](double label) { return label == classes - 1 ? -100 : label; });
+    return reference(t);
+  };
+  return row;
+}
+
 const std::pair<const char*, Reduction> kReductions[] = {
     {"mean", Reduction::mean}, {"sum", Reduction::sum}, {"none", Reduction::none}};
 
@@ -147,6 +161,11 @@ void add_class_rows(std::vector<OpCase>& rows) {
     rows.push_back(entropy_case("images, " + name, {2, 3, 3, 2}, label_input({2, 3, 2}, 3), options(0)));
     rows.push_back(entropy_case("images, weights, ignore 0, " + name, {3, 3, 3, 3}, label_input({3, 3, 3}, 3),
                                 options(0.2, 0), true));
+    const CrossEntropyOptions smooth{.label_smoothing = 0.3, .reduction = reduction};
+    rows.push_back(with_default_ignored(entropy_case(name, {9, 3}, label_input({9}, 3), {0, reduction}), 3));
+    rows.push_back(with_default_ignored(
+        entropy_case("images, weights, " + name, {2, 3, 3, 2}, label_input({2, 3, 2}, 3), smooth, true), 3));
+    rows.push_back(with_default_ignored(nll_case(name, {9, 3}, label_input({9}, 3, DType::i32), {reduction}), 3));
     const Input probabilities{{5, 4}, Values::positive};
     rows.push_back(entropy_case("probabilities, " + name, {5, 4}, probabilities, options(0)));
     rows.push_back(entropy_case("probabilities, weights, " + name, {5, 4}, probabilities, options(0.2), true));

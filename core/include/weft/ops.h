@@ -324,19 +324,19 @@ enum class Reduction { none, mean, sum };
 struct CrossEntropyOptions {
   double label_smoothing = 0;  ///< in [0, 1]: the share of the target spread evenly over all classes
   Reduction reduction = Reduction::mean;
-  Tensor weight = {};                             ///< of the classes, (classes,); undefined: all 1
-  std::optional<std::int64_t> ignore_index = {};  ///< the label of what does not count (PyTorch's default is -100)
+  Tensor weight = {};                               ///< of the classes, (classes,); undefined: all 1
+  std::optional<std::int64_t> ignore_index = -100;  ///< the label of what does not count; none: all count
 };
 /// logits (N, classes) or (N, classes, ...), target either labels (N, ...) of an integer dtype with values in
 /// [0, classes) or class probabilities of the logits' shape and a floating dtype. The loss at a position is
 /// -Σ weight·target·log softmax(logits), and the mean divides by the sum of the weights of the labels that count, or by
 /// the number of positions for probabilities. Losses of bf16 logits are f32. An invalid label makes the loss NaN on
-/// every device. Throws ValueError on ignore_index with probabilities.
+/// every device. Throws ValueError on an ignore_index that is not negative with probabilities.
 Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& options = {});
 struct NllLossOptions {
   Reduction reduction = Reduction::mean;
-  Tensor weight = {};                             ///< of the classes, (classes,); undefined: all 1
-  std::optional<std::int64_t> ignore_index = {};  ///< the label of what does not count (PyTorch's default is -100)
+  Tensor weight = {};                               ///< of the classes, (classes,); undefined: all 1
+  std::optional<std::int64_t> ignore_index = -100;  ///< the label of what does not count; none: all count
 };
 /// -weight·log_probabilities at the labels: cross_entropy behind log_softmax, with the same shapes, mean and errors.
 Tensor nll_loss(const Tensor& log_probabilities, const Tensor& labels, const NllLossOptions& options = {});
