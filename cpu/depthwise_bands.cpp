@@ -9,9 +9,11 @@ WEFT_SIMD_DEFINE(DepthwiseBandKernels, depthwise_band_kernels)
 
 namespace {
 
-constexpr std::int64_t kBandRows = 4, kBandBytes = 128 << 10;  // of a destination, at least; two fit a second level
-constexpr std::int64_t kTaskBytes = 128 << 10;                 // of a destination, at least
-constexpr std::int64_t kCacheLine = 64;                        // parts of one must not be streamed one by one
+// A band of a destination has so many rows and bytes at least: with what it reads, and with the next band, which is
+// being fetched, it fits a second-level cache.
+constexpr std::int64_t kBandRows = 4, kBandBytes = 128 << 10;
+constexpr std::int64_t kTaskBytes = 128 << 10;     // of a destination, at least
+constexpr std::int64_t kCacheLine = 64;            // streamed whole or not at all
 constexpr std::int64_t kStreamedBytes = 32 << 20;  // of source and destination, more than last-level caches keep
 
 bool is_three_taps(const TapAxis& axis) { return axis.taps == 3 && axis.step == 1 && axis.tap_step == 1; }
@@ -25,6 +27,35 @@ void run(const DepthwiseBand<T>& band, Isa isa) {
   }
 }
 
+/// What all bands have in common.
+template <class T>
+DepthwiseBand<T> any_band(const ConvColumns& columns, const std::array<std::int64_t, 3>& filter, const T* weight,
+                          const T* start) {
+  const auto& [depth, height, width] = columns.axes;
+  const std::int64_t tap = (depth.first_tap * filter[1] + height.first_tap) * filter[2] + width.first_tap;
+  DepthwiseBand<T> band;
+  band.channels = columns.channels;
+  band.source_rows = height.in;
+  band.source_columns = width.in;
+  band.columns = width.out;
+  band.row_offset = height.offset;
+  band.column_offset = width.offset;
+  band.weight = weight + tap * band.channels;
+  band.weight_row_stride = height.tap_stride * filter[2] * band.channels;
+  band.weight_stride = width.tap_stride * band.channels;
+  band.start = start;
+  return band;
+}
+
+/// Whether whole cache lines can be written, and no cache would keep them.
+template <class T>
+bool can_stream(Isa isa, std::int64_t elements, std::int64_t channels, const T* out) {
+  constexpr std::int64_t kBytes = sizeof(T);
+  const bool whole = depthwise_kernels(isa).vector_bytes == kCacheLine && channels * kBytes % kCacheLine == 0;
+  const bool aligned = reinterpret_cast<std::uintptr_t>(out) % static_cast<std::uintptr_t>(kCacheLine) == 0;
+  return whole && aligned && elements * kBytes > kStreamedBytes;
+}
+
 }  // namespace
 
 bool fits_bands(const ConvColumns& columns) {
@@ -36,38 +67,25 @@ bool fits_bands(const ConvColumns& columns) {
 template <class T>
 void depthwise_bands(Isa isa, const ConvColumns& columns, const std::array<std::int64_t, 3>& filter, const T* source,
                      const T* weight, const T* start, T* out) {
-  constexpr std::int64_t kBytes = sizeof(T);
-  const auto& [depth, height, width] = columns.axes;
-  const std::int64_t k = columns.channels, images = columns.n * depth.out;
-  const std::int64_t source_line = width.in * k, line = width.out * k;
+  const TapAxis& height = columns.axes[1];
+  const std::int64_t images = columns.n * columns.axes[0].out;
+  const std::int64_t source_line = columns.axes[2].in * columns.channels;
+  const std::int64_t line = columns.axes[2].out * columns.channels;
   if (images * height.out * line == 0) return;
-  const std::int64_t tap = (depth.first_tap * filter[1] + height.first_tap) * filter[2] + width.first_tap;
+  DepthwiseBand<T> all = any_band(columns, filter, weight, start);
+  const std::int64_t elements = images * (height.in * source_line + height.out * line);
+  if (can_stream(isa, elements, columns.channels, out)) all.streaming = Streaming::yes;
 
-  DepthwiseBand<T> all;
-  all.channels = k;
-  all.source_rows = height.in;
-  all.source_columns = width.in;
-  all.columns = width.out;
-  all.row_offset = height.offset;
-  all.column_offset = width.offset;
-  all.weight = weight + tap * k;
-  all.weight_row_stride = height.tap_stride * filter[2] * k;
-  all.weight_stride = width.tap_stride * k;
-  all.start = start;
-  const std::int64_t vector_bytes = depthwise_kernels(isa).vector_bytes;
-  const bool aligned = reinterpret_cast<std::uintptr_t>(out) % static_cast<std::uintptr_t>(vector_bytes) == 0;
-  const bool large = images * (height.in * source_line + height.out * line) * kBytes > kStreamedBytes;
-  if (large && aligned && k * kBytes % vector_bytes == 0 && vector_bytes == kCacheLine) all.streaming = Streaming::yes;
-
-  const std::int64_t band_rows = even_part(height.out, std::max(kBandRows, kBandBytes / (line * kBytes)));
-  const std::int64_t bands = ceil_div(height.out, band_rows), total = images * bands;
+  const std::int64_t line_bytes = line * static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t rows = even_part(height.out, std::max(kBandRows, kBandBytes / line_bytes));
+  const std::int64_t bands = ceil_div(height.out, rows), total = images * bands;
   const std::int64_t grain =
-      std::max(ceil_div(total, kDepthwiseTasks * thread_count()), ceil_div(kTaskBytes, band_rows * line * kBytes));
+      std::max(ceil_div(total, kDepthwiseTasks * thread_count()), ceil_div(kTaskBytes, rows * line_bytes));
   parallel_blocks(total, grain, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t i = first; i < last; ++i) {
       DepthwiseBand<T> band = all;
-      band.begin = i % bands * band_rows;
-      band.end = std::min(band.begin + band_rows, height.out);
+      band.begin = i % bands * rows;
+      band.end = std::min(band.begin + rows, height.out);
       band.source = source + i / bands * height.in * source_line;
       band.out = out + i / bands * height.out * line;
       if (i + 1 < last) {

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Time the algorithms of convolutions beside PyTorch's, in turns, and print milliseconds by layer and pass.
 
-    bench_conv.py [--model page|needle|depthwise|pointwise] [--batch N] [--rounds N] [--seconds S] [--bench FILE]
+    bench_conv.py [--model page|needle|depthwise|pointwise] [--batch N] [--algos A,B] [--rounds N] [--seconds S]
+                  [--threads N] [--bench FILE]
 
 FILE is tests/bench/conv_bench as built (default: build/tests/conv_bench). Each round times every layer by weft and then
 by PyTorch, whose figure is the better of its two memory formats; the table has medians over the rounds. "copy" is
@@ -33,7 +34,7 @@ def rows(args, *options):
 
 
 def weft_rows(args, layer):
-    return rows(args, "--layer", layer["layer"], "--algo", ",".join(ALGOS), "--threads", str(args.threads),
+    return rows(args, "--layer", layer["layer"], "--algo", ",".join(args.algos), "--threads", str(args.threads),
                 "--seconds", str(args.seconds))
 
 
@@ -82,6 +83,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="page", choices=MODELS)
     parser.add_argument("--batch", type=int, default=0)
+    parser.add_argument("--algos", type=lambda text: text.split(","), default=ALGOS, help="default: " + ",".join(ALGOS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.2)
     parser.add_argument("--threads", type=int, default=2)
@@ -99,9 +101,9 @@ def main():
                 samples.setdefault((layer["layer"], row["pass"], row["algo"]), []).append(row["ms"])
             for name, ms in (torch_times(args, layer) if torch else {}).items():
                 samples.setdefault((layer["layer"], name, "PyTorch"), []).append(ms)
-    columns = [*ALGOS, "PyTorch"]
+    columns = [*args.algos, "PyTorch"]
     print(f"{args.model}, batch {layers[0]['batch']}, f32, {args.threads} threads, ms")
-    print(f"{'layer':12} {'pass':12}" + "".join(f"{name:>10}" for name in columns) + "  PyTorch/automatic")
+    print(f"{'layer':12} {'pass':12}" + "".join(f"{name:>10}" for name in columns) + "" + f"  PyTorch/{args.algos[0]}")
     for layer in (each["layer"] for each in layers):
         for name in PASSES:
             found = [samples.get((layer, name, column)) for column in columns]
