@@ -59,8 +59,9 @@ template <int first, int last, int kColumns, class P, class T>
 /// products that it takes part in. Fetches what follows the band, from vector `fetched` on.
 template <Streaming streaming, int kColumns, class P, class T>
 void strip(const DepthwiseBand<T>& band, std::int64_t column, std::int64_t channel, std::int64_t fetched) {
-  const std::int64_t rows = band.end - band.begin, stride = band.channels, first = column + band.column_offset;
-  const std::int64_t line = band.source_columns * stride, out_line = band.columns * stride;
+  const std::int64_t rows = band.end - band.begin, first = column + band.column_offset;
+  const std::int64_t stride = band.source_stride, line = band.source_columns * stride;
+  const std::int64_t out_stride = band.out_stride, out_line = band.columns * out_stride;
   const P start = band.start == nullptr ? P{} : get<P>(band.start + channel);
   P weight[3][3], sum[3][kColumns];
   WEFT_UNROLL
@@ -77,7 +78,7 @@ void strip(const DepthwiseBand<T>& band, std::int64_t column, std::int64_t chann
     if (first + j >= 0 && first + j < band.source_columns) inside |= 1U << j;
   }
   const std::int64_t first_row = band.begin + band.row_offset;
-  T* out = band.out + band.begin * out_line + column * stride + channel;
+  T* out = band.out + band.begin * out_line + column * out_stride + channel;
   for (std::int64_t i = 0; i < rows + 2; ++i) {
     if (const std::int64_t row = first_row + i; row >= 0 && row < band.source_rows) {
       const T* const source = band.source + row * line + first * stride + channel;
@@ -93,9 +94,9 @@ void strip(const DepthwiseBand<T>& band, std::int64_t column, std::int64_t chann
       WEFT_UNROLL
       for (int b = 0; b < kColumns; ++b) {
         if constexpr (streaming == Streaming::yes) {
-          stream(out + b * stride, sum[0][b]);
+          stream(out + b * out_stride, sum[0][b]);
         } else {
-          put(out + b * stride, sum[0][b]);
+          put(out + b * out_stride, sum[0][b]);
         }
       }
       out += out_line;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 #include <type_traits>
 
 #include "cpu/depthwise_rows.h"
@@ -12,7 +13,11 @@ namespace {
 // A band of a destination has so many rows and bytes at least: with what it reads, and with the next band, which is
 // being fetched, it fits a second-level cache.
 constexpr std::int64_t kBandRows = 4, kBandBytes = 128 << 10;
-constexpr std::int64_t kTaskBytes = 128 << 10;     // of a destination, at least
+constexpr std::int64_t kTaskBytes = 128 << 10;  // of a destination, at least
+// Columns a multiple of so many bytes apart share two sets of a first-level cache. Where results stay in caches,
+// copying blocks of channels next to each other first pays.
+constexpr std::int64_t kCrowdedBytes = 2048, kBlockBytes = 256;
+constexpr int kPackSlot = 0;
 constexpr std::int64_t kCacheLine = 64;            // streamed whole or not at all
 constexpr std::int64_t kStreamedBytes = 32 << 20;  // of source and destination, more than last-level caches keep
 
@@ -34,7 +39,7 @@ DepthwiseBand<T> any_band(const ConvColumns& columns, const std::array<std::int6
   const auto& [depth, height, width] = columns.axes;
   const std::int64_t tap = (depth.first_tap * filter[1] + height.first_tap) * filter[2] + width.first_tap;
   DepthwiseBand<T> band;
-  band.channels = columns.channels;
+  band.channels = band.source_stride = band.out_stride = columns.channels;
   band.source_rows = height.in;
   band.source_columns = width.in;
   band.columns = width.out;
@@ -54,6 +59,35 @@ bool can_stream(Isa isa, std::int64_t elements, std::int64_t channels, const T* 
   const bool whole = depthwise_kernels(isa).vector_bytes == kCacheLine && channels * kBytes % kCacheLine == 0;
   const bool aligned = reinterpret_cast<std::uintptr_t>(out) % static_cast<std::uintptr_t>(kCacheLine) == 0;
   return whole && aligned && elements * kBytes > kStreamedBytes;
+}
+
+/// The band in blocks of channels, the source of each copied together.
+template <class T>
+void run_blocks(const DepthwiseBand<T>& band, Isa isa) {
+  constexpr std::int64_t kBlock = kBlockBytes / static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t first = std::max<std::int64_t>(0, band.begin + band.row_offset);
+  const std::int64_t last = std::max(first, std::min(band.source_rows, band.end + band.row_offset + 2));
+  const std::int64_t columns = (last - first) * band.source_columns;
+  T* const packed = static_cast<T*>(scratch(kPackSlot, static_cast<std::size_t>(columns * kBlockBytes)));
+  const std::int64_t fetched = (band.end - band.begin) * band.columns * kBlock;
+  DepthwiseBand<T> part = band;
+  part.channels = part.source_stride = kBlock;
+  part.source = packed;
+  part.source_rows = last - first;
+  part.row_offset -= first;
+  for (std::int64_t channel = 0; channel < band.channels; channel += kBlock) {
+    const T* from = band.source + first * band.source_columns * band.source_stride + channel;
+    for (std::int64_t i = 0; i < columns; ++i, from += band.source_stride) {
+      std::memcpy(packed + i * kBlock, from, kBlockBytes);
+    }
+    part.weight = band.weight + channel;
+    part.start = band.start == nullptr ? nullptr : band.start + channel;
+    part.out = band.out + channel;
+    run(part, isa);
+    if (band.next_source == nullptr) continue;
+    part.next_source += fetched;
+    part.next_out += fetched;
+  }
 }
 
 }  // namespace
@@ -77,6 +111,8 @@ void depthwise_bands(Isa isa, const ConvColumns& columns, const std::array<std::
   if (can_stream(isa, elements, columns.channels, out)) all.streaming = Streaming::yes;
 
   const std::int64_t line_bytes = line * static_cast<std::int64_t>(sizeof(T));
+  const bool crowded =
+      columns.channels * static_cast<std::int64_t>(sizeof(T)) % kCrowdedBytes == 0 && all.streaming == Streaming::no;
   const std::int64_t rows = even_part(height.out, std::max(kBandRows, kBandBytes / line_bytes));
   const std::int64_t bands = ceil_div(height.out, rows), total = images * bands;
   const std::int64_t grain =
@@ -93,7 +129,7 @@ void depthwise_bands(Isa isa, const ConvColumns& columns, const std::array<std::
         band.next_source = band.source + read * source_line;
         band.next_out = band.out + band.end * line;
       }
-      run(band, isa);
+      crowded ? run_blocks(band, isa) : run(band, isa);
     }
   });
 }

@@ -76,14 +76,16 @@ enum class Streaming { no, yes };
 
 /// Rows [begin, end) of an image of the destination (rows, columns, channels), for a 3x3 filter without gaps:
 /// out(h, w) = start + Σ over r, t < 3 of source(h + row_offset + r, w + column_offset + t)·weight(r, t), with zeros
-/// around the source (source_rows, source_columns, channels).
+/// around the source (source_rows, source_columns, channels). Strides count elements from a column, or a tap, to the
+/// next.
 template <class T>
 struct DepthwiseBand {
   std::int64_t channels = 0, source_rows = 0, source_columns = 0, columns = 0, begin = 0, end = 0;
   std::int64_t row_offset = 0, column_offset = 0;
   const T* source = nullptr;
   const T* weight = nullptr;
-  std::int64_t weight_row_stride = 0, weight_stride = 0;  ///< in elements: to the next r, to the next t
+  std::int64_t source_stride = 0, out_stride = 0;
+  std::int64_t weight_row_stride = 0, weight_stride = 0;  ///< to the next r, to the next t
   const T* start = nullptr;                               ///< (channels), or null for zeros
   T* out = nullptr;
   const T* next_source = nullptr;  ///< what is read and written next and may be fetched, or null

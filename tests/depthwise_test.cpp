@@ -77,6 +77,10 @@ TYPED_TEST(Depthwise, StripsAndBandsAgreeWithPlainLoops) {
     this->check(make(2, 320, 1, {1, height, 30}, {1, 3, 3}, {1, 1, 1}, {0, 1, 1}), 2);
     this->check(make(2, 325, 1, {1, height, 31}, {1, 3, 3}), 2);
   }
+  for (const std::int64_t padding : {0, 1, 4}) {  // columns 4096 or 2048 bytes apart
+    this->check(make(2, 512, 1, {1, 11, 9}, {1, 3, 3}, {1, 1, 1}, {0, padding, padding}), 3);
+    this->check(make(1, 1024, 1, {1, 3, 4}, {1, 3, 3}, {1, 1, 1}, {0, padding, 1}), 3);
+  }
   this->check(make(2, 48, 1, {3, 9, 8}, {1, 3, 3}, {1, 1, 1}, {0, 1, 1}), 3);
 }
 
