@@ -16,7 +16,7 @@
 namespace weft::cpu {
 namespace {
 
-// Where Winograd's algorithm is at least 1.25 times as fast on every instruction set (docs/performance.md).
+// Where Winograd's algorithm was at least 1.25 times as fast on every instruction set (docs/performance.md).
 struct WinogradBounds {
   std::int64_t channels;   // of x and of y, at least
   std::int64_t positions;  // of all images, at least: the weight is transformed once for them

@@ -14,9 +14,7 @@ WEFT_SIMD_DEFINE(DepthwiseKernels, depthwise_kernels)
 
 namespace {
 
-constexpr std::int64_t kTaskElements = 1 << 15;  // of a destination, at least
-constexpr std::int64_t kFetchedStep = 2;         // larger ones leave out too much of a source
-constexpr int kTaskSlot = 0, kWeightSlot = 1;
+constexpr std::int64_t kFetchedStep = 2;  // larger ones leave out too much of a source
 
 /// What is summed: each row of the destination (n, extent..., channels) is made of rows of the source, phase by phase
 /// along its columns. Forward there is one phase.
@@ -45,7 +43,7 @@ class RowTask {
         expanded_(pass.phases[0].columns.axes, pass.k / pass.multiplier, pass.forward ? pass.multiplier : 1) {
     if (pass.multiplier == 1 || pass.forward) return;
     const std::int64_t columns = pass.phases[0].columns.axes[2].out;
-    scratch_ = static_cast<T*>(scratch(kTaskSlot, static_cast<std::size_t>(columns * pass.k) * sizeof(T)));
+    scratch_ = static_cast<T*>(scratch(kDepthwiseTaskSlot, static_cast<std::size_t>(columns * pass.k) * sizeof(T)));
   }
 
   void run(std::int64_t number) {
@@ -118,9 +116,8 @@ template <class T>
 void run(const Pass<T>& pass) {
   const std::int64_t row_size = pass.extent[2] * pass.k, rows = pass.rows();
   if (row_size == 0 || rows == 0) return;
-  const std::int64_t grain =
-      std::max(ceil_div(rows, kDepthwiseTasks * thread_count()), ceil_div(kTaskElements, row_size));
-  parallel_blocks(rows, grain, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t bytes = row_size * static_cast<std::int64_t>(sizeof(T));
+  parallel_blocks(rows, depthwise_grain(rows, bytes), [&](std::int64_t begin, std::int64_t end) {
     RowTask<T> task(pass);
     for (std::int64_t i = begin; i < end; ++i) task.run(i);
   });
@@ -130,7 +127,7 @@ void run(const Pass<T>& pass) {
 template <class T>
 const T* transposed(const ConvShape& shape, const T* weight) {
   const std::int64_t taps = shape.filter[0] * shape.filter[1] * shape.filter[2];
-  T* out = static_cast<T*>(scratch(kWeightSlot, static_cast<std::size_t>(taps * shape.k) * sizeof(T)));
+  T* out = static_cast<T*>(scratch(kDepthwiseSharedSlot, static_cast<std::size_t>(taps * shape.k) * sizeof(T)));
   for (std::int64_t k = 0; k < shape.k; ++k) {
     for (std::int64_t tap = 0; tap < taps; ++tap) out[tap * shape.k + k] = weight[k * taps + tap];
   }

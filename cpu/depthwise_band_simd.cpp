@@ -28,29 +28,60 @@ inline void end_streaming() {
 /// Asks for `count` vectors from the `first` on of what follows the band in memory, for the second-level cache.
 template <Streaming streaming, class T>
 [[gnu::always_inline]] inline void fetch_next(const DepthwiseBand<T>& band, std::int64_t first, int count) {
-  const auto source = reinterpret_cast<std::uintptr_t>(band.next_source);
-  const auto out = reinterpret_cast<std::uintptr_t>(band.next_out);
   for (int i = 0; i < count; ++i) {
     const auto distance = static_cast<std::uintptr_t>(first + i) * kVectorBytes;
-    __builtin_prefetch(reinterpret_cast<const void*>(source + distance), 0, 2);
-    if (streaming == Streaming::no) __builtin_prefetch(reinterpret_cast<const void*>(out + distance), 0, 2);
+    __builtin_prefetch(reinterpret_cast<const void*>(band.next_source + distance), 0, 2);
+    if (streaming == Streaming::no) __builtin_prefetch(reinterpret_cast<const void*>(band.next_out + distance), 0, 2);
   }
 }
 
-/// Adds a line's products with rows first..last of the filter. sum[2 - r] is of the row that meets it in row r.
+/// Bit j: column first + j of the source is there.
+inline unsigned columns_inside(std::int64_t first, int count, std::int64_t columns) {
+  unsigned inside = 0;
+  for (int j = 0; j < count; ++j) {
+    if (first + j >= 0 && first + j < columns) inside |= 1U << j;
+  }
+  return inside;
+}
+
+template <class P, class T>
+[[gnu::always_inline]] inline void load_weight(const DepthwiseBand<T>& band, std::int64_t channel, P (&weight)[3][3]) {
+  WEFT_UNROLL
+  for (int r = 0; r < 3; ++r) {
+    WEFT_UNROLL
+    for (int t = 0; t < 3; ++t) {
+      weight[r][t] = get<P>(band.weight + r * band.weight_row_stride + t * band.weight_stride + channel);
+    }
+  }
+}
+
+/// Adds the products of a line, from column `column` on, with rows first..last of the filter. sum[2 - r] is of the row
+/// that meets it in row r.
 template <int first, int last, int kColumns, class P, class T>
-[[gnu::always_inline]] inline void add_line(const T* source, std::int64_t stride, unsigned inside,
+[[gnu::always_inline]] inline void add_line(const T* line, std::int64_t column, std::int64_t stride, unsigned inside,
                                             const P (&weight)[3][3], P (&sum)[3][kColumns]) {
   WEFT_UNROLL
   for (int j = 0; j < kColumns + 2; ++j) {
     if ((inside >> j & 1U) == 0) continue;
-    const P value = get<P>(source + j * stride);
+    const P value = get<P>(line + (column + j) * stride);
     WEFT_UNROLL
     for (int r = first; r <= last; ++r) {
       WEFT_UNROLL
       for (int t = 0; t < 3; ++t) {
         if (j >= t && j - t < kColumns) sum[2 - r][j - t] = mul_add<T>(value, weight[r][t], sum[2 - r][j - t]);
       }
+    }
+  }
+}
+
+template <Streaming streaming, int kColumns, class P, class T>
+[[gnu::always_inline]] inline void write_row(const P (&sum)[kColumns], T* out, std::int64_t stride) {
+  WEFT_UNROLL
+  for (int b = 0; b < kColumns; ++b) {
+    if constexpr (streaming == Streaming::yes) {
+      stream(out + b * stride, sum[b]);
+    } else {
+      put(out + b * stride, sum[b]);
     }
   }
 }
@@ -62,45 +93,29 @@ void strip(const DepthwiseBand<T>& band, std::int64_t column, std::int64_t chann
   const std::int64_t rows = band.end - band.begin, first = column + band.column_offset;
   const std::int64_t stride = band.source_stride, line = band.source_columns * stride;
   const std::int64_t out_stride = band.out_stride, out_line = band.columns * out_stride;
+  const unsigned inside = columns_inside(first, kColumns + 2, band.source_columns);
   const P start = band.start == nullptr ? P{} : get<P>(band.start + channel);
   P weight[3][3], sum[3][kColumns];
+  load_weight(band, channel, weight);
   WEFT_UNROLL
-  for (int r = 0; r < 3; ++r) {
-    WEFT_UNROLL
-    for (int t = 0; t < 3; ++t) {
-      weight[r][t] = get<P>(band.weight + r * band.weight_row_stride + t * band.weight_stride + channel);
-    }
-    WEFT_UNROLL
-    for (int b = 0; b < kColumns; ++b) sum[r][b] = start;
-  }
-  unsigned inside = 0;
-  for (int j = 0; j < kColumns + 2; ++j) {
-    if (first + j >= 0 && first + j < band.source_columns) inside |= 1U << j;
-  }
+  for (int b = 0; b < kColumns; ++b) sum[0][b] = sum[1][b] = sum[2][b] = start;
   const std::int64_t first_row = band.begin + band.row_offset;
   T* out = band.out + band.begin * out_line + column * out_stride + channel;
   for (std::int64_t i = 0; i < rows + 2; ++i) {
     if (const std::int64_t row = first_row + i; row >= 0 && row < band.source_rows) {
-      const T* const source = band.source + row * line + first * stride + channel;
+      const T* const source = band.source + row * line + channel;
       if (i >= 2 && i < rows) {
-        add_line<0, 2>(source, stride, inside, weight, sum);
+        add_line<0, 2>(source, first, stride, inside, weight, sum);
       } else {
-        if (i < rows) add_line<0, 0>(source, stride, inside, weight, sum);
-        if (i >= 1 && i <= rows) add_line<1, 1>(source, stride, inside, weight, sum);
-        if (i >= 2) add_line<2, 2>(source, stride, inside, weight, sum);
+        if (i < rows) add_line<0, 0>(source, first, stride, inside, weight, sum);
+        if (i >= 1 && i <= rows) add_line<1, 1>(source, first, stride, inside, weight, sum);
+        if (i >= 2) add_line<2, 2>(source, first, stride, inside, weight, sum);
       }
     }
     if (i >= 2) {
-      WEFT_UNROLL
-      for (int b = 0; b < kColumns; ++b) {
-        if constexpr (streaming == Streaming::yes) {
-          stream(out + b * out_stride, sum[0][b]);
-        } else {
-          put(out + b * out_stride, sum[0][b]);
-        }
-      }
+      write_row<streaming>(sum[0], out, out_stride);
       out += out_line;
-      if (sizeof(P) > sizeof(T) && band.next_source != nullptr) {
+      if (sizeof(P) > sizeof(T) && band.next_source != 0) {
         fetch_next<streaming>(band, fetched + (i - 2) * kColumns, kColumns);
       }
     }

@@ -10,14 +10,12 @@ WEFT_SIMD_DEFINE(DepthwiseBandKernels, depthwise_band_kernels)
 
 namespace {
 
-// A band of a destination has so many rows and bytes at least: with what it reads, and with the next band, which is
-// being fetched, it fits a second-level cache.
+// A band of a destination has so many rows or bytes at most, whichever is more: where rows are not very wide, it fits a
+// second-level cache with what it reads and with the next band, which is being fetched.
 constexpr std::int64_t kBandRows = 4, kBandBytes = 128 << 10;
-constexpr std::int64_t kTaskBytes = 128 << 10;  // of a destination, at least
-// Columns a multiple of so many bytes apart share two sets of a first-level cache. Where results stay in caches,
+// Columns a multiple of so many bytes apart share two sets of a first-level cache. Where results are not streamed,
 // copying blocks of channels next to each other first pays.
 constexpr std::int64_t kCrowdedBytes = 2048, kBlockBytes = 256;
-constexpr int kPackSlot = 0;
 constexpr std::int64_t kCacheLine = 64;            // streamed whole or not at all
 constexpr std::int64_t kStreamedBytes = 32 << 20;  // of source and destination, more than last-level caches keep
 
@@ -68,23 +66,23 @@ void run_blocks(const DepthwiseBand<T>& band, Isa isa) {
   const std::int64_t first = std::max<std::int64_t>(0, band.begin + band.row_offset);
   const std::int64_t last = std::max(first, std::min(band.source_rows, band.end + band.row_offset + 2));
   const std::int64_t columns = (last - first) * band.source_columns;
-  T* const packed = static_cast<T*>(scratch(kPackSlot, static_cast<std::size_t>(columns * kBlockBytes)));
-  const std::int64_t fetched = (band.end - band.begin) * band.columns * kBlock;
+  T* const packed = static_cast<T*>(scratch(kDepthwiseTaskSlot, static_cast<std::size_t>(columns * kBlockBytes)));
+  const auto fetched = static_cast<std::uintptr_t>((band.end - band.begin) * band.columns * kBlockBytes);
   DepthwiseBand<T> part = band;
   part.channels = part.source_stride = kBlock;
   part.source = packed;
   part.source_rows = last - first;
   part.row_offset -= first;
   for (std::int64_t channel = 0; channel < band.channels; channel += kBlock) {
-    const T* from = band.source + first * band.source_columns * band.source_stride + channel;
-    for (std::int64_t i = 0; i < columns; ++i, from += band.source_stride) {
-      std::memcpy(packed + i * kBlock, from, kBlockBytes);
+    for (std::int64_t i = 0; i < columns; ++i) {
+      const std::int64_t column = first * band.source_columns + i;
+      std::memcpy(packed + i * kBlock, band.source + column * band.source_stride + channel, kBlockBytes);
     }
     part.weight = band.weight + channel;
     part.start = band.start == nullptr ? nullptr : band.start + channel;
     part.out = band.out + channel;
     run(part, isa);
-    if (band.next_source == nullptr) continue;
+    if (band.next_source == 0) continue;
     part.next_source += fetched;
     part.next_out += fetched;
   }
@@ -115,9 +113,7 @@ void depthwise_bands(Isa isa, const ConvColumns& columns, const std::array<std::
       columns.channels * static_cast<std::int64_t>(sizeof(T)) % kCrowdedBytes == 0 && all.streaming == Streaming::no;
   const std::int64_t rows = even_part(height.out, std::max(kBandRows, kBandBytes / line_bytes));
   const std::int64_t bands = ceil_div(height.out, rows), total = images * bands;
-  const std::int64_t grain =
-      std::max(ceil_div(total, kDepthwiseTasks * thread_count()), ceil_div(kTaskBytes, rows * line_bytes));
-  parallel_blocks(total, grain, [&](std::int64_t first, std::int64_t last) {
+  parallel_blocks(total, depthwise_grain(total, rows * line_bytes), [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t i = first; i < last; ++i) {
       DepthwiseBand<T> band = all;
       band.begin = i % bands * rows;
@@ -126,8 +122,8 @@ void depthwise_bands(Isa isa, const ConvColumns& columns, const std::array<std::
       band.out = out + i / bands * height.out * line;
       if (i + 1 < last) {
         const std::int64_t read = std::clamp<std::int64_t>(band.end + height.offset + 2, 0, height.in);
-        band.next_source = band.source + read * source_line;
-        band.next_out = band.out + band.end * line;
+        band.next_source = reinterpret_cast<std::uintptr_t>(band.source + read * source_line);
+        band.next_out = reinterpret_cast<std::uintptr_t>(band.out + band.end * line);
       }
       crowded ? run_blocks(band, isa) : run(band, isa);
     }

@@ -4,8 +4,8 @@
 
 #include "cpu/simd.h"
 
-// The inner part of depthwise convolutions: one row of a destination, or one row's share of the weight's gradient, with
-// the channels, which lie next to each other, as a vector's lanes.
+// The inner part of depthwise convolutions: rows of a destination, or rows' share of the weight's gradient, with the
+// channels, which lie next to each other, as a vector's lanes.
 namespace weft::cpu {
 
 /// The last spatial axis: destination column o and tap t read source column o·step + offset + t·tap_step, which is
@@ -88,9 +88,8 @@ struct DepthwiseBand {
   std::int64_t weight_row_stride = 0, weight_stride = 0;  ///< to the next r, to the next t
   const T* start = nullptr;                               ///< (channels), or null for zeros
   T* out = nullptr;
-  const T* next_source = nullptr;  ///< what is read and written next and may be fetched, or null
-  const T* next_out = nullptr;
-  Streaming streaming = Streaming::no;  ///< yes: for whole vectors of 64 bytes at multiples of 64
+  std::uintptr_t next_source = 0, next_out = 0;  ///< addresses of what is read and written next, to be fetched, or 0
+  Streaming streaming = Streaming::no;           ///< yes: for whole vectors of 64 bytes at multiples of 64
 };
 
 struct DepthwiseBandKernels {

@@ -12,8 +12,14 @@
 // What the passes of depthwise convolutions share.
 namespace weft::cpu {
 
-/// Tasks for each thread: few, as what a task reads and writes first is not fetched ahead.
-inline constexpr std::int64_t kDepthwiseTasks = 8;
+/// Slots of scratch(): what a task holds, and what the caller holds for all tasks, which may be run by its own thread.
+inline constexpr int kDepthwiseTaskSlot = 0, kDepthwiseSharedSlot = 1;
+
+/// How many of the rows or bands of a destination, of so many bytes each, make a task: none needs another, so threads
+/// may count. Few tasks for a thread, as what a task reads and writes first is not fetched ahead, of 128 KB at least.
+inline std::int64_t depthwise_grain(std::int64_t total, std::int64_t bytes) {
+  return std::max(ceil_div(total, std::int64_t{8} * thread_count()), ceil_div(std::int64_t{128} << 10, bytes));
+}
 
 inline DepthwiseAxis depthwise_axis(const TapAxis& axis) {
   return {axis.out, axis.in, axis.taps, axis.step, axis.offset, axis.tap_step};
@@ -24,8 +30,6 @@ inline DepthwiseAxis depthwise_axis(const TapAxis& axis) {
 template <class T>
 class ExpandedLines {
  public:
-  static constexpr int kSlot = 0;  ///< of scratch()
-
   ExpandedLines(const std::array<TapAxis, 3>& axes, std::int64_t channels, std::int64_t multiplier)
       : channels_(channels), multiplier_(multiplier), columns_(axes[2].in) {
     if (multiplier == 1) return;
@@ -35,7 +39,8 @@ class ExpandedLines {
     height_ = axes[1].in;
     depth_ = axes[0].in;
     held_.assign(static_cast<std::size_t>(kept_[0] * kept_[1]), -1);
-    data_ = static_cast<T*>(scratch(kSlot, held_.size() * static_cast<std::size_t>(line_size()) * sizeof(T)));
+    data_ =
+        static_cast<T*>(scratch(kDepthwiseTaskSlot, held_.size() * static_cast<std::size_t>(line_size()) * sizeof(T)));
   }
 
   const T* line(const T* from, std::int64_t image, std::int64_t d, std::int64_t h) {

@@ -6,7 +6,6 @@
 namespace weft::cpu {
 namespace {
 
-constexpr int kSumSlot = 1;
 constexpr std::int64_t kFetchedElements = 4;      // of x for each of y
 constexpr std::int64_t kSlices = 32;              // at most
 constexpr std::int64_t kSliceElements = 1 << 15;  // of y's gradient, at least
@@ -141,7 +140,8 @@ void depthwise_weight_grad(const DepthwiseKernelsOf<T>& kernels, int vector_byte
   plan.kernels = &kernels;
   plan.y_grad = y_grad;
   plan.x = x;
-  plan.sums = static_cast<T*>(scratch(kSumSlot, static_cast<std::size_t>(plan.slices * plan.slice_size()) * sizeof(T)));
+  plan.sums = static_cast<T*>(
+      scratch(kDepthwiseSharedSlot, static_cast<std::size_t>(plan.slices * plan.slice_size()) * sizeof(T)));
   parallel_for(plan.slices, [&](std::int64_t slice) { SliceTask<T>(plan, slice); });
   const std::vector<ConvTap> taps = list_taps(columns, shape.filter);
   parallel_blocks(plan.k, kChannels, [&](std::int64_t begin, std::int64_t end) {

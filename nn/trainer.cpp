@@ -20,7 +20,7 @@ DataLoaderOptions loader_options(const TrainerOptions& options, const Device& de
 }
 
 // The labels of a data set are all classes, so none is looked for that does not count.
-Tensor sum_loss(const Tensor& logits, const Tensor& labels) {
+Tensor total_loss(const Tensor& logits, const Tensor& labels) {
   return cross_entropy(logits, labels, {.reduction = Reduction::sum, .ignore_index = std::nullopt});
 }
 
@@ -35,7 +35,7 @@ Metrics evaluate(Module& model, const ImageDataset& dataset, const Device& devic
   Tally tally(device);
   for (auto& [images, labels] : DataLoader(dataset, {.batch_size = batch_size, .device = device})) {
     const Tensor logits = model(images);
-    tally.add(logits, labels, sum_loss(logits, labels));
+    tally.add(logits, labels, total_loss(logits, labels));
     tally.count(labels.size());
   }
   model.train(training);
@@ -99,7 +99,7 @@ void Trainer::train_step(const Batch& batch) {
   const auto& [images, labels] = batch;
   optimizer_->zero_grad();
   const Tensor logits = model_(images);
-  const Tensor loss_sum = sum_loss(logits, labels);
+  const Tensor loss_sum = total_loss(logits, labels);
   const Tensor loss = options_.recipe.sum_loss ? loss_sum : loss_sum / static_cast<double>(labels.size());
   loss.backward();
   optimizer_->step();

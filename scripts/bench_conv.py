@@ -103,13 +103,13 @@ def main():
                 samples.setdefault((layer["layer"], name, "PyTorch"), []).append(ms)
     columns = [*args.algos, "PyTorch"]
     print(f"{args.model}, batch {layers[0]['batch']}, f32, {args.threads} threads, ms")
-    print(f"{'layer':12} {'pass':12}" + "".join(f"{name:>10}" for name in columns) + "" + f"  PyTorch/{args.algos[0]}")
+    print(f"{'layer':12} {'pass':12}" + "".join(f"{name:>10}" for name in columns) + f"  PyTorch/{args.algos[0]}")
     for layer in (each["layer"] for each in layers):
         for name in PASSES:
             found = [samples.get((layer, name, column)) for column in columns]
             times = [statistics.median(each) if each else None for each in found]
             text = "".join(f"{ms:10.3f}" if ms else f"{'-':>10}" for ms in times)
-            print(f"{layer:12} {name:12}{text}" + (f"  {times[-1] / times[0]:17.2f}" if times[-1] else ""))
+            print(f"{layer:12} {name:12}{text}" + (f"  {times[-1] / times[0]:17.2f}" if times[0] and times[-1] else ""))
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ TYPED_TEST(Depthwise, StripsAndBandsAgreeWithPlainLoops) {
     this->check(make(2, 512, 1, {1, 11, 9}, {1, 3, 3}, {1, 1, 1}, {0, padding, padding}), 3);
     this->check(make(1, 1024, 1, {1, 3, 4}, {1, 3, 3}, {1, 1, 1}, {0, padding, 1}), 3);
   }
+  this->check(make(1, 512, 1, {1, 11, 9}, {1, 3, 3}, {1, 1, 1}, {0, 20, 3}), 3);  // bands of padding alone
   this->check(make(2, 48, 1, {3, 9, 8}, {1, 3, 3}, {1, 1, 1}, {0, 1, 1}), 3);
 }
 
@@ -111,6 +112,7 @@ TYPED_TEST(Depthwise, LargeResultsDoNotDependOnAlignment) {
 // Enough rows for many tasks and slices.
 TYPED_TEST(Depthwise, BitsDoNotDependOnThreads) {
   for (const ConvShape& s : {make(5, 67, 1, {1, 33, 40}, {1, 3, 3}, {1, 1, 1}, {0, 1, 1}),
+                             make(3, 512, 1, {1, 14, 14}, {1, 3, 3}, {1, 1, 1}, {0, 1, 1}),
                              make(4, 35, 2, {1, 30, 31}, {1, 3, 5}, {1, 2, 2}, {0, 1, 1}),
                              make(3, 34, 1, {6, 12, 20}, {2, 3, 3}, {1, 1, 2}, {1, 1, 1})}) {
     SCOPED_TRACE(describe(s));

@@ -76,6 +76,7 @@ struct Candidate {
 
 /// Times the candidates in turns, each at least `seconds` long, in blocks of about 10 ms.
 void measure(Backend& device, double seconds, std::vector<Candidate>& candidates) {
+  if (candidates.empty()) return;
   using Clock = std::chrono::steady_clock;
   const auto timed = [&](const Candidate& candidate, int count) {
     const auto start = Clock::now();
