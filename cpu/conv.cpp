@@ -79,8 +79,16 @@ void conv_im2col(ConvPass pass, const ConvShape& shape, const T* a, const T* b, 
   }
 }
 
+/// The map that Winograd's algorithm cuts into tiles: x's gradient, otherwise y or its gradient.
+const std::array<std::int64_t, 3>& tiled_map(ConvPass pass, const ConvShape& s) {
+  return pass == ConvPass::input_grad ? s.in : s.out;
+}
+
 /// F(2x2) where maps are too small for tiles of 4.
-int winograd_tile(const ConvShape& s) { return std::min(s.out[1], s.out[2]) > 2 ? 4 : 2; }
+int winograd_tile(ConvPass pass, const ConvShape& s) {
+  const std::array<std::int64_t, 3>& map = tiled_map(pass, s);
+  return std::min(map[1], map[2]) > 2 ? 4 : 2;
+}
 
 template <class T>
 void conv_of(ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b, const ConstView* bias,
@@ -93,7 +101,7 @@ void conv_of(ConvPass pass, const ConvShape& shape, const ConstView& a, const Co
       if (is_depthwise(shape)) return depthwise(pass, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
       return pointwise(pass, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
     case ConvAlgo::winograd:
-      return winograd(pass, winograd_tile(shape), shape, a.as<T>(), b.as<T>(), start, out.as<T>());
+      return winograd(pass, winograd_tile(pass, shape), shape, a.as<T>(), b.as<T>(), start, out.as<T>());
     case ConvAlgo::automatic:
     case ConvAlgo::im2col:
       return conv_im2col(pass, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
@@ -105,7 +113,7 @@ void conv_of(ConvPass pass, const ConvShape& shape, const ConstView& a, const Co
 ConvAlgo conv_algo(ConvPass pass, const ConvShape& shape, DType dtype) {
   if (is_depthwise(shape) && shape.c > 1) return ConvAlgo::direct;
   if (dtype != DType::f32 || !fits_winograd(shape)) return ConvAlgo::im2col;
-  const std::array<std::int64_t, 3>& map = pass == ConvPass::input_grad ? shape.in : shape.out;
+  const std::array<std::int64_t, 3>& map = tiled_map(pass, shape);
   const WinogradBounds& least = pass == ConvPass::weight_grad ? kWinogradWeightGrad : kWinograd;
   const bool deep = std::min(shape.c, shape.k) >= least.channels;
   if (deep && shape.n * map[1] * map[2] >= least.positions && tiles_fit(map[1], map[2])) return ConvAlgo::winograd;
