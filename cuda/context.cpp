@@ -16,6 +16,15 @@ int made_current(int device) {
   return device;
 }
 
+unsigned* zeroed_counters(runtime::Stream stream) {
+  constexpr std::size_t kBytes = Context::kCounters * sizeof(unsigned);
+  void* const counters = runtime::allocate(kBytes, stream);
+  if (counters == nullptr)
+    throw OutOfMemoryError("cuda: no memory for the " + std::to_string(kBytes) + " bytes of a device's counters");
+  runtime::set_bytes(counters, 0, kBytes, stream);
+  return static_cast<unsigned*>(counters);
+}
+
 struct Contexts {
   std::mutex mutex;
   std::vector<std::atomic<Context*>> made =
@@ -35,7 +44,8 @@ Context::Context(int device_index)
       properties(runtime::properties(device)),
       stream(runtime::create_stream()),
       memory(stream),
-      blas(blas::create_handle()) {}
+      blas(blas::create_handle()),
+      counters(zeroed_counters(stream)) {}
 
 Context& context(int device) {
   Contexts& all = contexts();

@@ -28,6 +28,9 @@ struct Context {
   /// Of the columns that a convolution gathers at a time. Smaller ones would stay in the second-level cache but leave
   /// too few tiles of a product for a large chip.
   std::int64_t column_bytes = std::int64_t{128} << 20;
+  /// kCounters zeros for last_block (cuda/launch.h). Kernels of the stream use them in turn, and leave zeros.
+  unsigned* counters;
+  static constexpr std::int64_t kCounters = 16384;
   std::recursive_mutex mutex;
 };
 

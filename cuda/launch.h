@@ -9,7 +9,8 @@
 //
 // and is started by launch({"scale", blocks, threads, stream}, scale_kernel<T>, x, y, n). Grids and blocks have one
 // dimension. Parameters are plain values of at most 4,096 bytes in all. Every thread of a block reaches every barrier;
-// every lane of a warp reaches every shuffle (blocks that shuffle are whole warps).
+// every lane of a warp reaches every shuffle (blocks that shuffle are whole warps). Blocks share nothing but
+// last_block's counters.
 
 #include <cstdint>
 
@@ -51,6 +52,11 @@ WEFT_DEVICE T shuffle_down(T value, int lanes) {
   return __shfl_down_sync(0xffffffffu, value, lanes);
 }
 
+/// What this thread wrote is visible to the whole device before what it writes next.
+WEFT_DEVICE void device_fence() { __threadfence(); }
+/// Adds 1 to the counter, or makes it 0 again where it was `last`; returns what it was.
+WEFT_DEVICE unsigned count_up(unsigned* counter, unsigned last) { return atomicInc(counter, last); }
+
 template <class... P, class... A>
 void launch(const LaunchShape& shape, void (*kernel)(P...), A&&... arguments) {
   static_assert(sizeof...(P) == sizeof...(A), "one argument per parameter of the kernel");
@@ -90,6 +96,13 @@ T shuffle_down(T value, int lanes, int line = __builtin_LINE()) {
   return ::weft::cuda_on_cpu::shuffle_down(value, lanes, line);
 }
 
+inline void device_fence() {}  // one block runs at a time
+inline unsigned count_up(unsigned* counter, unsigned last) {
+  const unsigned count = *counter;
+  *counter = count >= last ? 0 : count + 1;
+  return count;
+}
+
 template <class... P, class... A>
 void launch(const LaunchShape& shape, void (*kernel)(P...), A&&... arguments) {
   static_assert(sizeof...(P) == sizeof...(A), "one argument per parameter of the kernel");
@@ -103,3 +116,20 @@ void launch(const LaunchShape& shape, void (*kernel)(P...), A&&... arguments) {
 }  // namespace weft::cuda
 
 #endif
+
+namespace weft::cuda {
+
+/// Whether this block is the last of `blocks` to come here: it sees what all of them wrote before. The counter is 0
+/// before and after. Every thread of a block calls it; which block is the last changes from run to run, so what it
+/// computes must not depend on that.
+WEFT_DEVICE bool last_block(unsigned* counter, std::int64_t blocks) {
+  WEFT_SHARED(unsigned, count, 1);
+  device_fence();
+  WEFT_BARRIER();
+  if (threadIdx.x == 0) count[0] = count_up(counter, static_cast<unsigned>(blocks - 1));
+  WEFT_BARRIER();
+  device_fence();
+  return count[0] == static_cast<unsigned>(blocks - 1);
+}
+
+}  // namespace weft::cuda

@@ -73,6 +73,16 @@ WEFT_KERNEL warp_sum_kernel(const float* x, float* y) {
   if (threadIdx.x % kWarp == 0) y[warp] = sum + static_cast<float>(down);
 }
 
+// Each block counts its elements; the last one to be done adds the counts in the order of the blocks.
+WEFT_KERNEL last_block_kernel(const float* x, float* sums, unsigned* counter, float* y) {
+  const float sum = block_sum(x[blockIdx.x * blockDim.x + threadIdx.x]);
+  if (threadIdx.x == 0) sums[blockIdx.x] = sum;
+  if (!last_block(counter, gridDim.x) || threadIdx.x != 0) return;
+  float total = 0;
+  for (unsigned i = 0; i < gridDim.x; ++i) total += sums[i];
+  *y += total;
+}
+
 WEFT_KERNEL grid_stride_kernel(const float* x, float* y, std::int64_t n) {
   const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += step) y[i] = 2 * x[i];
@@ -99,6 +109,20 @@ TEST(Harness, WarpReduction) {
       float sum = 0;
       for (int i = 0; i < kWarp; ++i) sum += x.data()[warp * kWarp + i];
       EXPECT_EQ(y.data()[warp], 2 * sum);
+    }
+  });
+}
+
+TEST(Harness, LastBlock) {
+  in_every_order([] {
+    const Buffer<float> x(ramp(5 * kThreads)), sums(5), y(std::vector<float>{0});
+    const Buffer<unsigned> counter(std::vector<unsigned>{0});
+    float expected = 0;
+    for (const float value : x.values()) expected += value;
+    for (int run = 1; run <= 2; ++run) {  // the counter is as it was
+      launch({"last_block", 5, kThreads, nullptr}, last_block_kernel, x.data(), sums.data(), counter.data(), y.data());
+      EXPECT_EQ(y.values()[0], static_cast<float>(run) * expected);
+      EXPECT_EQ(counter.values()[0], 0u);
     }
   });
 }
