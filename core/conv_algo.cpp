@@ -10,7 +10,7 @@ namespace weft {
 namespace {
 
 constexpr Triple kOnes{1, 1, 1}, kZeros{0, 0, 0}, kWinogradFilter{1, 3, 3};
-constexpr std::string_view kNames[] = {"automatic", "reference", "im2col", "direct", "winograd"};
+constexpr std::string_view kNames[] = {"automatic", "reference", "im2col", "direct", "winograd", "implicit_gemm"};
 
 /// The first of Winograd's needs that a convolution has not.
 enum class Unmet { nothing, filter, stride, dilation, groups };

@@ -13,7 +13,7 @@ namespace weft {
 
 namespace {
 
-constexpr ConvAlgo kCandidates[] = {ConvAlgo::im2col, ConvAlgo::direct, ConvAlgo::winograd};
+constexpr ConvAlgo kCandidates[] = {ConvAlgo::im2col, ConvAlgo::direct, ConvAlgo::winograd, ConvAlgo::implicit_gemm};
 constexpr int kRuns = 3;
 
 std::atomic<bool> timing{false};  // read for every convolution
@@ -102,7 +102,9 @@ void clear_conv_choices() {
 
 ConvAlgo timed_algo(ConvPass pass, const ConvShape& shape, DType dtype, const Device& device,
                     const std::function<void(const ConvShape&)>& run) {
-  const auto fits = [&](ConvAlgo algo) { return applies(algo, shape, dtype); };
+  const auto fits = [&](ConvAlgo algo) {
+    return applies(algo, shape, dtype) && (algo != ConvAlgo::implicit_gemm || device.is_cuda());  // im2col otherwise
+  };
   if (std::count_if(std::begin(kCandidates), std::end(kCandidates), fits) == 1) return ConvAlgo::im2col;
   const std::string work = describe(pass, shape, dtype, device);
   {

@@ -104,6 +104,7 @@ void conv_of(ConvPass pass, const ConvShape& shape, const ConstView& a, const Co
       return winograd(pass, winograd_tile(pass, shape), shape, a.as<T>(), b.as<T>(), start, out.as<T>());
     case ConvAlgo::automatic:
     case ConvAlgo::im2col:
+    case ConvAlgo::implicit_gemm:
       return conv_im2col(pass, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
   }
 }

@@ -1,17 +1,17 @@
 #include "cuda/conv.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <optional>
 
 #include "core/conv_algo.h"
-#include "core/conv_plan.h"
+#include "cuda/columns.h"
 #include "cuda/conv_reference.h"
 #include "cuda/depthwise.h"
 #include "cuda/element.h"
 #include "cuda/elementwise.h"
 #include "cuda/gather.h"
 #include "cuda/gemm.h"
+#include "cuda/implicit_gemm.h"
 #include "cuda/walk.h"
 #include "cuda/winograd.h"
 
@@ -23,15 +23,10 @@ constexpr int kThreads = 256;
 constexpr std::int64_t kChunkRows = 256;  // a chunk's are a multiple, as sums over ragged ones are slow
 constexpr std::int64_t kRowBytes = 16;    // likewise a row's bytes: zeros fill it up
 constexpr int kWinogradTile = 4;
-constexpr std::int64_t kMostPlaces = std::int64_t{1} << 30;  // within an image, so that 32-bit sums of two do not wrap
 
 /// One chunk of columns as the kernel sees it, in packs of neighbouring channels.
 struct Im2col {
-  struct Axis {
-    Divisor out, taps;
-    std::int32_t in = 1, step = 1, offset = 0, tap_step = 1;
-  };
-  Axis axis[3];
+  ColumnAxis axis[3];
   Divisor width, channels, positions;  ///< width: packs of a row; channels: of a group
   std::uint32_t all_taps = 0;
   std::int64_t first_image = 0, first_position = 0;  ///< of the chunk's first row
@@ -47,12 +42,6 @@ im2col_kernel(Im2col g, const P* source, P* columns) {
   const std::int64_t i = global_thread();
   if (i >= g.size) return;
   auto rest = static_cast<std::uint32_t>(i);
-  const auto split = [](std::uint32_t& value, const Divisor& divisor) {
-    const std::uint32_t quotient = divisor.quotient(value);
-    const std::uint32_t remainder = value - quotient * divisor.value;
-    value = quotient;
-    return remainder;
-  };
   std::uint32_t tap = split(rest, g.width);
   const std::uint32_t channel = split(tap, g.channels);
   bool inside = tap < g.all_taps;
@@ -61,7 +50,7 @@ im2col_kernel(Im2col g, const P* source, P* columns) {
   std::int64_t at = 0, scale = 1;
   WEFT_UNROLL
   for (int d = 2; d >= 0; --d) {
-    const Im2col::Axis& axis = g.axis[d];
+    const ColumnAxis& axis = g.axis[d];
     const auto o = static_cast<std::int32_t>(split(position, axis.out));
     const auto t = static_cast<std::int32_t>(split(tap, axis.taps));
     const std::int32_t place = o * axis.step + axis.offset + t * axis.tap_step;
@@ -81,7 +70,7 @@ class Columns {
   Columns(Context& context, const ConvColumns& plan, std::int64_t group_channels, DType dtype)
       : context_(context), plan_(plan), channels_(group_channels), dtype_(dtype) {
     depth_ = plan.taps() * channels_;
-    check_places();
+    check_places(plan, depth_);
     is_source_ = true;  // a 1x1 filter that steps by 1 reads the source as it lies
     for (const TapAxis& axis : plan.axes) {
       is_source_ = is_source_ && axis.taps == 1 && axis.step == 1 && axis.offset == 0 && axis.in == axis.out;
@@ -116,20 +105,6 @@ class Columns {
  private:
   std::int64_t bytes() const { return static_cast<std::int64_t>(size_of(dtype_)); }
 
-  /// The kernel counts places of an image, and products of an output, in 32 bits.
-  void check_places() const {
-    bool fits = plan_.positions() < kMostPlaces && depth_ < kMostPlaces;
-    for (const TapAxis& axis : plan_.axes) {
-      fits = fits && axis.in < kMostPlaces && std::abs(axis.offset) < kMostPlaces &&
-             (axis.out == 0 || (axis.out - 1) <= kMostPlaces / axis.step) &&
-             (axis.taps == 0 || (axis.taps - 1) <= kMostPlaces / axis.tap_step);
-    }
-    if (!fits) {
-      throw ShapeError("conv: " + std::to_string(plan_.positions()) + " output positions of " + std::to_string(depth_) +
-                       " products each reach beyond 2^30 places on a GPU");
-    }
-  }
-
   Matrices chunk(const void* source, std::int64_t first, std::int64_t rows) {
     if (is_source_) return {source, plan_.channels, 1, 0};
     if (depth_ > 0) gather(source, first, rows);
@@ -152,15 +127,7 @@ class Columns {
   void gather_packs(const void* source, std::int64_t first, std::int64_t rows) {
     const std::int64_t pack = static_cast<std::int64_t>(sizeof(P)) / bytes();
     Im2col g;
-    for (std::size_t d = 0; d < 3; ++d) {
-      const TapAxis& axis = plan_.axes[d];
-      g.axis[d].out = Divisor(static_cast<std::uint32_t>(axis.out));
-      g.axis[d].taps = Divisor(static_cast<std::uint32_t>(axis.taps));
-      g.axis[d].in = static_cast<std::int32_t>(axis.in);
-      g.axis[d].step = static_cast<std::int32_t>(axis.step);
-      g.axis[d].offset = static_cast<std::int32_t>(axis.offset);
-      g.axis[d].tap_step = static_cast<std::int32_t>(axis.tap_step);
-    }
+    for (std::size_t d = 0; d < 3; ++d) g.axis[d] = ColumnAxis(plan_.axes[d]);
     g.channels = Divisor(static_cast<std::uint32_t>(channels_ / pack));
     g.all_taps = static_cast<std::uint32_t>(plan_.taps());
     g.width = Divisor(static_cast<std::uint32_t>(width_ / pack));
@@ -393,6 +360,8 @@ void conv(Context& context, ConvPass pass, const ConvShape& shape, const ConstVi
       break;  // 1x1: x is the columns
     case ConvAlgo::winograd:
       return winograd(context, pass, kWinogradTile, shape, a, b, bias, out);
+    case ConvAlgo::implicit_gemm:
+      return implicit_gemm(context, pass, shape, a, b, bias, out, nullptr);
     case ConvAlgo::automatic:
     case ConvAlgo::im2col:
       break;

@@ -9,8 +9,8 @@
 //
 // and is started by launch({"scale", blocks, threads, stream}, scale_kernel<T>, x, y, n). Grids and blocks have one
 // dimension. Parameters are plain values of at most 4,096 bytes in all. Every thread of a block reaches every barrier;
-// every lane of a warp reaches every shuffle (blocks that shuffle are whole warps). Blocks share nothing but
-// last_block's counters.
+// every lane of a warp reaches every shuffle and multiply_add (blocks with such are whole warps). Blocks share nothing
+// but last_block's counters.
 
 #include <cstdint>
 
@@ -40,6 +40,8 @@ inline constexpr int kWarp = 32;
 #define WEFT_SHARED(TYPE, NAME, COUNT) __shared__ TYPE NAME[COUNT]
 #define WEFT_BARRIER() __syncthreads()
 #define WEFT_UNROLL _Pragma("unroll")
+#define WEFT_PRAGMA(TEXT) _Pragma(#TEXT)
+#define WEFT_UNROLL_BY(COUNT) WEFT_PRAGMA(unroll COUNT)
 
 namespace weft::cuda {
 
@@ -50,6 +52,30 @@ WEFT_DEVICE T shuffle_xor(T value, int lane_mask) {
 template <class T>
 WEFT_DEVICE T shuffle_down(T value, int lanes) {
   return __shfl_down_sync(0xffffffffu, value, lanes);
+}
+
+/// x to tf32: 10 bits of mantissa, to nearest with ties away from zero.
+WEFT_DEVICE std::uint32_t to_tf32(float x) {
+  std::uint32_t bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+  return bits;
+}
+/// sums (16 x 8) += a (16 x 8 words) · b (8 words x 8) by a tensor core, spread over the lanes of a warp: with g = lane
+/// / 4 and t = lane % 4, a has words (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4), b has (t, g), (t + 4, g), and sums
+/// has (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1). A word is one tf32 number, or two bf16 that follow each
+/// other in the depth, the first in the low half (PTX: mma.m16n8k8 and mma.m16n8k16).
+enum class TensorCore : std::uint8_t { tf32, bf16 };
+template <TensorCore kKind>
+WEFT_DEVICE void multiply_add(float (&sums)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+  if constexpr (kKind == TensorCore::tf32) {
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  } else {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  }
 }
 
 /// What this thread wrote is visible to the whole device before what it writes next.
@@ -84,6 +110,7 @@ void launch(const LaunchShape& shape, void (*kernel)(P...), A&&... arguments) {
   [COUNT] = *static_cast<TYPE(*)[COUNT]>(::weft::cuda_on_cpu::shared(sizeof(TYPE[COUNT]), alignof(TYPE), __LINE__))
 #define WEFT_BARRIER() ::weft::cuda_on_cpu::barrier(__LINE__)
 #define WEFT_UNROLL
+#define WEFT_UNROLL_BY(COUNT)
 
 namespace weft::cuda {
 
@@ -95,6 +122,10 @@ template <class T>
 T shuffle_down(T value, int lanes, int line = __builtin_LINE()) {
   return ::weft::cuda_on_cpu::shuffle_down(value, lanes, line);
 }
+
+using ::weft::cuda_on_cpu::multiply_add;
+using ::weft::cuda_on_cpu::TensorCore;
+using ::weft::cuda_on_cpu::to_tf32;
 
 inline void device_fence() {}  // one block runs at a time
 inline unsigned count_up(unsigned* counter, unsigned last) {

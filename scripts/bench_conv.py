@@ -22,7 +22,7 @@ except ImportError:
     torch = None
 
 PASSES = ("forward", "input_grad", "weight_grad")
-ALGOS = ("automatic", "im2col", "direct", "winograd", "copy")
+ALGOS = ("automatic", "im2col", "direct", "winograd", "implicit_gemm", "copy")
 MODELS = ("page", "needle", "depthwise", "pointwise")
 
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <random>
 #include <string>
@@ -126,6 +127,17 @@ std::vector<double> conv_expected(ConvPass pass, const ConvShape& s, const Opera
   std::vector<double> out(static_cast<std::size_t>(result_size(pass, s)));
   for_each_term(pass, s, in, bias, [&](std::size_t i, double term) { out[i] += term; });
   return out;
+}
+
+/// |found - expected| / |expected| in the 2-norm; of nothing, the first norm. NaN where `found` has one.
+template <class T>
+double relative_error(const std::vector<T>& found, const std::vector<double>& wanted) {
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    difference += std::pow(static_cast<double>(found[i]) - wanted[i], 2);
+    norm += wanted[i] * wanted[i];
+  }
+  return norm == 0 ? std::sqrt(difference) : std::sqrt(difference / norm);
 }
 
 }  // namespace weft

@@ -214,8 +214,8 @@ TEST(Conv, EveryAlgorithmTakesNothing) {
       make_shape(2, 4, 8, {1, 0, 3}, {1, 3, 3}, ones, {0, 2, 1}, ones, 4),
   };
   for (ConvShape shape : shapes) {
-    for (const ConvAlgo algo :
-         {ConvAlgo::automatic, ConvAlgo::reference, ConvAlgo::im2col, ConvAlgo::direct, ConvAlgo::winograd}) {
+    for (const ConvAlgo algo : {ConvAlgo::automatic, ConvAlgo::reference, ConvAlgo::im2col, ConvAlgo::direct,
+                                ConvAlgo::winograd, ConvAlgo::implicit_gemm}) {
       if (!applies(algo, shape, DType::f32)) continue;
       SCOPED_TRACE(name(algo));
       shape.algo = algo;

@@ -71,15 +71,4 @@ inline std::vector<ConvShape> shapes() {
   };
 }
 
-/// |found - expected| / |expected| in the 2-norm; of nothing, the first norm. NaN where `found` has one.
-template <class T>
-double relative_error(const std::vector<T>& found, const std::vector<double>& wanted) {
-  double difference = 0, norm = 0;
-  for (std::size_t i = 0; i < wanted.size(); ++i) {
-    difference += std::pow(static_cast<double>(found[i]) - wanted[i], 2);
-    norm += wanted[i] * wanted[i];
-  }
-  return norm == 0 ? std::sqrt(difference) : std::sqrt(difference / norm);
-}
-
 }  // namespace weft::depthwise_cases

@@ -238,7 +238,8 @@ std::vector<OpCase> conv_cases() {
     rows.push_back(forward_case(conv));
     add_gradients(rows, conv);
     if (conv.options.groups == 1 && !conv.large) add_composed(rows, conv);
-    for (const ConvAlgo algo : {ConvAlgo::reference, ConvAlgo::im2col, ConvAlgo::direct, ConvAlgo::winograd}) {
+    for (const ConvAlgo algo :
+         {ConvAlgo::reference, ConvAlgo::im2col, ConvAlgo::direct, ConvAlgo::winograd, ConvAlgo::implicit_gemm}) {
       if (applies(algo, conv_shape(conv), DType::f32)) add_pinned(rows, conv, algo);
     }
   }

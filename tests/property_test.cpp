@@ -198,7 +198,7 @@ void expect_agreement(const Case& c, std::initializer_list<ConvAlgo> algos) {
 }
 
 RC_GTEST_PROP(Algorithms, Im2colIsTheReference, ()) {
-  expect_agreement(any_case(), {ConvAlgo::automatic, ConvAlgo::im2col});
+  expect_agreement(any_case(), {ConvAlgo::automatic, ConvAlgo::im2col, ConvAlgo::implicit_gemm});
 }
 RC_GTEST_PROP(Algorithms, DepthwiseIsTheReference, ()) { expect_agreement(depthwise_case(), {ConvAlgo::direct}); }
 RC_GTEST_PROP(Algorithms, PointwiseIsTheReference, ()) { expect_agreement(pointwise_case(), {ConvAlgo::direct}); }

@@ -107,8 +107,8 @@ struct Options {
 };
 
 ConvAlgo parse_algo(const std::string& text) {
-  for (const ConvAlgo algo :
-       {ConvAlgo::automatic, ConvAlgo::reference, ConvAlgo::im2col, ConvAlgo::direct, ConvAlgo::winograd}) {
+  for (const ConvAlgo algo : {ConvAlgo::automatic, ConvAlgo::reference, ConvAlgo::im2col, ConvAlgo::direct,
+                              ConvAlgo::winograd, ConvAlgo::implicit_gemm}) {
     if (text == name(algo)) return algo;
   }
   throw ValueError("unknown algorithm " + text);
@@ -180,7 +180,7 @@ int main(int argc, char** argv) {
   app.add_option("--model", options.model)->check(CLI::IsMember({"needle", "page", "depthwise", "pointwise"}));
   app.add_option("--layer", options.layer, "only this one");
   app.add_option("--algo", options.algos,
-                 "automatic, reference, im2col, direct, winograd: those that apply, in turns; copy")
+                 "automatic, reference, im2col, direct, winograd, implicit_gemm: those that apply, in turns; copy")
       ->delimiter(',');
   app.add_option("--device", options.device, "cpu, cuda or cuda:N");
   app.add_option("--precision", options.precision)->check(CLI::IsMember({"fp32", "tf32", "bf16"}));

@@ -1,11 +1,11 @@
 #include "cuda/blas.h"
 
-#include <cmath>
 #include <cstring>
 #include <string>
 #include <vector>
 
 #include "core/convert.h"
+#include "cuda_on_cpu.h"
 #include "twin.h"
 #include "weft/error.h"
 
@@ -93,11 +93,7 @@ void check_product(const Product& p, const void* workspace, std::size_t workspac
   for (const Range& other : {a, b, d, bias}) check_disjoint(scratch, other);
 }
 
-// To 10 bits of mantissa, to nearest with ties away from zero, as cvt.rna.tf32.
-float to_tf32(float x) {
-  if (!std::isfinite(x)) return x;
-  return scalar::bits_as<float>((scalar::bits_as<std::uint32_t>(x) + 0x1000u) & ~0x1FFFu);
-}
+float to_tf32(float x) { return scalar::bits_as<float>(cuda_on_cpu::to_tf32(x)); }
 
 template <class T>
 double load(const void* data, std::int64_t i) {

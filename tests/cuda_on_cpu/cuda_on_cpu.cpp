@@ -39,6 +39,7 @@ struct Thread {
 struct Warp {
   int waiting = 0;
   unsigned shuffles = 0;
+  alignas(16) unsigned char gathered[2][kWarp * kShuffleBytes] = {};  // in turn, as the tags
   // Two in turn, so that a lane that is already at its next shuffle is not ordered before one still leaving this.
   Tag tags[2];
 };
@@ -56,7 +57,7 @@ class Engine {
  public:
   void run(const char* name, std::int64_t blocks, int threads, const std::function<void()>& body, Order order);
   void barrier(int line, const char* file);
-  void exchange(Shuffle kind, int operand, void* value, std::size_t bytes, int line);
+  const unsigned char* exchange(Shuffle kind, int operand, const void* value, std::size_t bytes, int line);
   void* shared(std::size_t bytes, std::size_t align, int line, const Place& where);
 
  private:
@@ -317,8 +318,10 @@ void Engine::release_barrier() {
   for (int i = 0; i < threads_; ++i) thread_[i].state = State::ready;
 }
 
-void Engine::exchange(Shuffle kind, int operand, void* value, std::size_t bytes, int line) {
+// Returns what the lane received, or for Shuffle::all what every lane sent.
+const unsigned char* Engine::exchange(Shuffle kind, int operand, const void* value, std::size_t bytes, int line) {
   Tag* tag = nullptr;
+  const unsigned char* received = nullptr;
   {
     const Quiet quiet;
     if (threads_ % kWarp != 0) {
@@ -326,7 +329,8 @@ void Engine::exchange(Shuffle kind, int operand, void* value, std::size_t bytes,
            std::to_string(line) + ")");
     }
     Warp& warp = warp_[running_ / kWarp];
-    tag = &warp.tags[warp.shuffles % 2];
+    const unsigned turn = warp.shuffles % 2;
+    tag = &warp.tags[turn];
     tag->release();
     Thread& self = thread_[running_];
     self.kind = kind;
@@ -338,9 +342,10 @@ void Engine::exchange(Shuffle kind, int operand, void* value, std::size_t bytes,
     } else {
       finish_shuffle(running_ / kWarp);
     }
-    std::memcpy(value, self.received, bytes);
+    received = kind == Shuffle::all ? warp.gathered[turn] : self.received;
   }
   tag->acquire();
+  return received;
 }
 
 // The last lane has come; it goes on at once.
@@ -350,6 +355,10 @@ void Engine::finish_shuffle(int warp) {
     if (lanes[lane].line != lanes[0].line || lanes[lane].kind != lanes[0].kind) {
       fail("lanes of a warp wait at different shuffles (lines " + std::to_string(lanes[0].line) + " and " +
            std::to_string(lanes[lane].line) + ")");
+    }
+    if (lanes[lane].kind == Shuffle::all) {
+      std::memcpy(warp_[warp].gathered[warp_[warp].shuffles % 2] + lane * kShuffleBytes, lanes[lane].sent,
+                  kShuffleBytes);
     }
     const int operand = lanes[lane].operand;
     const int source = lanes[lane].kind == Shuffle::by_xor ? lane ^ operand : lane + operand;
@@ -398,7 +407,12 @@ void* shared(std::size_t bytes, std::size_t align, int line, const Place& where)
 }
 void barrier(int line, const char* file) { engine.barrier(line, file); }
 void exchange(Shuffle kind, int operand, void* value, std::size_t bytes, int line) {
-  engine.exchange(kind, operand, value, bytes, line);
+  const unsigned char* const received = engine.exchange(kind, operand, value, bytes, line);
+  const Quiet quiet;
+  std::memcpy(value, received, bytes);
+}
+const unsigned char* exchange_all(const void* value, std::size_t bytes, int line) {
+  return engine.exchange(Shuffle::all, 0, value, bytes, line);
 }
 
 void launch_body(const char* name, std::int64_t blocks, int threads, cuda::runtime::Stream stream,

@@ -47,11 +47,13 @@ using Place = std::experimental::source_location;  // does not tell the instanti
 void* shared(std::size_t bytes, std::size_t align, int line, const Place& where = Place::current());
 void barrier(int line, const char* file = __builtin_FILE());
 
-enum class Shuffle : std::uint8_t { by_xor, down };
+enum class Shuffle : std::uint8_t { by_xor, down, all };
 /// Replaces the value by that of the source lane; by none when there is no such lane.
 void exchange(Shuffle kind, int operand, void* value, std::size_t bytes, int line);
+/// The values of all lanes of the warp, kShuffleBytes apart, until the lane's second exchange from now.
+const unsigned char* exchange_all(const void* value, std::size_t bytes, int line);
 
-inline constexpr std::size_t kShuffleBytes = 16;
+inline constexpr std::size_t kShuffleBytes = 32;
 
 template <class T>
 T shuffle_xor(T value, int lane_mask, int line) {
@@ -64,6 +66,17 @@ T shuffle_down(T value, int lanes, int line) {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= kShuffleBytes);
   exchange(Shuffle::down, lanes, &value, sizeof value, line);
   return value;
+}
+
+/// The tensor cores of cuda/launch.h, with each sum of products in double precision, rounded once.
+enum class TensorCore : std::uint8_t { tf32, bf16 };
+std::uint32_t to_tf32(float x);
+void multiply_add(TensorCore kind, float (&sums)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
+                  int line);
+template <TensorCore kKind>
+void multiply_add(float (&sums)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
+                  int line = __builtin_LINE()) {
+  multiply_add(kKind, sums, a, b, line);
 }
 
 void launch_body(const char* name, std::int64_t blocks, int threads, cuda::runtime::Stream stream,

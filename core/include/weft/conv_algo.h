@@ -15,6 +15,8 @@ enum class ConvAlgo : std::uint8_t {
   direct,     ///< no columns: depthwise (as many groups as channels), and 1x1 with stride 1 and no padding
   winograd,  ///< minimal filtering for 3x3 on two axes, stride 1, dilation 1, one group; f32 and f64. Errors in f32 are
              ///< up to 5e-6 of the norm, by im2col up to 1.2e-6; an infinity can make all of its tile NaN
+  implicit_gemm,  ///< im2col whose columns a GPU gathers in the product itself, in one launch; on the CPU im2col, whose
+                  ///< columns never leave the caches
 };
 /// "automatic", "reference", ...
 std::string_view name(ConvAlgo algo);

@@ -1,0 +1,360 @@
+#include "cuda/implicit_gemm.h"
+
+#include <algorithm>
+#include <array>
+#include <type_traits>
+#include <vector>
+
+#include "cuda/columns.h"
+#include "cuda/implicit_tile.cuh"
+#include "weft/precision.h"
+
+namespace weft::cuda {
+namespace {
+
+using implicit::FmaTile;
+using implicit::kThreads;
+using implicit::TensorTile;
+
+constexpr int kPhases = 8;
+constexpr std::int32_t kOutside = INT32_MIN;  // a place that no tap brings into the source
+
+/// Rows of one phase of an input gradient; the forward pass is a single one. Strides are in elements.
+struct Phase {
+  ColumnAxis axis[3];
+  Size positions;  // of an image
+  std::int64_t rows = 0;
+  std::int64_t first_block = 0;
+  std::int64_t filter = 0, filter_step[3] = {};  // of the weight: its first tap, and from tap to tap
+  std::int64_t target = 0, target_step[3] = {};  // of the result: its first position, and from one to the next
+  std::int32_t depth = 0;                        // (tap, channel)
+};
+
+struct Product {
+  Phase phase[kPhases];
+  int phases = 0;
+  Divisor channels;  // of a group of the source
+  std::int32_t columns = 0, column_tiles = 0, groups = 1;
+  std::int64_t source_channels = 0, source_image = 0, target_image = 0;
+  std::int64_t weight_channel = 0, weight_column = 0, weight_group = 0;
+};
+static_assert(sizeof(Product) <= 4000);
+
+/// Product number k of an output: where its channel lies relative to an output's first place in the source, and in
+/// the weight.
+struct Term {
+  std::int32_t at[3];
+  std::int64_t source, weight;
+};
+
+WEFT_DEVICE Term term_at(const Product& p, const Phase& phase, std::int32_t k) {
+  Term term{};
+  auto tap = static_cast<std::uint32_t>(k);
+  const auto channel = static_cast<std::int64_t>(split(tap, p.channels));
+  std::int64_t scale = p.source_channels;
+  term.source = channel;
+  term.weight = phase.filter + channel * p.weight_channel;
+  WEFT_UNROLL
+  for (int d = 2; d >= 0; --d) {
+    const ColumnAxis& axis = phase.axis[d];
+    const auto t = static_cast<std::int32_t>(split(tap, axis.taps));
+    term.at[d] = t * axis.tap_step;
+    term.source += term.at[d] * scale;
+    term.weight += t * phase.filter_step[d];
+    scale *= axis.in;
+  }
+  return term;
+}
+
+/// The places of a tile's rows: of tap 0 on each axis and its address, and the row's address in the result, -1 for rows
+/// behind the last one.
+template <int kRows>
+struct RowPlaces {
+  std::int64_t source[kRows], target[kRows];
+  std::int32_t at[3][kRows];
+
+  WEFT_DEVICE void set(const Product& p, const Phase& phase, int i, std::int64_t row) {
+    if (row >= phase.rows) {
+      at[0][i] = at[1][i] = at[2][i] = kOutside;
+      source[i] = 0;
+      target[i] = -1;
+      return;
+    }
+    const std::int64_t image = phase.positions.quotient(row);
+    auto position = static_cast<std::uint32_t>(row - image * phase.positions.value);
+    std::int64_t scale = p.source_channels, from = image * p.source_image, to = image * p.target_image + phase.target;
+    WEFT_UNROLL
+    for (int d = 2; d >= 0; --d) {
+      const ColumnAxis& axis = phase.axis[d];
+      const auto o = static_cast<std::int32_t>(split(position, axis.out));
+      const std::int32_t place = o * axis.step + axis.offset;
+      at[d][i] = place;
+      from += place * scale;
+      to += o * phase.target_step[d];
+      scale *= axis.in;
+    }
+    source[i] = from;
+    target[i] = to;
+  }
+  WEFT_DEVICE bool reads(const Phase& phase, int i, const Term& term) const {
+    bool inside = true;
+    WEFT_UNROLL
+    for (int d = 0; d < 3; ++d) {
+      inside =
+          inside && static_cast<std::uint32_t>(at[d][i] + term.at[d]) < static_cast<std::uint32_t>(phase.axis[d].in);
+    }
+    return inside;
+  }
+};
+
+/// A thread's part of the next kDepth products of a tile, on its way into shared memory. A pack is V channels of the
+/// source and, forward, of the weight; for an input gradient, V columns of the weight.
+template <class T, class Tile, int V, bool kForward>
+struct Parts {
+  using P = Pack<T, V>;
+  static constexpr int kLinePacks = Tile::kDepth / V, kLines = kThreads / kLinePacks;
+  static constexpr int kPacksA = (Tile::kRows + kLines - 1) / kLines;
+  static constexpr int kColumnPacks = Tile::kColumns / V, kDepths = kThreads / kColumnPacks;
+  static constexpr int kPacksB =
+      kForward ? (Tile::kColumns + kLines - 1) / kLines : (Tile::kDepth + kDepths - 1) / kDepths;
+  P a[kPacksA], b[kPacksB];
+
+  WEFT_DEVICE void load(const Product& p, const Phase& phase, const RowPlaces<Tile::kRows>& rows, const T* source,
+                        const T* weight, std::int32_t column, std::int32_t k) {
+    const int thread = static_cast<int>(threadIdx.x), line = thread / kLinePacks;
+    const std::int32_t own = k + thread % kLinePacks * V;
+    const Term term = term_at(p, phase, own);
+    WEFT_UNROLL
+    for (int i = 0; i < kPacksA; ++i) {
+      const int row = line + i * kLines;
+      a[i] = P{};
+      if (row < Tile::kRows && own < phase.depth && rows.reads(phase, row, term)) {
+        a[i] = *reinterpret_cast<const P*>(source + rows.source[row] + term.source);
+      }
+    }
+    WEFT_UNROLL
+    for (int i = 0; i < kPacksB; ++i) {
+      b[i] = P{};
+      if constexpr (kForward) {
+        const std::int32_t c = column + line + i * kLines;
+        if (line + i * kLines < Tile::kColumns && c < p.columns && own < phase.depth) {
+          b[i] = *reinterpret_cast<const P*>(weight + term.weight + c * p.weight_column);
+        }
+      } else {
+        const std::int32_t c = column + thread % kColumnPacks * V, down = thread / kColumnPacks + i * kDepths;
+        if (down < Tile::kDepth && c < p.columns && k + down < phase.depth) {
+          b[i] = *reinterpret_cast<const P*>(weight + term_at(p, phase, k + down).weight + c);
+        }
+      }
+    }
+  }
+
+  WEFT_DEVICE void store(typename Tile::Word* to_a, typename Tile::Word* to_b) const {
+    const int thread = static_cast<int>(threadIdx.x), line = thread / kLinePacks, k = thread % kLinePacks * V;
+    WEFT_UNROLL
+    for (int i = 0; i < kPacksA; ++i) {
+      if (line + i * kLines < Tile::kRows) Tile::put_along_a(to_a, line + i * kLines, k, a[i]);
+    }
+    WEFT_UNROLL
+    for (int i = 0; i < kPacksB; ++i) {
+      if constexpr (kForward) {
+        if (line + i * kLines < Tile::kColumns) Tile::put_along_b(to_b, line + i * kLines, k, b[i]);
+      } else {
+        const int down = thread / kColumnPacks + i * kDepths;
+        if (down < Tile::kDepth) Tile::put_across_b(to_b, thread % kColumnPacks * V, down, b[i]);
+      }
+    }
+  }
+};
+
+/// A block computes a tile of (rows of a phase) x (columns of a group), in the order phase, rows, group, columns.
+template <class T, class Tile, int V, bool kForward>
+WEFT_KERNEL_OF(kThreads)
+implicit_gemm_kernel(const Product p, const T* source, const T* weight, const T* bias, T* out) {
+  using Quad = Pack<typename Tile::Word, 16 / sizeof(typename Tile::Word)>;
+  constexpr int kQuad = 16 / sizeof(typename Tile::Word);
+  WEFT_SHARED(Quad, quads_a, Tile::kBuffers * Tile::kWordsA / kQuad);
+  WEFT_SHARED(Quad, quads_b, Tile::kBuffers * Tile::kWordsB / kQuad);
+  WEFT_SHARED(RowPlaces<Tile::kRows>, places, 1);
+  typename Tile::Word *const a = quads_a[0].value, *const b = quads_b[0].value;
+  RowPlaces<Tile::kRows>& rows = places[0];
+
+  int number = 0;
+  while (number + 1 < p.phases && p.phase[number + 1].first_block <= blockIdx.x) ++number;
+  const Phase& phase = p.phase[number];
+  std::int64_t tile = blockIdx.x - phase.first_block;
+  const std::int64_t column = tile % p.column_tiles * Tile::kColumns;
+  tile /= p.column_tiles;
+  const std::int64_t group = tile % p.groups, first_row = tile / p.groups * Tile::kRows;
+  source += group * p.channels.value;
+  weight += group * p.weight_group;
+  for (int i = static_cast<int>(threadIdx.x); i < Tile::kRows; i += kThreads) rows.set(p, phase, i, first_row + i);
+  WEFT_BARRIER();
+
+  typename Tile::Sums sums = {};
+  Parts<T, Tile, V, kForward> parts;
+  if (phase.depth > 0) {
+    parts.load(p, phase, rows, source, weight, static_cast<std::int32_t>(column), 0);
+    parts.store(a, b);
+  }
+  WEFT_BARRIER();
+  int buffer = 0;
+  for (std::int32_t k = 0; k < phase.depth; k += Tile::kDepth) {
+    const bool more = k + Tile::kDepth < phase.depth;
+    if (more) parts.load(p, phase, rows, source, weight, static_cast<std::int32_t>(column), k + Tile::kDepth);
+    Tile::multiply(a + buffer * Tile::kWordsA, b + buffer * Tile::kWordsB, sums);
+    if constexpr (Tile::kBuffers == 1) {
+      WEFT_BARRIER();
+    } else {
+      buffer ^= 1;
+    }
+    if (more) parts.store(a + buffer * Tile::kWordsA, b + buffer * Tile::kWordsB);
+    WEFT_BARRIER();
+  }
+
+  out += group * p.columns;
+  if (bias != nullptr) bias += group * p.columns;
+  Tile::each(sums, [&](int i, int j, typename Tile::Sum sum) {
+    if (rows.target[i] < 0 || column + j >= p.columns) return;
+    if (bias != nullptr) sum += widen(bias[column + j]);
+    out[rows.target[i] + column + j] = narrow<T>(sum);
+  });
+}
+
+struct Operands {
+  const void *source, *weight, *bias;
+  void* out;
+  bool wide;  ///< all but the result are read 16 bytes at a time
+};
+
+template <class T, class Tile, int V, bool kForward>
+void launch_all(Context& context, Product p, const std::vector<Phase>& phases, const Operands& o) {
+  p.column_tiles = (p.columns + Tile::kColumns - 1) / Tile::kColumns;
+  for (std::size_t first = 0; first < phases.size(); first += kPhases) {
+    std::int64_t blocks = 0;
+    p.phases = static_cast<int>(std::min<std::size_t>(kPhases, phases.size() - first));
+    for (int i = 0; i < p.phases; ++i) {
+      p.phase[i] = phases[first + static_cast<std::size_t>(i)];
+      p.phase[i].first_block = blocks;
+      blocks += blocks_for(p.phase[i].rows, Tile::kRows) * p.groups * p.column_tiles;
+    }
+    launch({"implicit_gemm", blocks, kThreads, context.stream}, implicit_gemm_kernel<T, Tile, V, kForward>, p,
+           static_cast<const T*>(o.source), static_cast<const T*>(o.weight), static_cast<const T*>(o.bias),
+           static_cast<T*>(o.out));
+  }
+}
+
+template <class T, class Tile, bool kForward>
+void launch_any(Context& context, const Product& p, const std::vector<Phase>& phases, const Operands& o) {
+  constexpr int kWide = 16 / static_cast<int>(sizeof(T));
+  return o.wide ? launch_all<T, Tile, kWide, kForward>(context, p, phases, o)
+                : launch_all<T, Tile, 1, kForward>(context, p, phases, o);
+}
+
+/// Narrow tiles for few columns; small ones until there is one for every multiprocessor.
+template <class T, bool kForward>
+void run(Context& context, const Product& p, const std::vector<Phase>& phases, const Operands& o) {
+  std::int64_t rows = 0;
+  for (const Phase& phase : phases) rows += phase.rows;
+  const auto tiles = [&](std::int64_t down, std::int64_t across) {
+    return (rows + down - 1) / down * ((p.columns + across - 1) / across) * p.groups;
+  };
+  const std::int64_t enough = context.properties.multiprocessors;
+  if constexpr (std::is_same_v<T, double>) {
+    return launch_any<T, FmaTile<T, 2, 4, 8>, kForward>(context, p, phases, o);
+  } else {
+    if (std::is_same_v<T, float> && precision() != Precision::tf32) {
+      if constexpr (std::is_same_v<T, float>) {
+        if (p.columns <= 16) return launch_any<T, FmaTile<T, 4, 2, 8>, kForward>(context, p, phases, o);
+        if (tiles(64, 32) < enough) return launch_any<T, FmaTile<T, 2, 4, 8>, kForward>(context, p, phases, o);
+        return launch_any<T, FmaTile<T, 4, 4, 8>, kForward>(context, p, phases, o);
+      }
+    }
+    if (p.columns <= 16) return launch_any<T, TensorTile<T, 1, 2, 1>, kForward>(context, p, phases, o);
+    if (!o.wide || p.columns <= 32 || tiles(128, 64) < enough) {
+      return launch_any<T, TensorTile<T, 1, 2, 2>, kForward>(context, p, phases, o);
+    }
+    launch_all<T, TensorTile<T, 4, 4, 2>, 16 / static_cast<int>(sizeof(T)), kForward>(context, p, phases, o);
+  }
+}
+
+/// What both passes share: strides of the weight (k, filter..., c/groups) along a phase's taps.
+Phase phase_of(const ConvColumns& columns, const ConvShape& shape, std::int64_t depth_per_tap) {
+  check_places(columns, columns.taps() * depth_per_tap);
+  Phase phase;
+  phase.rows = columns.rows();
+  phase.positions = Size(std::max<std::int64_t>(columns.positions(), 1));
+  phase.depth = static_cast<std::int32_t>(columns.taps() * depth_per_tap);
+  std::int64_t step = shape.c / shape.groups;
+  for (std::size_t d = 3; d-- > 0;) {
+    const TapAxis& axis = columns.axes[d];
+    phase.axis[d] = ColumnAxis(axis);
+    phase.filter += axis.first_tap * step;
+    phase.filter_step[d] = axis.tap_stride * step;
+    step *= shape.filter[d];
+  }
+  return phase;
+}
+
+/// Sets the strides of a result with `channels` whose size along the axes is `sizes`; returns those of an image.
+std::int64_t set_target(Phase& phase, const std::array<std::int64_t, 3>& sizes, std::int64_t channels,
+                        const std::array<std::int64_t, 3>& first, const std::array<std::int64_t, 3>& stride) {
+  std::int64_t step = channels;
+  for (std::size_t d = 3; d-- > 0;) {
+    phase.target += first[d] * step;
+    phase.target_step[d] = stride[d] * step;
+    step *= sizes[d];
+  }
+  return step;
+}
+
+/// `source` has c channels in a forward pass and k in an input gradient.
+Product product_of(const ConvShape& shape, std::int64_t source_channels, std::int64_t columns) {
+  Product p;
+  p.groups = static_cast<std::int32_t>(shape.groups);
+  p.channels = Divisor(static_cast<std::uint32_t>(std::max<std::int64_t>(source_channels / shape.groups, 1)));
+  p.columns = static_cast<std::int32_t>(columns);
+  p.source_channels = source_channels;
+  p.weight_column = shape.filter[0] * shape.filter[1] * shape.filter[2] * (shape.c / shape.groups);
+  p.weight_group = shape.k / shape.groups * p.weight_column;
+  return p;
+}
+
+template <class T>
+void compute(Context& context, bool forward, const ConvShape& shape, Operands o) {
+  constexpr std::array<std::int64_t, 3> kOrigin{0, 0, 0}, kOnes{1, 1, 1};
+  constexpr std::int64_t kWide = 16 / static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t channels = shape.c / shape.groups, filters = shape.k / shape.groups;
+  o.wide = channels % kWide == 0 && (forward || filters % kWide == 0) &&
+           (reinterpret_cast<std::uintptr_t>(o.source) | reinterpret_cast<std::uintptr_t>(o.weight)) % 16 == 0;
+  std::vector<Phase> phases;
+  Product p = forward ? product_of(shape, shape.c, filters) : product_of(shape, shape.k, channels);
+  if (forward) {
+    const ConvColumns columns = forward_columns(shape);
+    p.weight_channel = 1;
+    p.source_image = columns.image();
+    phases.push_back(phase_of(columns, shape, channels));
+    p.target_image = set_target(phases.back(), shape.out, shape.k, kOrigin, kOnes);
+    return run<T, true>(context, p, phases, o);
+  }
+  p.weight_channel = p.weight_column;
+  for (const ConvPhase& phase : input_grad_phases(shape)) {
+    if (phase.columns.rows() == 0) continue;
+    p.source_image = phase.columns.image();
+    phases.push_back(phase_of(phase.columns, shape, filters));
+    p.target_image = set_target(phases.back(), shape.in, shape.c, phase.first, shape.stride);
+  }
+  run<T, false>(context, p, phases, o);
+}
+
+}  // namespace
+
+void implicit_gemm(Context& context, ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
+                   const ConstView* bias, const View& out, const View* bias_grad) {
+  if (pass == ConvPass::weight_grad) return implicit_weight_grad(context, shape, a, b, out, bias_grad);
+  const Operands operands{a.data, b.data, bias != nullptr ? bias->data : nullptr, out.data, false};
+  dispatch_floating("conv", out.dtype,
+                    [&]<class T>(Type<T>) { compute<T>(context, pass == ConvPass::forward, shape, operands); });
+}
+
+}  // namespace weft::cuda

@@ -1,0 +1,332 @@
+#include <algorithm>
+#include <optional>
+#include <type_traits>
+
+#include "cuda/columns.h"
+#include "cuda/implicit_gemm.h"
+#include "cuda/implicit_tile.cuh"
+#include "weft/precision.h"
+
+namespace weft::cuda {
+namespace {
+
+using implicit::FmaTile;
+using implicit::kThreads;
+using implicit::TensorTile;
+
+constexpr int kBlocksPerMultiprocessor = 2, kLeastChunks = 4;  // of kDepth rows in a slice
+constexpr std::int64_t kMostSlices = 64;
+
+/// Rows are images and positions of y; columns are (tap, channel) of a filter.
+struct WeightProduct {
+  ColumnAxis axis[3];
+  Divisor filter[3];               // taps
+  std::int32_t first_tap[3] = {};  // that reads x anywhere; axis has the number of those
+  Divisor channels;                // of a group of x
+  Size positions;
+  std::int64_t rows = 0, slice_rows = 0, slices = 1;
+  std::int32_t filters = 0, columns = 0;  // of a group
+  std::int32_t filter_tiles = 0, column_tiles = 0, groups = 1;
+  std::int64_t x_channels = 0, x_image = 0, y_channels = 0;
+};
+
+/// Column c of a filter: where it reads x relative to an output's first place; `none` taps read nothing at all.
+struct Tap {
+  std::int32_t at[3];
+  std::int64_t source;
+  bool none;
+};
+
+WEFT_DEVICE Tap tap_at(const WeightProduct& p, std::int32_t c) {
+  Tap tap{};
+  auto rest = static_cast<std::uint32_t>(c);
+  tap.source = split(rest, p.channels);
+  tap.none = c >= p.columns;
+  std::int64_t scale = p.x_channels;
+  WEFT_UNROLL
+  for (int d = 2; d >= 0; --d) {
+    const ColumnAxis& axis = p.axis[d];
+    const std::int32_t t = static_cast<std::int32_t>(split(rest, p.filter[d])) - p.first_tap[d];
+    tap.none = tap.none || t < 0 || t >= static_cast<std::int32_t>(axis.taps.value);
+    tap.at[d] = t * axis.tap_step;
+    tap.source += tap.at[d] * scale;
+    scale *= axis.in;
+  }
+  return tap;
+}
+
+/// Whether a tile that begins with column c has a tap that reads x.
+template <int kColumns>
+WEFT_DEVICE bool reads_any(const WeightProduct& p, std::int32_t c) {
+  const auto channels = static_cast<std::int32_t>(p.channels.value);
+  const std::int32_t end = c + kColumns < p.columns ? c + kColumns : p.columns;
+  for (; c < end; c += channels - c % channels) {
+    if (!tap_at(p, c).none) return true;
+  }
+  return false;
+}
+
+/// A thread's part of the next kDepth rows of a tile: VA filters of y's gradient and VB columns of x at a time.
+template <class T, class Tile, int VA, int VB>
+struct WeightParts {
+  static constexpr int kPacksAcrossA = Tile::kRows / VA, kDepthsA = kThreads / kPacksAcrossA;
+  static constexpr int kPacksAcrossB = Tile::kColumns / VB, kDepthsB = kThreads / kPacksAcrossB;
+  static constexpr int kPacksA = (Tile::kDepth + kDepthsA - 1) / kDepthsA;
+  static constexpr int kPacksB = (Tile::kDepth + kDepthsB - 1) / kDepthsB;
+  Pack<T, VA> a[kPacksA];
+  Pack<T, VB> b[kPacksB];
+
+  WEFT_DEVICE void load(const WeightProduct& p, const T* y_grad, const T* x, std::int32_t filter, const Tap& tap,
+                        std::int64_t row, std::int64_t end) {
+    const int thread = static_cast<int>(threadIdx.x);
+    const std::int32_t f = filter + thread % kPacksAcrossA * VA;
+    WEFT_UNROLL
+    for (int i = 0; i < kPacksA; ++i) {
+      const int down = thread / kPacksAcrossA + i * kDepthsA;
+      a[i] = {};
+      if (down < Tile::kDepth && row + down < end && f < p.filters) {
+        a[i] = *reinterpret_cast<const Pack<T, VA>*>(y_grad + (row + down) * p.y_channels + f);
+      }
+    }
+    WEFT_UNROLL
+    for (int i = 0; i < kPacksB; ++i) {
+      const int down = thread / kPacksAcrossB + i * kDepthsB;
+      b[i] = {};
+      if (down < Tile::kDepth && row + down < end && !tap.none) load_column(p, x, tap, row + down, b[i]);
+    }
+  }
+
+  WEFT_DEVICE void store(typename Tile::Word* to_a, typename Tile::Word* to_b) const {
+    const int thread = static_cast<int>(threadIdx.x);
+    WEFT_UNROLL
+    for (int i = 0; i < kPacksA; ++i) {
+      const int down = thread / kPacksAcrossA + i * kDepthsA;
+      if (down < Tile::kDepth) Tile::put_across_a(to_a, thread % kPacksAcrossA * VA, down, a[i]);
+    }
+    WEFT_UNROLL
+    for (int i = 0; i < kPacksB; ++i) {
+      const int down = thread / kPacksAcrossB + i * kDepthsB;
+      if (down < Tile::kDepth) Tile::put_across_b(to_b, thread % kPacksAcrossB * VB, down, b[i]);
+    }
+  }
+
+ private:
+  static WEFT_DEVICE void load_column(const WeightProduct& p, const T* x, const Tap& tap, std::int64_t row,
+                                      Pack<T, VB>& pack) {
+    const std::int64_t image = p.positions.quotient(row);
+    auto position = static_cast<std::uint32_t>(row - image * p.positions.value);
+    std::int64_t from = image * p.x_image + tap.source, scale = p.x_channels;
+    bool inside = true;
+    WEFT_UNROLL
+    for (int d = 2; d >= 0; --d) {
+      const ColumnAxis& axis = p.axis[d];
+      const std::int32_t place = static_cast<std::int32_t>(split(position, axis.out)) * axis.step + axis.offset;
+      inside = inside && static_cast<std::uint32_t>(place + tap.at[d]) < static_cast<std::uint32_t>(axis.in);
+      from += place * scale;
+      scale *= axis.in;
+    }
+    if (inside) pack = *reinterpret_cast<const Pack<T, VB>*>(x + from);
+  }
+};
+
+/// Where the results of a tile and slice go when there are several slices: sums (tile, slice, sum of a thread, thread),
+/// bias_sums (tile, slice, filter).
+template <class Sum>
+struct Partials {
+  Sum *sums, *bias_sums;
+  unsigned* counters;  // of the tiles
+};
+
+/// Block s·tiles + i computes tile i (group, filters, columns) over slice s of the rows; the last slice to be done adds
+/// all of them in order. Tiles of the first columns sum y's gradient as well.
+template <class T, class Tile, int VA, int VB>
+WEFT_KERNEL_OF(kThreads)
+implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, Partials<typename Tile::Sum> partials,
+                            T* out, T* bias_grad) {
+  using Sum = typename Tile::Sum;
+  using Parts = WeightParts<T, Tile, VA, VB>;
+  using Quad = Pack<typename Tile::Word, 16 / sizeof(typename Tile::Word)>;
+  constexpr int kQuad = 16 / sizeof(typename Tile::Word);
+  constexpr int kTileSums = Tile::kRows * Tile::kColumns;
+  WEFT_SHARED(Quad, quads_a, Tile::kBuffers * Tile::kWordsA / kQuad);
+  WEFT_SHARED(Quad, quads_b, Tile::kBuffers * Tile::kWordsB / kQuad);
+  WEFT_SHARED(Sum, bias_parts, kThreads * VA);
+  typename Tile::Word *const a = quads_a[0].value, *const b = quads_b[0].value;
+  const int thread = static_cast<int>(threadIdx.x);
+
+  const std::int64_t tiles = std::int64_t{p.groups} * p.filter_tiles * p.column_tiles;
+  const std::int64_t slice = blockIdx.x / tiles, tile = blockIdx.x - slice * tiles;
+  const auto column = static_cast<std::int32_t>(tile % p.column_tiles) * Tile::kColumns;
+  const auto filter = static_cast<std::int32_t>(tile / p.column_tiles % p.filter_tiles) * Tile::kRows;
+  const std::int64_t group = tile / p.column_tiles / p.filter_tiles;
+  const bool sums_bias = bias_grad != nullptr && column == 0;
+  y_grad += group * p.filters;
+  x += group * p.channels.value;
+
+  typename Tile::Sums sums = {};
+  Sum bias_sum[VA] = {};
+  const bool reads = reads_any<Tile::kColumns>(p, column);
+  if (reads || sums_bias) {
+    const Tap tap = tap_at(p, column + thread % Parts::kPacksAcrossB * VB);
+    const std::int64_t begin = slice * p.slice_rows;
+    const std::int64_t end = begin + p.slice_rows < p.rows ? begin + p.slice_rows : p.rows;
+    Parts parts;
+    const auto take = [&](std::int64_t row) {
+      parts.load(p, y_grad, x, filter, tap, row, end);
+      if (!sums_bias) return;
+      WEFT_UNROLL
+      for (int i = 0; i < Parts::kPacksA; ++i) {
+        WEFT_UNROLL
+        for (int j = 0; j < VA; ++j) bias_sum[j] += widen(parts.a[i].value[j]);
+      }
+    };
+    take(begin);
+    parts.store(a, b);
+    WEFT_BARRIER();
+    int buffer = 0;
+    for (std::int64_t row = begin; row < end; row += Tile::kDepth) {
+      const bool more = row + Tile::kDepth < end;
+      if (more) take(row + Tile::kDepth);
+      Tile::multiply(a + buffer * Tile::kWordsA, b + buffer * Tile::kWordsB, sums);
+      if constexpr (Tile::kBuffers == 1) {
+        WEFT_BARRIER();
+      } else {
+        buffer ^= 1;
+      }
+      if (more) parts.store(a + buffer * Tile::kWordsA, b + buffer * Tile::kWordsB);
+      WEFT_BARRIER();
+    }
+  }
+
+  out += (group * p.filters + filter) * p.columns + column;
+  const auto write = [&](int i, int j, Sum sum) {
+    if (filter + i < p.filters && column + j < p.columns) out[std::int64_t{i} * p.columns + j] = narrow<T>(sum);
+  };
+  if (!reads && !sums_bias) {
+    if (slice == 0) Tile::each(sums, write);
+    return;
+  }
+  Sum bias_of_slice = 0;
+  if (sums_bias) {
+    WEFT_UNROLL
+    for (int j = 0; j < VA; ++j) bias_parts[thread * VA + j] = bias_sum[j];
+    WEFT_BARRIER();
+    for (int i = thread; i < kThreads * VA && thread < Tile::kRows; i += Tile::kRows) bias_of_slice += bias_parts[i];
+  }
+  const auto write_bias = [&](Sum sum) {
+    if (sums_bias && thread < Tile::kRows && filter + thread < p.filters) {
+      bias_grad[group * p.filters + filter + thread] = narrow<T>(sum);
+    }
+  };
+  if (p.slices == 1) {
+    Tile::each(sums, write);
+    write_bias(bias_of_slice);
+    return;
+  }
+
+  Sum* const tile_sums = partials.sums + tile * p.slices * kTileSums + thread;
+  Sum* const tile_bias = partials.bias_sums + tile * p.slices * Tile::kRows + thread;
+  int next = 0;
+  Tile::each(sums, [&](int, int, Sum& sum) { tile_sums[slice * kTileSums + kThreads * next++] = sum; });
+  if (sums_bias && thread < Tile::kRows) tile_bias[slice * Tile::kRows] = bias_of_slice;
+  if (!last_block(partials.counters + tile, p.slices)) return;
+  Tile::each(sums, [](int, int, Sum& sum) { sum = 0; });
+  bias_of_slice = 0;
+  for (std::int64_t s = 0; s < p.slices; ++s) {
+    next = 0;
+    Tile::each(sums, [&](int, int, Sum& sum) { sum += tile_sums[s * kTileSums + kThreads * next++]; });
+    if (sums_bias && thread < Tile::kRows) bias_of_slice += tile_bias[s * Tile::kRows];
+  }
+  Tile::each(sums, write);
+  write_bias(bias_of_slice);
+}
+
+struct Operands {
+  const void *y_grad, *x;
+  void *out, *bias_grad;
+  bool wide_y, wide_x;  ///< read 16 bytes at a time
+};
+
+template <class T, class Tile, int VA, int VB>
+void launch_tiles(Context& context, WeightProduct p, std::int64_t reading_columns, const Operands& o) {
+  using Sum = typename Tile::Sum;
+  p.filter_tiles = (p.filters + Tile::kRows - 1) / Tile::kRows;
+  p.column_tiles = (p.columns + Tile::kColumns - 1) / Tile::kColumns;
+  const std::int64_t tiles = std::int64_t{p.groups} * p.filter_tiles * p.column_tiles;
+  const std::int64_t busy =
+      std::max<std::int64_t>(std::int64_t{p.groups} * p.filter_tiles * blocks_for(reading_columns, Tile::kColumns), 1);
+  const std::int64_t wanted = kBlocksPerMultiprocessor * context.properties.multiprocessors / busy;
+  const std::int64_t most = std::min<std::int64_t>(p.rows / (kLeastChunks * Tile::kDepth), kMostSlices);
+  const std::int64_t slices = tiles > Context::kCounters ? 1 : std::max<std::int64_t>(std::min(wanted, most), 1);
+  p.slice_rows = std::max<std::int64_t>((p.rows + slices - 1) / slices, 1);
+  p.slice_rows = (p.slice_rows + Tile::kDepth - 1) / Tile::kDepth * Tile::kDepth;
+  p.slices = std::max<std::int64_t>((p.rows + p.slice_rows - 1) / p.slice_rows, 1);
+  Partials<Sum> partials{nullptr, nullptr, context.counters};
+  std::optional<Scratch> memory;
+  if (p.slices > 1) {
+    const std::int64_t sums = tiles * p.slices * Tile::kRows * Tile::kColumns;
+    memory.emplace(context, static_cast<std::size_t>(sums + tiles * p.slices * Tile::kRows) * sizeof(Sum));
+    partials.sums = memory->as<Sum>();
+    partials.bias_sums = partials.sums + sums;
+  }
+  launch({"implicit_weight_grad", tiles * p.slices, kThreads, context.stream},
+         implicit_weight_grad_kernel<T, Tile, VA, VB>, p, static_cast<const T*>(o.y_grad), static_cast<const T*>(o.x),
+         partials, static_cast<T*>(o.out), static_cast<T*>(o.bias_grad));
+}
+
+template <class T, class Tile>
+void launch_any(Context& context, const WeightProduct& p, std::int64_t reading_columns, const Operands& o) {
+  constexpr int kWide = 16 / static_cast<int>(sizeof(T));
+  if (!o.wide_y) return launch_tiles<T, Tile, 1, 1>(context, p, reading_columns, o);
+  return o.wide_x ? launch_tiles<T, Tile, kWide, kWide>(context, p, reading_columns, o)
+                  : launch_tiles<T, Tile, kWide, 1>(context, p, reading_columns, o);
+}
+
+template <class T>
+void compute(Context& context, const ConvShape& shape, Operands o) {
+  const ConvColumns columns = forward_columns(shape);
+  const std::int64_t channels = shape.c / shape.groups, filters = shape.k / shape.groups;
+  const std::int64_t depth = shape.filter[0] * shape.filter[1] * shape.filter[2] * channels;
+  check_places(columns, depth);
+  WeightProduct p;
+  for (std::size_t d = 0; d < 3; ++d) {
+    p.axis[d] = ColumnAxis(columns.axes[d]);
+    p.filter[d] = Divisor(static_cast<std::uint32_t>(shape.filter[d]));
+    p.first_tap[d] = static_cast<std::int32_t>(columns.axes[d].first_tap);
+  }
+  p.channels = Divisor(static_cast<std::uint32_t>(channels));
+  p.positions = Size(std::max<std::int64_t>(columns.positions(), 1));
+  p.rows = columns.taps() > 0 || o.bias_grad != nullptr ? columns.rows() : 0;
+  p.filters = static_cast<std::int32_t>(filters);
+  p.columns = static_cast<std::int32_t>(depth);
+  p.groups = static_cast<std::int32_t>(shape.groups);
+  p.x_channels = shape.c;
+  p.x_image = columns.image();
+  p.y_channels = shape.k;
+  const auto wide = [](std::int64_t size, const void* data) {
+    constexpr std::int64_t kWide = 16 / static_cast<std::int64_t>(sizeof(T));
+    return size % kWide == 0 && reinterpret_cast<std::uintptr_t>(data) % 16 == 0;
+  };
+  o.wide_y = wide(filters, o.y_grad);
+  o.wide_x = wide(channels, o.x);
+  const std::int64_t reading = columns.taps() * channels;
+  if constexpr (std::is_same_v<T, double>) {
+    return launch_any<T, FmaTile<T, 4, 2, 16>>(context, p, reading, o);
+  } else if constexpr (std::is_same_v<T, float>) {
+    if (precision() != Precision::tf32) return launch_any<T, FmaTile<T, 4, 2, 16>>(context, p, reading, o);
+    return launch_any<T, TensorTile<T, 1, 2, 2>>(context, p, reading, o);
+  } else {
+    return launch_any<T, TensorTile<T, 1, 2, 2>>(context, p, reading, o);
+  }
+}
+
+}  // namespace
+
+void implicit_weight_grad(Context& context, const ConvShape& shape, const ConstView& y_grad, const ConstView& x,
+                          const View& out, const View* bias_grad) {
+  const Operands operands{y_grad.data, x.data, out.data, bias_grad != nullptr ? bias_grad->data : nullptr,
+                          false,       false};
+  dispatch_floating("conv", out.dtype, [&]<class T>(Type<T>) { compute<T>(context, shape, operands); });
+}
+
+}  // namespace weft::cuda

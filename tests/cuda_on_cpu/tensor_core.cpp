@@ -1,0 +1,53 @@
+#include <cmath>
+#include <cstring>
+
+#include "core/convert.h"
+#include "cuda_on_cpu.h"
+#include "fiber.h"
+
+namespace weft::cuda_on_cpu {
+
+namespace {
+
+struct Fragments {
+  std::uint32_t a[4], b[2];
+};
+static_assert(sizeof(Fragments) <= kShuffleBytes);
+
+double product(TensorCore kind, std::uint32_t a, std::uint32_t b) {
+  const auto tf32 = [](std::uint32_t word) { return double{scalar::bits_as<float>(word & ~0x1FFFu)}; };
+  const auto low = [](std::uint32_t word) { return double{scalar::bits_as<float>(word << 16)}; };
+  const auto high = [](std::uint32_t word) { return double{scalar::bits_as<float>(word & 0xFFFF0000u)}; };
+  return kind == TensorCore::tf32 ? tf32(a) * tf32(b) : low(a) * low(b) + high(a) * high(b);
+}
+
+}  // namespace
+
+std::uint32_t to_tf32(float x) {
+  const auto bits = scalar::bits_as<std::uint32_t>(x);
+  return std::isfinite(x) ? (bits + 0x1000u) & ~0x1FFFu : bits;
+}
+
+void multiply_add(TensorCore kind, float (&sums)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
+                  int line) {
+  Fragments own;
+  std::memcpy(own.a, a, sizeof own.a);
+  std::memcpy(own.b, b, sizeof own.b);
+  const unsigned char* const all = exchange_all(&own, sizeof own, line);
+  const Quiet quiet;
+  Fragments lanes[32];
+  for (int lane = 0; lane < 32; ++lane) std::memcpy(&lanes[lane], all + lane * kShuffleBytes, sizeof(Fragments));
+  const int lane = static_cast<int>(threadIdx.x % 32), group = lane / 4, place = lane % 4;
+  for (int i = 0; i < 4; ++i) {
+    const int row = group + i / 2 * 8, column = 2 * place + i % 2;
+    double sum = double{sums[i]};
+    for (int word = 0; word < 8; ++word) {
+      const std::uint32_t left = lanes[row % 8 * 4 + word % 4].a[row / 8 + word / 4 * 2];
+      const std::uint32_t right = lanes[column * 4 + word % 4].b[word / 4];
+      sum += product(kind, left, right);
+    }
+    sums[i] = static_cast<float>(sum);
+  }
+}
+
+}  // namespace weft::cuda_on_cpu

@@ -1,0 +1,97 @@
+// A GPU's products with columns that are not kept, against plain loops in double precision.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/conv_shapes.h"
+#include "tests/device.h"
+#include "tests/on_device.h"
+#include "weft/precision.h"
+
+namespace weft {
+namespace {
+
+using scalar::Bfloat;
+
+/// `shift` moves the operands off the addresses from which 16 bytes can be read.
+template <class T>
+void check(DType dtype, ConvShape s, double tolerance, std::int64_t shift) {
+  SCOPED_TRACE(describe(s) + " " + std::string(name(dtype)) + " shift " + std::to_string(shift));
+  const auto in = operands<T>(s, 5, [](double value) { return scalar::convert<T>(value); });
+  const Operands<double> wide{widened(in.x), widened(in.weight), widened(in.bias), widened(in.y_grad)};
+  s.algo = ConvAlgo::implicit_gemm;
+  for (const ConvPass pass : {ConvPass::forward, ConvPass::input_grad, ConvPass::weight_grad}) {
+    for (const bool bias : {false, true}) {
+      if (bias && pass != ConvPass::forward) continue;
+      const OnDevice<T> a(dtype, in.a(pass), shift), b(dtype, in.b(pass), shift), biases(dtype, in.bias, shift);
+      const T nan = scalar::convert<T>(std::nan(""));
+      const OnDevice<T> out(dtype, std::vector<T>(static_cast<std::size_t>(result_size(pass, s)), nan), shift);
+      const ConstView bias_view = biases.view();
+      backend(Device::cuda()).conv(pass, s, a.view(), b.view(), bias ? &bias_view : nullptr, out.view());
+      EXPECT_LE(relative_error(widened(out.values()), conv_expected(pass, s, wide, bias)), tolerance)
+          << "pass " << static_cast<int>(pass) << (bias ? " with bias" : "");
+    }
+  }
+}
+
+void check_all(const ConvShape& s) {
+  for (const std::int64_t shift : {0, 1}) {
+    check<float>(DType::f32, s, 1e-6, shift);
+    check<double>(DType::f64, s, 1e-14, shift);
+    check<Bfloat>(DType::bf16, s, 4e-3, shift);
+    const PrecisionGuard precise(Precision::tf32);
+    check<float>(DType::f32, s, 1e-3, shift);
+  }
+}
+
+constexpr Triple kOnes{1, 1, 1}, kNone{0, 0, 0}, kEdge{0, 1, 1}, kThree{1, 3, 3};
+
+TEST(ImplicitGemm, SmallAndOddSizes) {
+  WEFT_NEEDS_CUDA();
+  check_all(make_shape(2, 3, 5, {1, 7, 6}, kThree, {1, 2, 2}, kEdge));
+  check_all(make_shape(1, 1, 1, kOnes, kOnes));
+  check_all(make_shape(3, 4, 4, {1, 4, 4}, {1, 4, 2}, kOnes, {0, 2, 3}));  // sizes that are easily confused
+  check_all(make_shape(2, 5, 3, {4, 3, 5}, {2, 3, 2}, {2, 2, 2}, {1, 1, 0}));
+  check_all(make_shape(9, 16, 24, kOnes, kThree, kOnes, kEdge));  // one tap of nine reads anything
+  check_all(make_shape(2, 8, 8, {1, 5, 5}, kOnes, {1, 2, 2}));    // phases without a tap
+  check_all(make_shape(2, 6, 4, {1, 7, 9}, kThree, kOnes, {0, 2, 1}, {1, 2, 3}));
+}
+
+TEST(ImplicitGemm, Groups) {
+  WEFT_NEEDS_CUDA();
+  check_all(make_shape(2, 6, 9, {1, 5, 6}, kThree, kOnes, kEdge, kOnes, 3));
+  check_all(make_shape(2, 16, 32, {1, 6, 5}, kThree, {1, 2, 1}, kEdge, kOnes, 2));
+  check_all(make_shape(2, 7, 7, {1, 5, 6}, kThree, kOnes, kEdge, kOnes, 7));
+}
+
+// Several tiles each way, of every size; the last ones are not full.
+TEST(ImplicitGemm, ManyTiles) {
+  WEFT_NEEDS_CUDA();
+  check_all(make_shape(3, 16, 80, {1, 12, 13}, kThree, kOnes, kEdge));
+  check_all(make_shape(5, 8, 16, {1, 9, 14}, kThree, {1, 2, 2}, kEdge));
+  check_all(make_shape(2, 72, 40, {1, 11, 9}, kThree, kOnes, kEdge));
+}
+
+// Nine phases, more than one launch takes.
+TEST(ImplicitGemm, ManyPhases) {
+  WEFT_NEEDS_CUDA();
+  check_all(make_shape(2, 8, 8, {1, 10, 11}, {1, 5, 4}, {1, 3, 3}, {0, 2, 1}));
+}
+
+// Sums over many rows, which several blocks share.
+TEST(ImplicitGemm, ManyRows) {
+  WEFT_NEEDS_CUDA();
+  check_all(make_shape(11, 3, 16, {1, 16, 15}, {1, 7, 7}, {1, 4, 4}, {0, 3, 3}));
+  check_all(make_shape(7, 8, 8, {1, 14, 13}, kThree, kOnes, kEdge));
+}
+
+TEST(ImplicitGemm, NothingToSum) {
+  WEFT_NEEDS_CUDA();
+  check_all(make_shape(0, 4, 8, {1, 5, 6}, kThree, kOnes, kEdge));
+  check_all(make_shape(2, 0, 4, {1, 5, 6}, kThree, kOnes, kEdge));
+  check_all(make_shape(2, 4, 0, {1, 5, 6}, kThree, {1, 2, 2}, kEdge));
+  check_all(make_shape(2, 4, 4, {1, 0, 3}, kThree, kOnes, {0, 2, 1}));
+}
+
+}  // namespace
+}  // namespace weft
