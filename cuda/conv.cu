@@ -1,6 +1,7 @@
 #include "cuda/conv.h"
 
 #include <algorithm>
+#include <array>
 #include <optional>
 
 #include "core/conv_algo.h"
@@ -23,6 +24,8 @@ constexpr int kThreads = 256;
 constexpr std::int64_t kChunkRows = 256;  // a chunk's are a multiple, as sums over ragged ones are slow
 constexpr std::int64_t kRowBytes = 16;    // likewise a row's bytes: zeros fill it up
 constexpr int kWinogradTile = 4;
+// Up to here implicit_gemm's one launch is expected to beat im2col's columns and faster products; not yet measured.
+constexpr double kFewProducts = 1 << 28;
 
 /// One chunk of columns as the kernel sees it, in packs of neighbouring channels.
 struct Im2col {
@@ -345,8 +348,14 @@ class Pass {
 
 }  // namespace
 
-ConvAlgo conv_algo(ConvPass, const ConvShape& shape, DType) {
-  return is_depthwise(shape) && shape.c > 1 ? ConvAlgo::direct : ConvAlgo::im2col;
+ConvAlgo conv_algo(ConvPass, const ConvShape& s, DType) {
+  if (is_depthwise(s) && s.c > 1) return ConvAlgo::direct;
+  const auto volume = [](const std::array<std::int64_t, 3>& sizes) {
+    return static_cast<double>(sizes[0]) * static_cast<double>(sizes[1]) * static_cast<double>(sizes[2]);
+  };
+  const double outputs = static_cast<double>(s.n) * volume(s.out) * static_cast<double>(s.k);
+  const double products = outputs * volume(s.filter) * static_cast<double>(s.c / s.groups);
+  return s.groups > 1 || products <= kFewProducts ? ConvAlgo::implicit_gemm : ConvAlgo::im2col;
 }
 
 void conv(Context& context, ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
