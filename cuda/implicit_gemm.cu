@@ -153,15 +153,15 @@ struct Parts {
     const int thread = static_cast<int>(threadIdx.x), line = thread / kLinePacks, k = thread % kLinePacks * V;
     WEFT_UNROLL
     for (int i = 0; i < kPacksA; ++i) {
-      if (line + i * kLines < Tile::kRows) Tile::put_along_a(to_a, line + i * kLines, k, a[i]);
+      if (line + i * kLines < Tile::kRows) Tile::A::put(to_a, line + i * kLines, k, a[i]);
     }
     WEFT_UNROLL
     for (int i = 0; i < kPacksB; ++i) {
       if constexpr (kForward) {
-        if (line + i * kLines < Tile::kColumns) Tile::put_along_b(to_b, line + i * kLines, k, b[i]);
+        if (line + i * kLines < Tile::kColumns) Tile::B::put(to_b, line + i * kLines, k, b[i]);
       } else {
         const int down = thread / kColumnPacks + i * kDepths;
-        if (down < Tile::kDepth) Tile::put_across_b(to_b, thread % kColumnPacks * V, down, b[i]);
+        if (down < Tile::kDepth) Tile::B::put(to_b, thread % kColumnPacks * V, down, b[i]);
       }
     }
   }
@@ -173,8 +173,8 @@ WEFT_KERNEL_OF(kThreads)
 implicit_gemm_kernel(const Product p, const T* source, const T* weight, const T* bias, T* out) {
   using Quad = Pack<typename Tile::Word, 16 / sizeof(typename Tile::Word)>;
   constexpr int kQuad = 16 / sizeof(typename Tile::Word);
-  WEFT_SHARED(Quad, quads_a, Tile::kBuffers * Tile::kWordsA / kQuad);
-  WEFT_SHARED(Quad, quads_b, Tile::kBuffers * Tile::kWordsB / kQuad);
+  WEFT_SHARED(Quad, quads_a, Tile::kBuffers * Tile::A::kWords / kQuad);
+  WEFT_SHARED(Quad, quads_b, Tile::kBuffers * Tile::B::kWords / kQuad);
   WEFT_SHARED(RowPlaces<Tile::kRows>, places, 1);
   typename Tile::Word *const a = quads_a[0].value, *const b = quads_b[0].value;
   RowPlaces<Tile::kRows>& rows = places[0];
@@ -202,13 +202,13 @@ implicit_gemm_kernel(const Product p, const T* source, const T* weight, const T*
   for (std::int32_t k = 0; k < phase.depth; k += Tile::kDepth) {
     const bool more = k + Tile::kDepth < phase.depth;
     if (more) parts.load(p, phase, rows, source, weight, static_cast<std::int32_t>(column), k + Tile::kDepth);
-    Tile::multiply(a + buffer * Tile::kWordsA, b + buffer * Tile::kWordsB, sums);
+    Tile::multiply(a + buffer * Tile::A::kWords, b + buffer * Tile::B::kWords, sums);
     if constexpr (Tile::kBuffers == 1) {
       WEFT_BARRIER();
     } else {
       buffer ^= 1;
     }
-    if (more) parts.store(a + buffer * Tile::kWordsA, b + buffer * Tile::kWordsB);
+    if (more) parts.store(a + buffer * Tile::A::kWords, b + buffer * Tile::B::kWords);
     WEFT_BARRIER();
   }
 
@@ -261,20 +261,26 @@ void run(Context& context, const Product& p, const std::vector<Phase>& phases, c
   };
   const std::int64_t enough = context.properties.multiprocessors;
   if constexpr (std::is_same_v<T, double>) {
-    return launch_any<T, FmaTile<T, 2, 4, 8>, kForward>(context, p, phases, o);
+    return launch_any<T, FmaTile<T, 2, 4, 8, true, kForward>, kForward>(context, p, phases, o);
   } else {
-    if (std::is_same_v<T, float> && precision() != Precision::tf32) {
-      if constexpr (std::is_same_v<T, float>) {
-        if (p.columns <= 16) return launch_any<T, FmaTile<T, 4, 2, 8>, kForward>(context, p, phases, o);
-        if (tiles(64, 32) < enough) return launch_any<T, FmaTile<T, 2, 4, 8>, kForward>(context, p, phases, o);
-        return launch_any<T, FmaTile<T, 4, 4, 8>, kForward>(context, p, phases, o);
+    if constexpr (std::is_same_v<T, float>) {
+      using Narrow = FmaTile<T, 4, 2, 8, true, kForward>;
+      using Small = FmaTile<T, 2, 4, 8, true, kForward>;
+      using Large = FmaTile<T, 4, 4, 8, true, kForward>;
+      if (precision() != Precision::tf32) {
+        if (p.columns <= Narrow::kColumns) return launch_any<T, Narrow, kForward>(context, p, phases, o);
+        if (tiles(Large::kRows, Large::kColumns) < enough) return launch_any<T, Small, kForward>(context, p, phases, o);
+        return launch_any<T, Large, kForward>(context, p, phases, o);
       }
     }
-    if (p.columns <= 16) return launch_any<T, TensorTile<T, 1, 2, 1>, kForward>(context, p, phases, o);
-    if (!o.wide || p.columns <= 32 || tiles(128, 64) < enough) {
-      return launch_any<T, TensorTile<T, 1, 2, 2>, kForward>(context, p, phases, o);
+    using Narrow = TensorTile<T, 1, 2, 1, true, kForward>;
+    using Small = TensorTile<T, 1, 2, 2, true, kForward>;
+    using Large = TensorTile<T, 4, 4, 2, true, kForward>;
+    if (p.columns <= Narrow::kColumns) return launch_any<T, Narrow, kForward>(context, p, phases, o);
+    if (!o.wide || p.columns <= Small::kColumns || tiles(Large::kRows, Large::kColumns) < enough) {
+      return launch_any<T, Small, kForward>(context, p, phases, o);
     }
-    launch_all<T, TensorTile<T, 4, 4, 2>, 16 / static_cast<int>(sizeof(T)), kForward>(context, p, phases, o);
+    launch_all<T, Large, 16 / static_cast<int>(sizeof(T)), kForward>(context, p, phases, o);
   }
 }
 

@@ -101,12 +101,12 @@ struct WeightParts {
     WEFT_UNROLL
     for (int i = 0; i < kPacksA; ++i) {
       const int down = thread / kPacksAcrossA + i * kDepthsA;
-      if (down < Tile::kDepth) Tile::put_across_a(to_a, thread % kPacksAcrossA * VA, down, a[i]);
+      if (down < Tile::kDepth) Tile::A::put(to_a, thread % kPacksAcrossA * VA, down, a[i]);
     }
     WEFT_UNROLL
     for (int i = 0; i < kPacksB; ++i) {
       const int down = thread / kPacksAcrossB + i * kDepthsB;
-      if (down < Tile::kDepth) Tile::put_across_b(to_b, thread % kPacksAcrossB * VB, down, b[i]);
+      if (down < Tile::kDepth) Tile::B::put(to_b, thread % kPacksAcrossB * VB, down, b[i]);
     }
   }
 
@@ -148,8 +148,8 @@ implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, 
   using Quad = Pack<typename Tile::Word, 16 / sizeof(typename Tile::Word)>;
   constexpr int kQuad = 16 / sizeof(typename Tile::Word);
   constexpr int kTileSums = Tile::kRows * Tile::kColumns;
-  WEFT_SHARED(Quad, quads_a, Tile::kBuffers * Tile::kWordsA / kQuad);
-  WEFT_SHARED(Quad, quads_b, Tile::kBuffers * Tile::kWordsB / kQuad);
+  WEFT_SHARED(Quad, quads_a, Tile::kBuffers * Tile::A::kWords / kQuad);
+  WEFT_SHARED(Quad, quads_b, Tile::kBuffers * Tile::B::kWords / kQuad);
   WEFT_SHARED(Sum, bias_parts, kThreads * VA);
   typename Tile::Word *const a = quads_a[0].value, *const b = quads_b[0].value;
   const int thread = static_cast<int>(threadIdx.x);
@@ -187,13 +187,13 @@ implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, 
     for (std::int64_t row = begin; row < end; row += Tile::kDepth) {
       const bool more = row + Tile::kDepth < end;
       if (more) take(row + Tile::kDepth);
-      Tile::multiply(a + buffer * Tile::kWordsA, b + buffer * Tile::kWordsB, sums);
+      Tile::multiply(a + buffer * Tile::A::kWords, b + buffer * Tile::B::kWords, sums);
       if constexpr (Tile::kBuffers == 1) {
         WEFT_BARRIER();
       } else {
         buffer ^= 1;
       }
-      if (more) parts.store(a + buffer * Tile::kWordsA, b + buffer * Tile::kWordsB);
+      if (more) parts.store(a + buffer * Tile::A::kWords, b + buffer * Tile::B::kWords);
       WEFT_BARRIER();
     }
   }
@@ -247,6 +247,11 @@ struct Operands {
   bool wide_y, wide_x;  ///< read 16 bytes at a time
 };
 
+template <class Tile>
+std::int64_t most_slices(std::int64_t rows) {
+  return std::clamp<std::int64_t>(rows / (kLeastChunks * Tile::kDepth), 1, kMostSlices);
+}
+
 template <class T, class Tile, int VA, int VB>
 void launch_tiles(Context& context, WeightProduct p, std::int64_t reading_columns, const Operands& o) {
   using Sum = typename Tile::Sum;
@@ -256,8 +261,8 @@ void launch_tiles(Context& context, WeightProduct p, std::int64_t reading_column
   const std::int64_t busy =
       std::max<std::int64_t>(std::int64_t{p.groups} * p.filter_tiles * blocks_for(reading_columns, Tile::kColumns), 1);
   const std::int64_t wanted = kBlocksPerMultiprocessor * context.properties.multiprocessors / busy;
-  const std::int64_t most = std::min<std::int64_t>(p.rows / (kLeastChunks * Tile::kDepth), kMostSlices);
-  const std::int64_t slices = tiles > Context::kCounters ? 1 : std::max<std::int64_t>(std::min(wanted, most), 1);
+  const std::int64_t slices =
+      tiles > Context::kCounters ? 1 : std::clamp<std::int64_t>(wanted, 1, most_slices<Tile>(p.rows));
   p.slice_rows = std::max<std::int64_t>((p.rows + slices - 1) / slices, 1);
   p.slice_rows = (p.slice_rows + Tile::kDepth - 1) / Tile::kDepth * Tile::kDepth;
   p.slices = std::max<std::int64_t>((p.rows + p.slice_rows - 1) / p.slice_rows, 1);
@@ -280,6 +285,29 @@ void launch_any(Context& context, const WeightProduct& p, std::int64_t reading_c
   if (!o.wide_y) return launch_tiles<T, Tile, 1, 1>(context, p, reading_columns, o);
   return o.wide_x ? launch_tiles<T, Tile, kWide, kWide>(context, p, reading_columns, o)
                   : launch_tiles<T, Tile, kWide, 1>(context, p, reading_columns, o);
+}
+
+/// Large tiles where slices make enough of them for every multiprocessor.
+template <class T>
+void run(Context& context, const WeightProduct& p, std::int64_t reading_columns, const Operands& o) {
+  using Fma = FmaTile<T, 4, 2, 16, false, false>;
+  if constexpr (std::is_same_v<T, double>) {
+    return launch_any<T, Fma>(context, p, reading_columns, o);
+  } else {
+    if constexpr (std::is_same_v<T, float>) {
+      if (precision() != Precision::tf32) return launch_any<T, Fma>(context, p, reading_columns, o);
+    }
+    using Small = TensorTile<T, 1, 2, 2, false, false>;
+    using Large = TensorTile<T, 4, 4, 2, false, false>;
+    const std::int64_t tiles =
+        blocks_for(p.filters, Large::kRows) * blocks_for(reading_columns, Large::kColumns) * p.groups;
+    const bool enough = tiles * most_slices<Large>(p.rows) >= context.properties.multiprocessors;
+    if (!enough || !o.wide_y || !o.wide_x || p.filters <= Large::kRows / 2 || reading_columns < Large::kColumns) {
+      return launch_any<T, Small>(context, p, reading_columns, o);
+    }
+    constexpr int kWide = 16 / static_cast<int>(sizeof(T));
+    launch_tiles<T, Large, kWide, kWide>(context, p, reading_columns, o);
+  }
 }
 
 template <class T>
@@ -310,14 +338,7 @@ void compute(Context& context, const ConvShape& shape, Operands o) {
   o.wide_y = wide(filters, o.y_grad);
   o.wide_x = wide(channels, o.x);
   const std::int64_t reading = columns.taps() * channels;
-  if constexpr (std::is_same_v<T, double>) {
-    return launch_any<T, FmaTile<T, 4, 2, 16>>(context, p, reading, o);
-  } else if constexpr (std::is_same_v<T, float>) {
-    if (precision() != Precision::tf32) return launch_any<T, FmaTile<T, 4, 2, 16>>(context, p, reading, o);
-    return launch_any<T, TensorTile<T, 1, 2, 2>>(context, p, reading, o);
-  } else {
-    return launch_any<T, TensorTile<T, 1, 2, 2>>(context, p, reading, o);
-  }
+  run<T>(context, p, reading, o);
 }
 
 }  // namespace

@@ -9,8 +9,8 @@
 //
 // and is started by launch({"scale", blocks, threads, stream}, scale_kernel<T>, x, y, n). Grids and blocks have one
 // dimension. Parameters are plain values of at most 4,096 bytes in all. Every thread of a block reaches every barrier;
-// every lane of a warp reaches every shuffle and multiply_add (blocks with such are whole warps). Blocks share nothing
-// but last_block's counters.
+// every lane of a warp reaches every shuffle, load_matrices and multiply_add (blocks with such are whole warps). Blocks
+// share nothing but last_block's counters.
 
 #include <cstdint>
 
@@ -78,6 +78,25 @@ WEFT_DEVICE void multiply_add(float (&sums)[4], const std::uint32_t (&a)[4], con
   }
 }
 
+/// Four matrices of 8 x 8 numbers of 16 bits in shared memory: lane l has the address, of 16 aligned bytes, of row l %
+/// 8 of matrix l / 8, and gets numbers 2·(l % 4) and 2·(l % 4) + 1 of row l / 4, or of column l / 4 if kTransposed, of
+/// each (PTX: ldmatrix).
+template <bool kTransposed>
+WEFT_DEVICE void load_matrices(const void* row, std::uint32_t (&words)[4]) {
+  const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
+  if constexpr (kTransposed) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+                 : "r"(address)
+                 : "memory");
+  } else {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+                 : "r"(address)
+                 : "memory");
+  }
+}
+
 /// What this thread wrote is visible to the whole device before what it writes next.
 WEFT_DEVICE void device_fence() { __threadfence(); }
 /// Adds 1 to the counter, or makes it 0 again where it was `last`; returns what it was.
@@ -123,6 +142,7 @@ T shuffle_down(T value, int lanes, int line = __builtin_LINE()) {
   return ::weft::cuda_on_cpu::shuffle_down(value, lanes, line);
 }
 
+using ::weft::cuda_on_cpu::load_matrices;
 using ::weft::cuda_on_cpu::multiply_add;
 using ::weft::cuda_on_cpu::TensorCore;
 using ::weft::cuda_on_cpu::to_tf32;

@@ -67,7 +67,7 @@ TEST(ImplicitGemm, Groups) {
 // Several tiles each way, of every size; the last ones are not full.
 TEST(ImplicitGemm, ManyTiles) {
   WEFT_NEEDS_CUDA();
-  check_all(make_shape(3, 16, 80, {1, 12, 13}, kThree, kOnes, kEdge));
+  check_all(make_shape(3, 16, 136, {1, 12, 13}, kThree, kOnes, kEdge));
   check_all(make_shape(5, 8, 16, {1, 9, 14}, kThree, {1, 2, 2}, kEdge));
   check_all(make_shape(2, 72, 40, {1, 11, 9}, kThree, kOnes, kEdge));
 }

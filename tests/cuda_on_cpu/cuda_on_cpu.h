@@ -78,6 +78,11 @@ void multiply_add(float (&sums)[4], const std::uint32_t (&a)[4], const std::uint
                   int line = __builtin_LINE()) {
   multiply_add(kKind, sums, a, b, line);
 }
+void load_matrices(bool transposed, const void* row, std::uint32_t (&words)[4], int line);
+template <bool kTransposed>
+void load_matrices(const void* row, std::uint32_t (&words)[4], int line = __builtin_LINE()) {
+  load_matrices(kTransposed, row, words, line);
+}
 
 void launch_body(const char* name, std::int64_t blocks, int threads, cuda::runtime::Stream stream,
                  std::function<void()> body);

@@ -1,5 +1,6 @@
 #include <cmath>
 #include <cstring>
+#include <string>
 
 #include "core/convert.h"
 #include "cuda_on_cpu.h"
@@ -47,6 +48,27 @@ void multiply_add(TensorCore kind, float (&sums)[4], const std::uint32_t (&a)[4]
       sum += product(kind, left, right);
     }
     sums[i] = static_cast<float>(sum);
+  }
+}
+
+void load_matrices(bool transposed, const void* row, std::uint32_t (&words)[4], int line) {
+  if (reinterpret_cast<std::uintptr_t>(row) % 16 != 0) {
+    throw KernelError("ldmatrix: a row is not aligned to 16 bytes (line " + std::to_string(line) + ")");
+  }
+  const char* rows[32];
+  const unsigned char* const all = exchange_all(&row, sizeof row, line);
+  {
+    const Quiet quiet;
+    for (int lane = 0; lane < 32; ++lane) std::memcpy(&rows[lane], all + lane * kShuffleBytes, sizeof(char*));
+  }
+  const int lane = static_cast<int>(threadIdx.x % 32), first = lane / 4, second = lane % 4 * 2;
+  for (int i = 0; i < 4; ++i) {
+    std::uint16_t halves[2];
+    for (int j = 0; j < 2; ++j) {
+      const int from = transposed ? second + j : first, at = transposed ? first : second + j;
+      std::memcpy(&halves[j], rows[i * 8 + from] + 2 * at, 2);
+    }
+    words[i] = halves[0] | static_cast<std::uint32_t>(halves[1]) << 16;
   }
 }
 
