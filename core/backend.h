@@ -195,9 +195,11 @@ class Backend {
 
   // Convolution, pooling and resampling on dense channels-last memory, f32 or f64 (bf16).
   /// forward: (x, weight) -> y, plus bias (k,) unless null. input_grad: (y's gradient, weight) -> x's. weight_grad:
-  /// (y's gradient, x) -> weight's. shape.algo is `automatic` or applies (core/conv_algo.h).
+  /// (y's gradient, x) -> weight's, and unless null bias_grad (k,), dense and of out's dtype: the sum of y's gradient
+  /// over images and positions in a fixed tree (of bf16 in f32, rounded once). Both are null for the other passes.
+  /// shape.algo is `automatic` or applies (core/conv_algo.h).
   virtual void conv(ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
-                    const ConstView* bias, const View& out) = 0;
+                    const ConstView* bias, const View& out, const View* bias_grad) = 0;
   /// What conv takes for `automatic`: by a table, the same in every run.
   virtual ConvAlgo conv_algo(ConvPass pass, const ConvShape& shape, DType dtype) const = 0;
   virtual void pool(PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices,

@@ -108,4 +108,10 @@ std::vector<ConvTap> list_taps(const ConvColumns& columns, const std::array<std:
   return taps;
 }
 
+BiasSum bias_sum(const ConvShape& shape, const ConstView& y_grad, const View& bias_grad) {
+  const std::int64_t rows = shape.n * shape.out[0] * shape.out[1] * shape.out[2];
+  return {{y_grad.data, {rows, shape.k}, {shape.k, 1}, y_grad.dtype},
+          {bias_grad.data, {1, shape.k}, {shape.k, 1}, bias_grad.dtype}};
+}
+
 }  // namespace weft

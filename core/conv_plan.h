@@ -64,4 +64,11 @@ struct ConvTap {
 /// All taps in row-major order, which is that of the columns.
 std::vector<ConvTap> list_taps(const ConvColumns& columns, const std::array<std::int64_t, 3>& filter);
 
+/// The gradient of a bias as a reduction: y's gradient (rows, k) to (1, k).
+struct BiasSum {
+  ConstView y_grad;
+  View bias_grad;
+};
+BiasSum bias_sum(const ConvShape& shape, const ConstView& y_grad, const View& bias_grad);
+
 }  // namespace weft

@@ -56,23 +56,32 @@ Convolution conv_sizes(ConvArguments& a, const Shape& x, const Shape& weight) {
   return c;
 }
 
-Array run(ConvPass pass, const Convolution& c, const Array& a, const Array& b, const Array* bias) {
+Array run(ConvPass pass, const Convolution& c, const Array& a, const Array& b, const Array* bias,
+          const Array* bias_grad = nullptr) {
   const Array left = channels_last(a);
   const Array right = channels_last(b);
   const Shape shape = pass == ConvPass::forward ? c.y() : pass == ConvPass::input_grad ? c.x() : c.weight();
   Array out = Array::empty_like(Layout::channels_last(shape), a.dtype(), a.device());
   ConstView bias_view;
+  View bias_grad_view;
   if (bias != nullptr) bias_view = const_view(*bias);
+  if (bias_grad != nullptr) bias_grad_view = mutable_view(*bias_grad);
   Backend& device = backend(a.device());
   const auto compute = [&](const ConvShape& s) {
-    device.conv(pass, s, const_view(left), const_view(right), bias != nullptr ? &bias_view : nullptr,
-                mutable_view(out));
+    device.conv(pass, s, const_view(left), const_view(right), bias != nullptr ? &bias_view : nullptr, mutable_view(out),
+                bias_grad != nullptr ? &bias_grad_view : nullptr);
   };
   ConvShape sizes = c.shape;
   if (sizes.algo == ConvAlgo::automatic && conv_timing())
     sizes.algo = timed_algo(pass, sizes, a.dtype(), a.device(), compute);
   compute(sizes);
   return out;
+}
+
+Dims all_but_channels(const Convolution& c) {
+  Dims axes{0};
+  for (int axis = 2; axis < c.axes + 2; ++axis) axes.push_back(axis);
+  return axes;
 }
 
 // What a recorded pass is called.
@@ -132,11 +141,17 @@ Tensor conv_forward(const Convolution& c, const Tensor& x, const Tensor& weight,
   return record(node_name(ConvPass::forward, c.axes),
                 run(ConvPass::forward, c, x.array(), weight.array(), bias.defined() ? &bias_array : nullptr),
                 {x, weight, bias}, {Save::input(0), Save::input(1)}, [c](const SavedValues& saved, const Tensor& g) {
-                  Dims all_but_channels{0};
-                  for (int axis = 2; axis < c.axes + 2; ++axis) all_but_channels.push_back(axis);
-                  return Values{saved.needs(0) ? conv_input_grad(c, g, saved[1]) : Tensor(),
-                                saved.needs(1) ? conv_weight_grad(c, g, saved[0]) : Tensor(),
-                                saved.needs(2) ? sum(g, all_but_channels) : Tensor()};
+                  Tensor x_grad, weight_grad, bias_grad;
+                  if (saved.needs(0)) x_grad = conv_input_grad(c, g, saved[1]);
+                  if (saved.needs(1) && saved.needs(2) && !grad_enabled()) {
+                    bias_grad = Tensor(Array::empty({c.shape.k}, g.dtype(), g.device()));
+                    weight_grad =
+                        Tensor(run(ConvPass::weight_grad, c, g.array(), saved[0].array(), nullptr, &bias_grad.array()));
+                  } else {
+                    if (saved.needs(1)) weight_grad = conv_weight_grad(c, g, saved[0]);
+                    if (saved.needs(2)) bias_grad = sum(g, all_but_channels(c));
+                  }
+                  return Values{x_grad, weight_grad, bias_grad};
                 });
 }
 

@@ -64,8 +64,8 @@ class CpuBackend final : public Backend {
   void matmul(const ConstView& a, const ConstView& b, const View& out) override { cpu::matmul(a, b, out); }
 
   void conv(ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b, const ConstView* bias,
-            const View& out) override {
-    cpu::conv(pass, shape, a, b, bias, out);
+            const View& out, const View* bias_grad) override {
+    cpu::conv(pass, shape, a, b, bias, out, bias_grad);
   }
   ConvAlgo conv_algo(ConvPass pass, const ConvShape& shape, DType dtype) const override {
     return cpu::conv_algo(pass, shape, dtype);

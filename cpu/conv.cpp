@@ -10,6 +10,7 @@
 #include "cpu/conv_reference.h"
 #include "cpu/depthwise.h"
 #include "cpu/pointwise.h"
+#include "cpu/reduce.h"
 #include "cpu/winograd.h"
 #include "weft/error.h"
 
@@ -122,7 +123,11 @@ ConvAlgo conv_algo(ConvPass pass, const ConvShape& shape, DType dtype) {
 }
 
 void conv(ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b, const ConstView* bias,
-          const View& out) {
+          const View& out, const View* bias_grad) {
+  if (bias_grad != nullptr) {
+    const BiasSum sum = bias_sum(shape, a, *bias_grad);
+    reduce(ReduceOp::sum, sum.y_grad, sum.bias_grad);
+  }
   if (out.dtype == DType::f32) return conv_of<float>(pass, shape, a, b, bias, out);
   if (out.dtype == DType::f64) return conv_of<double>(pass, shape, a, b, bias, out);
   throw DTypeError("conv: dtype " + std::string(name(out.dtype)) + ", expected f32 or f64");

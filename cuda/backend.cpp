@@ -147,9 +147,9 @@ class CudaBackend final : public Backend {
   }
 
   void conv(ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b, const ConstView* bias,
-            const View& out) override {
+            const View& out, const View* bias_grad) override {
     const Use use(context_);
-    cuda::conv(context_, pass, shape, a, b, bias, out);
+    cuda::conv(context_, pass, shape, a, b, bias, out, bias_grad);
   }
   ConvAlgo conv_algo(ConvPass pass, const ConvShape& shape, DType dtype) const override {
     return cuda::conv_algo(pass, shape, dtype);

@@ -13,6 +13,7 @@
 #include "cuda/gather.h"
 #include "cuda/gemm.h"
 #include "cuda/implicit_gemm.h"
+#include "cuda/reduce.h"
 #include "cuda/walk.h"
 #include "cuda/winograd.h"
 
@@ -359,9 +360,17 @@ ConvAlgo conv_algo(ConvPass, const ConvShape& s, DType) {
 }
 
 void conv(Context& context, ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
-          const ConstView* bias, const View& out) {
+          const ConstView* bias, const View& out, const View* bias_grad) {
+  const ConvAlgo algo = shape.algo == ConvAlgo::automatic ? conv_algo(pass, shape, out.dtype) : shape.algo;
+  if (algo == ConvAlgo::implicit_gemm && out.size() > 0) {
+    return implicit_gemm(context, pass, shape, a, b, bias, out, bias_grad);
+  }
+  if (bias_grad != nullptr) {
+    const BiasSum sum = bias_sum(shape, a, *bias_grad);
+    reduce(context, ReduceOp::sum, sum.y_grad, sum.bias_grad);
+  }
   if (out.size() == 0) return;
-  switch (shape.algo == ConvAlgo::automatic ? conv_algo(pass, shape, out.dtype) : shape.algo) {
+  switch (algo) {
     case ConvAlgo::reference:
       return conv_reference(context, pass, shape, a, b, bias, out);
     case ConvAlgo::direct:
@@ -369,10 +378,9 @@ void conv(Context& context, ConvPass pass, const ConvShape& shape, const ConstVi
       break;  // 1x1: x is the columns
     case ConvAlgo::winograd:
       return winograd(context, pass, kWinogradTile, shape, a, b, bias, out);
-    case ConvAlgo::implicit_gemm:
-      return implicit_gemm(context, pass, shape, a, b, bias, out, nullptr);
     case ConvAlgo::automatic:
     case ConvAlgo::im2col:
+    case ConvAlgo::implicit_gemm:
       break;
   }
   Pass run(context, shape, out.dtype);

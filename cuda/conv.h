@@ -7,7 +7,7 @@ namespace weft::cuda {
 
 /// Backend::conv. Columns of each pass (core/conv_plan.h) are gathered chunk by chunk and multiplied by cuBLASLt.
 void conv(Context& context, ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
-          const ConstView* bias, const View& out);
+          const ConstView* bias, const View& out, const View* bias_grad);
 /// Backend::conv_algo.
 ConvAlgo conv_algo(ConvPass pass, const ConvShape& shape, DType dtype);
 

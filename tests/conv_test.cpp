@@ -41,21 +41,56 @@ ConstView view(const std::vector<T>& values) {
 
 constexpr std::int64_t kGuard = 32;
 
-/// cpu::conv by im2col into NaNs between guards, which it must leave alone.
+/// NaNs between guards, which must be left alone.
 template <class T>
-std::vector<T> computed(ConvPass pass, ConvShape s, const Operands<T>& in, bool bias) {
-  s.algo = ConvAlgo::im2col;
-  const std::int64_t size = result_size(pass, s);
-  std::vector<T> buffer(size + 2 * kGuard, T(12345));
-  std::fill(buffer.begin() + kGuard, buffer.end() - kGuard, std::numeric_limits<T>::quiet_NaN());
-  const View out{buffer.data() + kGuard, Shape{size}, Strides{1}, dtype_of_type<T>::value};
-  const ConstView bias_view = view(in.bias);
-  conv(pass, s, view(in.a(pass)), view(in.b(pass)), bias ? &bias_view : nullptr, out);
-  for (std::int64_t i = 0; i < kGuard; ++i) {
-    EXPECT_EQ(buffer[i], T(12345)) << "before the output";
-    EXPECT_EQ(buffer[buffer.size() - 1 - i], T(12345)) << "behind the output";
+class Result {
+ public:
+  explicit Result(std::int64_t size) : buffer_(size + 2 * kGuard, T(12345)) {
+    std::fill(buffer_.begin() + kGuard, buffer_.end() - kGuard, std::numeric_limits<T>::quiet_NaN());
   }
-  return {buffer.begin() + kGuard, buffer.end() - kGuard};
+  View view() {
+    const auto size = static_cast<std::int64_t>(buffer_.size()) - 2 * kGuard;
+    return {buffer_.data() + kGuard, Shape{size}, Strides{1}, dtype_of_type<T>::value};
+  }
+  std::vector<T> values() const {
+    for (std::int64_t i = 0; i < kGuard; ++i) {
+      EXPECT_EQ(buffer_[i], T(12345)) << "before the output";
+      EXPECT_EQ(buffer_[buffer_.size() - 1 - i], T(12345)) << "behind the output";
+    }
+    return {buffer_.begin() + kGuard, buffer_.end() - kGuard};
+  }
+
+ private:
+  std::vector<T> buffer_;
+};
+
+/// cpu::conv, by im2col where the shape names no algorithm.
+template <class T>
+std::vector<T> computed(ConvPass pass, ConvShape s, const Operands<T>& in, bool bias, View* bias_grad = nullptr) {
+  if (s.algo == ConvAlgo::automatic) s.algo = ConvAlgo::im2col;
+  Result<T> out(result_size(pass, s));
+  const ConstView bias_view = view(in.bias);
+  conv(pass, s, view(in.a(pass)), view(in.b(pass)), bias ? &bias_view : nullptr, out.view(), bias_grad);
+  return out.values();
+}
+
+/// The sum of y's gradient, with a weight gradient that is the same as without it.
+template <class T>
+void check_bias_grad(const ConvShape& s, const Operands<T>& in) {
+  SCOPED_TRACE("bias gradient");
+  Expected want(s.k);
+  for (std::size_t i = 0; i < in.y_grad.size(); ++i) want.add(i % s.k, static_cast<double>(in.y_grad[i]));
+  Result<T> result(s.k);
+  View view = result.view();
+  const std::vector<T> with = computed(ConvPass::weight_grad, s, in, false, &view);
+  const std::vector<T> without = computed(ConvPass::weight_grad, s, in, false);
+  EXPECT_EQ(with.size() * sizeof(T) == 0 ? 0 : std::memcmp(with.data(), without.data(), with.size() * sizeof(T)), 0);
+  const std::vector<T> got = result.values();
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    ASSERT_LE(std::abs(static_cast<double>(got[i]) - want.value[i]),
+              8 * std::numeric_limits<T>::epsilon() * want.magnitude[i])
+        << "element " << i;
+  }
 }
 
 template <class T>
@@ -77,6 +112,7 @@ void check(const ConvShape& s, std::uint32_t seed = 1) {
       }
     }
   }
+  check_bias_grad(s, in);
 }
 
 class ConvShapes : public testing::TestWithParam<ConvShape> {};
@@ -230,7 +266,7 @@ TEST(Conv, OtherDtypesAreRefused) {
   std::vector<std::int32_t> out(1, 5);
   const ConvShape shape = make_shape(1, 1, 1, {1, 1, 1}, {1, 1, 1});
   EXPECT_THROW(conv(ConvPass::forward, shape, view(values), view(values), nullptr,
-                    View{out.data(), Shape{1}, Strides{1}, DType::i32}),
+                    View{out.data(), Shape{1}, Strides{1}, DType::i32}, nullptr),
                DTypeError);
   EXPECT_EQ(out[0], 5);
 }

@@ -27,7 +27,7 @@ void check(DType dtype, ConvShape s, double tolerance, std::int64_t shift) {
       const T nan = scalar::convert<T>(std::nan(""));
       const OnDevice<T> out(dtype, std::vector<T>(static_cast<std::size_t>(result_size(pass, s)), nan), shift);
       const ConstView bias_view = biases.view();
-      backend(Device::cuda()).conv(pass, s, a.view(), b.view(), bias ? &bias_view : nullptr, out.view());
+      backend(Device::cuda()).conv(pass, s, a.view(), b.view(), bias ? &bias_view : nullptr, out.view(), nullptr);
       EXPECT_LE(relative_error(widened(out.values()), conv_expected(pass, s, wide, bias)), tolerance)
           << "pass " << static_cast<int>(pass) << (bias ? " with bias" : "");
     }

@@ -13,6 +13,12 @@ namespace {
 
 using scalar::Bfloat;
 
+std::vector<double> bias_sums(const ConvShape& s, const Operands<double>& in) {
+  std::vector<double> sums(static_cast<std::size_t>(s.k));
+  for (std::size_t i = 0; i < in.y_grad.size(); ++i) sums[i % sums.size()] += in.y_grad[i];
+  return sums;
+}
+
 /// `shift` moves the operands off the addresses from which 16 bytes can be read.
 template <class T>
 void check(DType dtype, ConvShape s, double tolerance, std::int64_t shift) {
@@ -21,15 +27,21 @@ void check(DType dtype, ConvShape s, double tolerance, std::int64_t shift) {
   const Operands<double> wide{widened(in.x), widened(in.weight), widened(in.bias), widened(in.y_grad)};
   s.algo = ConvAlgo::implicit_gemm;
   for (const ConvPass pass : {ConvPass::forward, ConvPass::input_grad, ConvPass::weight_grad}) {
-    for (const bool bias : {false, true}) {
-      if (bias && pass != ConvPass::forward) continue;
+    for (const bool bias : {false, true}) {  // added to y, or its gradient computed
+      if (bias && pass == ConvPass::input_grad) continue;
+      const bool sums_bias = bias && pass == ConvPass::weight_grad;
       const OnDevice<T> a(dtype, in.a(pass), shift), b(dtype, in.b(pass), shift), biases(dtype, in.bias, shift);
       const T nan = scalar::convert<T>(std::nan(""));
       const OnDevice<T> out(dtype, std::vector<T>(static_cast<std::size_t>(result_size(pass, s)), nan), shift);
+      const OnDevice<T> sums(dtype, std::vector<T>(in.bias.size(), nan), shift);
       const ConstView bias_view = biases.view();
-      backend(Device::cuda()).conv(pass, s, a.view(), b.view(), bias ? &bias_view : nullptr, out.view());
-      EXPECT_LE(relative_error(widened(out.values()), conv_expected(pass, s, wide, bias)), tolerance)
+      const View sums_view = sums.view();
+      backend(Device::cuda())
+          .conv(pass, s, a.view(), b.view(), bias && !sums_bias ? &bias_view : nullptr, out.view(),
+                sums_bias ? &sums_view : nullptr);
+      EXPECT_LE(relative_error(widened(out.values()), conv_expected(pass, s, wide, bias && !sums_bias)), tolerance)
           << "pass " << static_cast<int>(pass) << (bias ? " with bias" : "");
+      if (sums_bias) EXPECT_LE(relative_error(widened(sums.values()), bias_sums(s, wide)), tolerance);
     }
   }
 }

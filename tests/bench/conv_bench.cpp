@@ -152,7 +152,7 @@ void measure(const Options& options, const Layer& layer) {
     for (const std::string& text : options.algos) {
       ConvShape pinned = shape;
       const auto run = [&device, pass, a, b, out](const ConvShape& s) {
-        device.conv(pass, s, const_view(a), const_view(b), nullptr, mutable_view(out));
+        device.conv(pass, s, const_view(a), const_view(b), nullptr, mutable_view(out), nullptr);
       };
       if (text == "copy") {  // the data of a depthwise forward pass, read and written once
         const Array& from = x.size() < y.size() ? x : y;
