@@ -72,7 +72,7 @@ Array run(ConvPass pass, const Convolution& c, const Array& a, const Array& b, c
                 bias_grad != nullptr ? &bias_grad_view : nullptr);
   };
   ConvShape sizes = c.shape;
-  if (sizes.algo == ConvAlgo::automatic && conv_timing())
+  if (sizes.algo == ConvAlgo::automatic && c.axes > 0 && conv_timing())
     sizes.algo = timed_algo(pass, sizes, a.dtype(), a.device(), compute);
   compute(sizes);
   return out;
@@ -86,10 +86,11 @@ Dims all_but_channels(const Convolution& c) {
 
 // What a recorded pass is called.
 std::string_view node_name(ConvPass pass, int axes) {
-  constexpr std::string_view kNames[3][3] = {{"conv1d", "conv2d", "conv3d"},
-                                             {"conv1d_input_grad", "conv2d_input_grad", "conv3d_input_grad"},
-                                             {"conv1d_weight_grad", "conv2d_weight_grad", "conv3d_weight_grad"}};
-  return kNames[static_cast<std::size_t>(pass)][static_cast<std::size_t>(axes - 1)];
+  constexpr std::string_view kNames[3][4] = {
+      {"linear", "conv1d", "conv2d", "conv3d"},
+      {"linear_input_grad", "conv1d_input_grad", "conv2d_input_grad", "conv3d_input_grad"},
+      {"linear_weight_grad", "conv1d_weight_grad", "conv2d_weight_grad", "conv3d_weight_grad"}};
+  return kNames[static_cast<std::size_t>(pass)][static_cast<std::size_t>(axes)];
 }
 
 template <int N>

@@ -71,7 +71,8 @@ void check_operands(std::string_view op, const Tensor& a, const Tensor& b);
 void check_bias(std::string_view op, const Tensor& x, const Tensor& bias, std::int64_t channels);
 
 /// The three passes, closed under differentiation: each is bilinear, and its two gradients are the other two. Operands
-/// have the convolution's shapes, one dtype and device.
+/// have the convolution's shapes, one dtype and device. Without axes the sizes in, filter and out are 1 and it is a
+/// linear layer: x (n, c), weight (k, c).
 Tensor conv_forward(const Convolution& c, const Tensor& x, const Tensor& weight, const Tensor& bias);
 Tensor conv_input_grad(const Convolution& c, const Tensor& output_grad, const Tensor& weight);
 Tensor conv_weight_grad(const Convolution& c, const Tensor& output_grad, const Tensor& x);

@@ -1,4 +1,4 @@
-#include "core/op_support.h"
+#include "core/ops_conv.h"
 
 namespace weft {
 
@@ -59,6 +59,17 @@ Tensor matmul(const Tensor& left, const Tensor& right) {
   return reshape(product, out);
 }
 
+namespace {
+
+// Whether backends have the convolution that a linear layer is: one floating dtype, one device.
+bool is_convolution(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  const auto alike = [&](const Tensor& t) { return t.dtype() == x.dtype() && t.device() == x.device(); };
+  return is_floating_point(x.dtype()) && backend(x.device()).computes(x.dtype()) && alike(weight) &&
+         (!bias.defined() || alike(bias));
+}
+
+}  // namespace
+
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   check_rank("linear", "weight", weight, 2);
   if (x.rank() == 0 || x.size(-1) != weight.shape()[1]) {
@@ -69,8 +80,19 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
     throw ShapeError("linear: bias " + to_string(bias.shape()) + " does not have the " +
                      std::to_string(weight.shape()[0]) + " outputs of weight " + to_string(weight.shape()));
   }
-  const Tensor y = matmul(x, transpose(weight, 0, 1));
-  return bias.defined() ? add(y, autocast(bias)) : y;
+  const Tensor in = autocast(x), w = autocast(weight), b = autocast(bias);
+  if (!is_convolution(in, w, b)) {
+    const Tensor y = matmul(in, transpose(w, 0, 1));
+    return bias.defined() ? add(y, b) : y;
+  }
+  Shape leading(std::span(in.shape().begin(), static_cast<std::size_t>(in.rank() - 1)));
+  Convolution c;
+  c.shape.n = element_count(leading);
+  c.shape.c = w.size(1);
+  c.shape.k = w.size(0);
+  if (in.rank() == 2) return conv_forward(c, in, w, b);
+  leading.push_back(c.shape.k);
+  return reshape(conv_forward(c, reshape(in, {c.shape.n, c.shape.c}), w, b), leading);
 }
 
 }  // namespace weft

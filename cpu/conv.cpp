@@ -29,6 +29,11 @@ bool tiles_fit(std::int64_t height, std::int64_t width) {
   return 5 * 16 * ceil_div(height, 4) * ceil_div(width, 4) <= 8 * height * width;
 }
 
+/// Rows of channels without positions: the product alone, of which there is nothing to gather.
+bool is_linear(const ConvShape& s) {
+  return is_pointwise(s) && s.groups == 1 && s.in == std::array<std::int64_t, 3>{1, 1, 1};
+}
+
 template <class T>
 void conv_forward(const ConvShape& shape, const T* x, const T* weight, const T* bias, T* y) {
   if (shape.k == 0) return;
@@ -99,7 +104,8 @@ void conv_of(ConvPass pass, const ConvShape& shape, const ConstView& a, const Co
     case ConvAlgo::reference:
       return conv_reference(pass, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
     case ConvAlgo::direct:
-      if (is_depthwise(shape)) return depthwise(pass, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
+      if (is_depthwise(shape) && !is_linear(shape))
+        return depthwise(pass, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
       return pointwise(pass, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
     case ConvAlgo::winograd:
       return winograd(pass, winograd_tile(pass, shape), shape, a.as<T>(), b.as<T>(), start, out.as<T>());
@@ -114,6 +120,7 @@ void conv_of(ConvPass pass, const ConvShape& shape, const ConstView& a, const Co
 
 ConvAlgo conv_algo(ConvPass pass, const ConvShape& shape, DType dtype) {
   if (is_depthwise(shape) && shape.c > 1) return ConvAlgo::direct;
+  if (is_linear(shape)) return ConvAlgo::direct;
   if (dtype != DType::f32 || !fits_winograd(shape)) return ConvAlgo::im2col;
   const std::array<std::int64_t, 3>& map = tiled_map(pass, shape);
   const WinogradBounds& least = pass == ConvPass::weight_grad ? kWinogradWeightGrad : kWinograd;

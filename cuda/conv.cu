@@ -96,6 +96,7 @@ class Columns {
 
   /// Products of an output: (tap, channel), and the zeros that fill a row up.
   std::int64_t width() const { return width_; }
+  bool in_one_chunk() const { return chunk_ >= plan_.rows(); }
 
   /// body(first row, rows, matrices) for each chunk in order.
   template <class Body>
@@ -237,8 +238,9 @@ class Pass {
         }
         Columns columns(context_, phase.columns, filters_, dtype_);
         std::optional<Scratch> packed, rows_memory;
-        const void* filters = pack(phase.columns, offset(weight, group * group_weight_, dtype_), {0, 1, 2, 3, 4}, 0,
-                                   columns.width() * channels_, packed);
+        const void* filters = offset(weight, group * group_weight_, dtype_);
+        const bool one_tap = group_weight_ == filters_ * channels_ && columns.width() == filters_;
+        if (!one_tap) filters = pack(phase.columns, filters, {0, 1, 2, 3, 4}, 0, columns.width() * channels_, packed);
         const bool direct = shape_.stride == std::array<std::int64_t, 3>{1, 1, 1};
         if (!direct) rows_memory.emplace(context_, bytes(phase.columns.rows() * channels_));
         void* const out = direct ? target.data : rows_memory->data();
@@ -266,8 +268,8 @@ class Pass {
     if (!whole || plan.rows() == 0) fill(context_, all, 0);
     if (plan.rows() == 0 || width == 0) return;
     // Sums over several chunks are kept in f32 where the result is bf16.
-    const DType sum_type = dtype_ == DType::bf16 ? DType::f32 : dtype_;
-    const bool direct = whole && sum_type == dtype_;
+    const bool direct = whole && (dtype_ != DType::bf16 || columns.in_one_chunk());
+    const DType sum_type = dtype_ == DType::bf16 && !direct ? DType::f32 : dtype_;
     std::optional<Scratch> sums;
     if (!direct) sums.emplace(context_, static_cast<std::size_t>(filters_ * width) * size_of(sum_type));
     for (std::int64_t group = 0; group < shape_.groups; ++group) {

@@ -154,6 +154,42 @@ TEST(Autograd, AModifiedSavedValueIsDetected) {
   EXPECT_EQ(numbers(a.grad()), (Numbers{2, 2}));
 }
 
+// What backward gives of a bias beside the weight comes from another kernel than what it gives of it alone, or
+// recorded.
+TEST(Autograd, GradientsOfABiasAgree) {
+  manual_seed(5);
+  const Tensor x = randn({3, 4, 5, 6}, kF64), rows = randn({7, 4}, kF64);
+  const Tensor filter = randn({2, 4, 3, 3}, kF64), weight = randn({2, 4}, kF64), bias = randn({2}, kF64);
+  for (const bool linear_layer : {false, true}) {
+    const auto gradient = [&](bool with_weight, bool create_graph) {
+      const Tensor w((linear_layer ? weight : filter).array(), with_weight), b(bias.array(), true);
+      const Tensor y = linear_layer ? linear(rows, w, b) : conv2d(x, w, b, {.padding = {1, 1}});
+      sum(y * y).backward({.create_graph = create_graph});
+      EXPECT_EQ(w.grad().defined(), with_weight);
+      EXPECT_EQ(b.grad().requires_grad(), create_graph);
+      return numbers(b.grad());
+    };
+    const Numbers expected = gradient(false, false);
+    for (const Numbers& other : {gradient(true, false), gradient(true, true)}) {
+      ASSERT_EQ(other.size(), expected.size());
+      for (std::size_t i = 0; i < other.size(); ++i) EXPECT_NEAR(other[i], expected[i], 1e-12 * std::abs(expected[i]));
+    }
+  }
+}
+
+TEST(Autograd, ALinearLayerOfSeveralDtypesPromotes) {
+  const Tensor x = Tensor::from<float>({1, 2}, {1, 2}).to(kTestDevice);
+  const Tensor weight = leaf({3, 4}, {1, 2});
+  const Tensor y = linear(x, weight, Tensor::from<float>({5}, {1}).to(kTestDevice));
+  EXPECT_EQ(y.dtype(), DType::f64);
+  EXPECT_EQ(numbers(y), (Numbers{16}));
+  sum(y).backward();
+  EXPECT_EQ(numbers(weight.grad()), (Numbers{1, 2}));
+  const TensorOptions i64{.dtype = DType::i64, .device = kTestDevice};
+  EXPECT_EQ(linear(full({2, 3}, 2, i64), full({1, 3}, 4, i64), full({1}, 1, i64)).to_vector<std::int64_t>(),
+            (std::vector<std::int64_t>{25, 25}));
+}
+
 TEST(Autograd, GradLeavesGradsAlone) {
   const Tensor x = leaf(3);
   const Tensor y = leaf(4);

@@ -83,7 +83,15 @@ std::vector<OpCase> matmul_cases() {
   linear_row("no bias", {5, 7}, {3, 7}, false);
   linear_row("one row", {7}, {3, 7}, true);
   linear_row("batches", {2, 3, 4}, {5, 4}, true);
+  linear_row("remainders of the tiles", {37, 19}, {21, 19}, true);
+  linear_row("one row, no bias", {7}, {3, 7}, false);
+  linear_row("one row of a matrix", {1, 5}, {4, 5}, true);
+  linear_row("as many rows as features and outputs", {6, 6}, {6, 6}, true);
   linear_row("no rows", {0, 4}, {5, 4}, true);
+  linear_row("no rows in batches", {2, 0, 4}, {5, 4}, true);
+  linear_row("no features: the bias", {3, 0}, {4, 0}, true);
+  linear_row("no features: zeros", {3, 0}, {4, 0}, false);
+  linear_row("no outputs", {3, 4}, {0, 4}, true);
   linear_row("one feature", {3, 1}, {1, 1}, true);
   return rows;
 }
