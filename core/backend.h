@@ -240,10 +240,10 @@ class Backend {
 
   /// Image number order[first + i] of dense planar u8 images (N, channels, height, width) -> out[i], dense
   /// channels-last (count, height, width, channels), f32 (bf16), and its label (u8) -> out_labels[i], i64. `clock` is
-  /// two i64 on the device: the epoch, which the random choices depend on, and `first`. Positions beyond the order wrap
-  /// around.
+  /// two i64 on the device: the epoch, which the random choices depend on, and `first`, which is advanced by count.
+  /// Positions beyond the order wrap around.
   virtual void image_batch(const ImageBatchArguments& arguments, const ConstView& images, const ConstView& labels,
-                           const ConstView& order, const ConstView& clock, const View& out, const View& out_labels) = 0;
+                           const ConstView& order, const View& clock, const View& out, const View& out_labels) = 0;
 
   // One pass over all parameters. `learning_rate` is one f64 on the device; adam reads and advances `step`, one i64 on
   // the device (0 before the first).

@@ -111,7 +111,7 @@ class CpuBackend final : public Backend {
   }
 
   void image_batch(const ImageBatchArguments& arguments, const ConstView& images, const ConstView& labels,
-                   const ConstView& order, const ConstView& clock, const View& out, const View& out_labels) override {
+                   const ConstView& order, const View& clock, const View& out, const View& out_labels) override {
     cpu::image_batch(arguments, images, labels, order, clock, out, out_labels);
   }
 

@@ -67,7 +67,7 @@ struct Images {
 }  // namespace
 
 void image_batch(const ImageBatchArguments& arguments, const ConstView& images, const ConstView& labels,
-                 const ConstView& order, const ConstView& clock, const View& out, const View& out_labels) {
+                 const ConstView& order, const View& clock, const View& out, const View& out_labels) {
   if (out.dtype != DType::f32) {
     throw DTypeError("cpu: image_batch of " + std::string(name(out.dtype)) + " is not there");
   }
@@ -77,7 +77,9 @@ void image_batch(const ImageBatchArguments& arguments, const ConstView& images, 
                    static_cast<int>(images.shape[1]),
                    static_cast<int>(images.shape[2]),
                    static_cast<int>(images.shape[3])};
-  const std::int64_t epoch = clock.as<std::int64_t>()[0], first = clock.as<std::int64_t>()[1];
+  const std::int64_t epoch = clock.as<std::int64_t>()[0];
+  std::int64_t& position = clock.as<std::int64_t>()[1];
+  const std::int64_t first = position;
   const std::int64_t elements = images.shape[1] * images.shape[2] * images.shape[3];
   const std::int64_t grain = std::max<std::int64_t>(kTaskElements / std::max<std::int64_t>(elements, 1), 1);
   parallel_blocks(out.shape[0], grain, [&](std::int64_t begin, std::int64_t end) {
@@ -88,6 +90,7 @@ void image_batch(const ImageBatchArguments& arguments, const ConstView& images, 
       all.write(index, epoch, columns, out.as<float>() + i * elements);
     }
   });
+  position += out.shape[0];
 }
 
 }  // namespace weft::cpu

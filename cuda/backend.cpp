@@ -207,7 +207,7 @@ class CudaBackend final : public Backend {
     cuda::random(context_, kind, key, low, high, out);
   }
   void image_batch(const ImageBatchArguments& arguments, const ConstView& images, const ConstView& labels,
-                   const ConstView& order, const ConstView& clock, const View& out, const View& out_labels) override {
+                   const ConstView& order, const View& clock, const View& out, const View& out_labels) override {
     const Use use(context_);
     cuda::image_batch(context_, arguments, images, labels, order, clock, out, out_labels);
   }

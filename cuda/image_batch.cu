@@ -14,7 +14,8 @@ constexpr int kThreads = 256;
 
 struct Images {
   const std::uint8_t *pixels, *labels;
-  const std::int64_t *order, *clock;
+  const std::int64_t* order;
+  std::int64_t* clock;
   std::int64_t count, order_size;
   int channels, height, width;
   int padding, cutout;
@@ -23,11 +24,9 @@ struct Images {
   std::uint64_t seed;
 };
 
-/// Thread t has pixel t % max(height·width, 1) of image t / max(height·width, 1) of the batch; the first of an image
-/// also writes its label.
+/// One thread's pixel.
 template <class T>
-WEFT_KERNEL_OF(kThreads)
-image_batch_kernel(Images images, T* out, std::int64_t* out_labels) {
+WEFT_DEVICE void write_pixel(const Images& images, T* out, std::int64_t* out_labels) {
   const std::int64_t plane = static_cast<std::int64_t>(images.height) * images.width, threads = plane > 0 ? plane : 1;
   const std::int64_t thread = global_thread(), image = thread / threads;
   if (image >= images.count) return;
@@ -55,10 +54,19 @@ image_batch_kernel(Images images, T* out, std::int64_t* out_labels) {
   }
 }
 
+/// Thread t has pixel t % max(height·width, 1) of image t / max(height·width, 1) of the batch; the first of an image
+/// also writes its label. When all have read the clock, the last block advances it.
+template <class T>
+WEFT_KERNEL_OF(kThreads)
+image_batch_kernel(Images images, unsigned* counter, T* out, std::int64_t* out_labels) {
+  write_pixel(images, out, out_labels);
+  if (last_block(counter, gridDim.x) && threadIdx.x == 0) images.clock[1] += images.count;
+}
+
 }  // namespace
 
 void image_batch(Context& context, const ImageBatchArguments& arguments, const ConstView& images,
-                 const ConstView& labels, const ConstView& order, const ConstView& clock, const View& out,
+                 const ConstView& labels, const ConstView& order, const View& clock, const View& out,
                  const View& out_labels) {
   Images all{};
   all.pixels = images.as<std::uint8_t>();
@@ -80,7 +88,7 @@ void image_batch(Context& context, const ImageBatchArguments& arguments, const C
   const std::int64_t threads = std::max<std::int64_t>(images.shape[2] * images.shape[3], 1);
   dispatch_floating("image_batch", out.dtype, [&]<class T>(Type<T>) {
     launch({"image_batch", blocks_for(all.count * threads, kThreads), kThreads, context.stream}, image_batch_kernel<T>,
-           all, out.as<T>(), out_labels.as<std::int64_t>());
+           all, context.counters, out.as<T>(), out_labels.as<std::int64_t>());
   });
 }
 

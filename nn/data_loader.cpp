@@ -87,7 +87,7 @@ class HostProducer final : public DataLoader::Iterator::Producer {
 
   Batch make(std::int64_t number) const {
     const ImageDataset& d = dataset_;
-    const std::array<std::int64_t, 2> clock{epoch_, number * options_.batch_size};
+    std::array<std::int64_t, 2> clock{epoch_, number * options_.batch_size};
     const std::int64_t count = std::min(options_.batch_size, d.size() - clock[1]);
     const Array images =
         Array::empty_like(Layout::channels_last({count, d.channels, d.height, d.width}), DType::f32, Device::cpu());
@@ -100,7 +100,7 @@ class HostProducer final : public DataLoader::Iterator::Producer {
         .image_batch(image_batch_arguments(options_),
                      view(d.images.data(), {d.size(), d.channels, d.height, d.width}, DType::u8),
                      view(d.labels.data(), {d.size()}, DType::u8), view(order_.data(), {d.size()}, DType::i64),
-                     view(clock.data(), {2}, DType::i64), {images.data(), rows, row_major_strides(rows), DType::f32},
+                     {clock.data(), {2}, {1}, DType::i64}, {images.data(), rows, row_major_strides(rows), DType::f32},
                      mutable_view(labels));
     return {Tensor(images), Tensor(labels)};
   }

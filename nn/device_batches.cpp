@@ -74,13 +74,8 @@ void DeviceBatches::next(const Batch& out) {
   const Array& x = out.images.array();
   const Shape rows{x.shape()[0], x.shape()[2], x.shape()[3], x.shape()[1]};
   Backend& device = backend(options_.device);
-  device.image_batch(arguments_, const_view(images_), const_view(labels_), const_view(order_), const_view(clock_),
+  device.image_batch(arguments_, const_view(images_), const_view(labels_), const_view(order_), mutable_view(clock_),
                      {x.data(), rows, row_major_strides(rows), x.dtype()}, mutable_view(out.labels.array()));
-  const Array count = Array::full({}, rows[0], DType::i64, options_.device);
-  View position = mutable_view(clock_);
-  position.data = static_cast<std::int64_t*>(position.data) + 1;
-  position.shape = position.strides = {};
-  device.accumulate(const_view(count), position);
 }
 
 }  // namespace weft::nn

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "cpu/threads.h"
+#include "nn/device_batches.h"
 #include "weft/weft.h"
 
 namespace weft::nn {
@@ -157,6 +158,23 @@ TEST(DataLoader, AugmentationOfAnImageIgnoresTheBatchSize) {
     return concatenate(parts).to_vector<float>();
   };
   EXPECT_EQ(all(5), all(12));
+}
+
+TEST(DataLoader, BatchesOfADeviceAdvanceTheirClock) {
+  const ImageDataset images = builtin_images(Split::train, 11);
+  const DataLoaderOptions options{.batch_size = 4, .shuffle = true, .augmentation = {.crop_padding = 2}, .seed = 3};
+  DeviceBatches batches(images, options);
+  for (const std::int64_t epoch : {0, 1}) {
+    batches.start_epoch(epoch);
+    DataLoader loader(images, options);
+    loader.set_epoch(epoch);
+    for (auto& [x, y] : loader) {
+      const Batch mine = batches.make_arrays(y.size());
+      batches.next(mine);
+      EXPECT_EQ(mine.images.to_vector<float>(), x.to_vector<float>());
+      EXPECT_EQ(mine.labels.to_vector<std::int64_t>(), y.to_vector<std::int64_t>());
+    }
+  }
 }
 
 TEST(DataLoader, DropsTheLastBatch) {
