@@ -235,6 +235,11 @@ class Backend {
   virtual void cross_entropy_grad(const ConstView& logits, const ConstView& labels, double smoothing,
                                   const ConstView& losses_grad, const View& logits_grad) = 0;
 
+  /// loss_sum (one f64) += the sum of losses (rows,) in double, in a fixed tree; hits (one i64) += the number of rows
+  /// of dense logits (rows, classes) whose argmax is the label. losses: f64 of f64 logits, else f32. f32, f64 (bf16).
+  virtual void tally(const ConstView& logits, const ConstView& labels, const ConstView& losses, const View& loss_sum,
+                     const View& hits) = 0;
+
   /// uniform: [low, high); normal: mean low, standard deviation high; integer: [low, high). out is dense.
   virtual void random(RandomKind kind, const PhiloxKey& key, Scalar low, Scalar high, const View& out) = 0;
 

@@ -105,6 +105,10 @@ class CpuBackend final : public Backend {
                           const ConstView& losses_grad, const View& logits_grad) override {
     cpu::cross_entropy_grad(logits, labels, smoothing, losses_grad, logits_grad);
   }
+  void tally(const ConstView& logits, const ConstView& labels, const ConstView& losses, const View& loss_sum,
+             const View& hits) override {
+    cpu::tally(logits, labels, losses, loss_sum, hits);
+  }
 
   void random(RandomKind kind, const PhiloxKey& key, Scalar low, Scalar high, const View& out) override {
     cpu::random(kind, key, low, high, out);

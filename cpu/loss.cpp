@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "cpu/threads.h"
 
@@ -12,11 +13,15 @@ namespace {
 constexpr std::int64_t kTaskElements = 4096;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
+/// Of (rows, columns), those that make a task.
+std::int64_t task_rows(const Shape& shape) {
+  return std::max<std::int64_t>(kTaskElements / std::max<std::int64_t>(shape[1], 1), 1);
+}
+
 /// body(row) for every row of (rows, columns), in parallel.
 template <class Body>
 void for_rows(const Shape& shape, const Body& body) {
-  const std::int64_t grain = std::max<std::int64_t>(kTaskElements / std::max<std::int64_t>(shape[1], 1), 1);
-  parallel_blocks(shape[0], grain, [&](std::int64_t begin, std::int64_t end) {
+  parallel_blocks(shape[0], task_rows(shape), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) body(row);
   });
 }
@@ -130,6 +135,43 @@ void cross_entropy_grad_of(const ConstView& logits, const ConstView& labels, dou
   });
 }
 
+/// Whether the label is the row's argmax: NaN wins, and the first of equals.
+template <class T>
+bool is_hit(const T* z, std::int64_t n, std::int64_t label) {
+  if (label < 0 || label >= n) return false;
+  std::int64_t best = 0;
+  for (std::int64_t i = 1; i < n; ++i) {
+    if (!std::isnan(z[best]) && !(z[i] <= z[best])) best = i;
+  }
+  return best == label;
+}
+
+struct Tallied {
+  double loss_sum = 0;
+  std::int64_t hits = 0;
+};
+
+template <class T>
+void tally_of(const ConstView& logits, const ConstView& labels, const ConstView& losses, const View& loss_sum,
+              const View& hits) {
+  const std::int64_t n = logits.shape[1], rows = logits.shape[0], grain = task_rows(logits.shape);
+  std::vector<Tallied> parts(static_cast<std::size_t>((rows + grain - 1) / grain));
+  parallel_blocks(rows, grain, [&](std::int64_t begin, std::int64_t end) {
+    Tallied& part = parts[static_cast<std::size_t>(begin / grain)];
+    for (std::int64_t row = begin; row < end; ++row) {
+      part.loss_sum += static_cast<double>(element<T>(losses, row));
+      part.hits += is_hit(logits.as<T>() + row * n, n, element<std::int64_t>(labels, row)) ? 1 : 0;
+    }
+  });
+  Tallied total;
+  for (const Tallied& part : parts) {
+    total.loss_sum += part.loss_sum;
+    total.hits += part.hits;
+  }
+  *loss_sum.as<double>() += total.loss_sum;
+  *hits.as<std::int64_t>() += total.hits;
+}
+
 }  // namespace
 
 void softmax(bool log, const ConstView& x, const View& y) {
@@ -148,6 +190,11 @@ void cross_entropy_grad(const ConstView& logits, const ConstView& labels, double
                         const ConstView& losses_grad, const View& logits_grad) {
   (logits.dtype == DType::f32 ? cross_entropy_grad_of<float> : cross_entropy_grad_of<double>)(logits, labels, smoothing,
                                                                                               losses_grad, logits_grad);
+}
+
+void tally(const ConstView& logits, const ConstView& labels, const ConstView& losses, const View& loss_sum,
+           const View& hits) {
+  (logits.dtype == DType::f32 ? tally_of<float> : tally_of<double>)(logits, labels, losses, loss_sum, hits);
 }
 
 }  // namespace weft::cpu

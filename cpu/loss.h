@@ -11,4 +11,7 @@ void cross_entropy(const ConstView& logits, const ConstView& labels, double smoo
 void cross_entropy_grad(const ConstView& logits, const ConstView& labels, double smoothing,
                         const ConstView& losses_grad, const View& logits_grad);
 
+void tally(const ConstView& logits, const ConstView& labels, const ConstView& losses, const View& loss_sum,
+           const View& hits);
+
 }  // namespace weft::cpu

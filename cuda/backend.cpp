@@ -201,6 +201,11 @@ class CudaBackend final : public Backend {
     const Use use(context_);
     cuda::cross_entropy_grad(context_, logits, labels, smoothing, losses_grad, logits_grad);
   }
+  void tally(const ConstView& logits, const ConstView& labels, const ConstView& losses, const View& loss_sum,
+             const View& hits) override {
+    const Use use(context_);
+    cuda::tally(context_, logits, labels, losses, loss_sum, hits);
+  }
 
   void random(RandomKind kind, const PhiloxKey& key, Scalar low, Scalar high, const View& out) override {
     const Use use(context_);

@@ -207,6 +207,79 @@ cross_entropy_grad_kernel(std::int64_t rows, std::int64_t n, const T* logits, St
   });
 }
 
+/// Sums of some rows.
+struct Tallied {
+  double losses;
+  std::int64_t hits;
+
+  WEFT_DEVICE void add(const Tallied& other) {
+    losses += other.losses;
+    hits += other.hits;
+  }
+};
+
+/// The sum over a block in a fixed tree, in its thread 0.
+WEFT_DEVICE Tallied block_sum(Tallied own, Tallied* shared) {
+  shared[threadIdx.x] = own;
+  WEFT_BARRIER();
+  for (unsigned half = kThreads / 2; half > 0; half /= 2) {
+    if (threadIdx.x < half) shared[threadIdx.x].add(shared[threadIdx.x + half]);
+    WEFT_BARRIER();
+  }
+  return shared[0];
+}
+
+/// How a tally is cut, by its shape alone.
+struct TallyCut {
+  int lanes;  ///< threads of a row: 1 or kWarp
+  std::int64_t blocks;
+
+  explicit TallyCut(const Shape& shape) : lanes(shape[1] <= kWarp ? 1 : kWarp) {
+    constexpr std::int64_t kRows = 4, kMost = 64;  // of each thread or warp, where blocks are left; of blocks
+    blocks = std::clamp<std::int64_t>(blocks_for(shape[0] * lanes, kRows * kThreads), 1, kMost);
+  }
+};
+
+/// loss_sum += the losses' sum, hits += the number of rows whose label nothing beats: NaN beats numbers, and the first
+/// of equals the others. `partials` has an element per block, unless there is one.
+template <class T>
+WEFT_KERNEL_OF(kThreads)
+tally_kernel(std::int64_t rows, std::int64_t n, int lanes, const T* logits, Strided<const std::int64_t> labels,
+             Strided<const compute_t<T>> losses, Tallied* partials, unsigned* counter, double* loss_sum,
+             std::int64_t* hits) {
+  using C = compute_t<T>;
+  WEFT_SHARED(Tallied, shared, kThreads);
+  const std::int64_t lane = threadIdx.x % lanes, step = static_cast<std::int64_t>(gridDim.x) * kThreads / lanes;
+  const std::int64_t rounds = (rows + step - 1) / step;  // the same in all threads, as they shuffle
+  Tallied own{0, 0};
+  for (std::int64_t round = 0; round < rounds; ++round) {
+    const std::int64_t row = round * step + global_thread() / lanes;
+    const std::int64_t label = row < rows ? labels[row] : -1;
+    int beaten = label < 0 || label >= n ? 1 : 0;
+    if (beaten == 0) {
+      const T* z = logits + row * n;
+      const C best = widen(z[label]);
+      for (std::int64_t i = lane; i < n; i += lanes) {
+        const C other = widen(z[i]);
+        const bool first = i < label;
+        const bool wins = other != other ? best == best || first : other > best || (other == best && first);
+        beaten |= wins ? 1 : 0;
+      }
+    }
+    for (int mask = lanes / 2; mask > 0; mask /= 2) beaten |= shuffle_xor(beaten, mask);
+    if (lane == 0 && row < rows) own.add({static_cast<double>(losses[row]), 1 - beaten});
+  }
+  Tallied total = block_sum(own, &shared[0]);
+  if (gridDim.x > 1) {
+    if (threadIdx.x == 0) partials[blockIdx.x] = total;
+    if (!last_block(counter, gridDim.x)) return;
+    total = block_sum(threadIdx.x < gridDim.x ? partials[threadIdx.x] : Tallied{0, 0}, &shared[0]);
+  }
+  if (threadIdx.x != 0) return;
+  *loss_sum += total.losses;
+  *hits += total.hits;
+}
+
 /// run(Group{}, shape) with the group and the grid that a matrix needs.
 template <class Run>
 void with_group(Context& context, const char* name, const Shape& shape, const Run& run) {
@@ -265,6 +338,18 @@ void cross_entropy_grad(Context& context, const ConstView& logits, const ConstVi
              static_cast<T>(1 - smoothing + other), static_cast<T>(other),
              Strided<const T>{losses_grad.as<T>(), losses_grad.strides[0]}, logits_grad.as<T>());
     });
+  });
+}
+
+void tally(Context& context, const ConstView& logits, const ConstView& labels, const ConstView& losses,
+           const View& loss_sum, const View& hits) {
+  const TallyCut cut(logits.shape);
+  const Scratch partials(context, static_cast<std::size_t>(cut.blocks) * sizeof(Tallied));
+  dispatch_floating("tally", logits.dtype, [&]<class T>(Type<T>) {
+    launch({"tally", cut.blocks, kThreads, context.stream}, tally_kernel<T>, logits.shape[0], logits.shape[1],
+           cut.lanes, logits.as<T>(), Strided<const std::int64_t>{labels.as<std::int64_t>(), labels.strides[0]},
+           Strided<const compute_t<T>>{losses.as<compute_t<T>>(), losses.strides[0]}, partials.as<Tallied>(),
+           context.counters, loss_sum.as<double>(), hits.as<std::int64_t>());
   });
 }
 

@@ -5,7 +5,6 @@
 
 #include "core/backend.h"
 #include "weft/nn/trainer.h"
-#include "weft/ops.h"
 
 namespace weft::nn {
 
@@ -22,14 +21,13 @@ class Tally {
     start_ = std::chrono::steady_clock::now();
   }
 
+  /// Rows of logits (rows, classes) with their labels (rows,) and losses (rows,), as cross_entropy took and gave them.
   /// On the device; can be part of a recorded step.
-  void add(const Tensor& logits, const Tensor& labels, const Tensor& loss_sum) {
-    const NoGrad no_grad;
-    Backend& device = backend(loss_.device());
-    const Tensor loss = loss_sum.detach().to(DType::f64);
-    const Tensor hits = equal(argmax(logits, 1), labels).sum();
-    device.accumulate(const_view(loss.array()), mutable_view(loss_));
-    device.accumulate(const_view(hits.array()), mutable_view(hits_));
+  void add(const Tensor& logits, const Tensor& labels, const Tensor& losses) {
+    const Array rows = logits.array().contiguous(), classes = labels.array().to(DType::i64);
+    backend(loss_.device())
+        .tally(const_view(rows), const_view(classes), const_view(losses.array()), mutable_view(loss_),
+               mutable_view(hits_));
   }
   /// On the host.
   void count(std::int64_t images) { images_ += images; }

@@ -20,8 +20,8 @@ DataLoaderOptions loader_options(const TrainerOptions& options, const Device& de
 }
 
 // The labels of a data set are all classes, so none is looked for that does not count.
-Tensor total_loss(const Tensor& logits, const Tensor& labels) {
-  return cross_entropy(logits, labels, {.reduction = Reduction::sum, .ignore_index = std::nullopt});
+Tensor losses_of(const Tensor& logits, const Tensor& labels) {
+  return cross_entropy(logits, labels, {.reduction = Reduction::none, .ignore_index = std::nullopt});
 }
 
 }  // namespace
@@ -35,7 +35,7 @@ Metrics evaluate(Module& model, const ImageDataset& dataset, const Device& devic
   Tally tally(device);
   for (auto& [images, labels] : DataLoader(dataset, {.batch_size = batch_size, .device = device})) {
     const Tensor logits = model(images);
-    tally.add(logits, labels, total_loss(logits, labels));
+    tally.add(logits, labels, losses_of(logits, labels));
     tally.count(labels.size());
   }
   model.train(training);
@@ -99,11 +99,19 @@ void Trainer::train_step(const Batch& batch) {
   const auto& [images, labels] = batch;
   optimizer_->zero_grad();
   const Tensor logits = model_(images);
-  const Tensor loss_sum = total_loss(logits, labels);
-  const Tensor loss = options_.recipe.sum_loss ? loss_sum : loss_sum / static_cast<double>(labels.size());
-  loss.backward();
+  const Tensor losses = losses_of(logits, labels);
+  losses.backward(losses_gradient(losses));
   optimizer_->step();
-  tally_->add(logits, labels, loss_sum);
+  tally_->add(logits, labels, losses);
+}
+
+const Tensor& Trainer::losses_gradient(const Tensor& losses) {
+  Tensor& gradient = losses_gradients_[losses.size()];
+  if (!gradient.defined() || gradient.dtype() != losses.dtype()) {
+    const double share = options_.recipe.sum_loss ? 1 : 1 / static_cast<double>(losses.size());
+    gradient = full(losses.shape(), share, {.dtype = losses.dtype(), .device = losses.device()});
+  }
+  return gradient;
 }
 
 bool Trainer::goes_on(const Callback& callback, std::int64_t step, std::int64_t steps) {

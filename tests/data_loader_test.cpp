@@ -234,6 +234,45 @@ TEST(Trainer, LearnsTheBuiltInImages) {
   EXPECT_GT(evaluate(model, test, Device::cpu()).accuracy, before.accuracy + 0.1);
 }
 
+// The plain loop beside the trainer's, with a last batch that is smaller.
+TEST(Trainer, StepsByTheMeanOrTheSumOfTheLosses) {
+  const ImageDataset train = builtin_images(Split::train, 7);
+  Recipe recipe = Recipe::make(Recipe::Kind::page);
+  recipe.batch_size = 4;
+  recipe.drop_last = false;
+  recipe.epochs = 1;
+  const auto make_model = [] {
+    manual_seed(2);
+    return Sequential(Flatten(), Linear(3072, 10));
+  };
+  for (const bool sum_loss : {false, true}) {
+    recipe.sum_loss = sum_loss;
+    Sequential expected = make_model(), model = make_model();
+    const auto optimizer = recipe.optimizer(expected.parameters());
+    const Schedule rate = recipe.schedule();
+    DataLoader loader(train, {.batch_size = 4, .shuffle = true, .augmentation = recipe.augmentation, .seed = 3});
+    double losses = 0, hits = 0, step = 0;
+    for (auto& [x, y] : loader) {
+      optimizer->zero_grad();
+      optimizer->set_lr(rate(++step / 2));
+      const Tensor logits = expected(x);
+      const Tensor loss = cross_entropy(logits, y, {.reduction = Reduction::sum});
+      losses += loss.item<float>();
+      hits += static_cast<double>(equal(argmax(logits, 1), y).sum().item<std::int64_t>());
+      (sum_loss ? loss : loss / static_cast<double>(y.size())).backward();
+      optimizer->step();
+    }
+    const Metrics metrics = Trainer(model, train, {.recipe = recipe, .seed = 3}).run_epoch();
+    EXPECT_EQ(metrics.images, 7);
+    EXPECT_NEAR(metrics.loss, losses / 7, 1e-5 * losses);
+    EXPECT_DOUBLE_EQ(metrics.accuracy, hits / 7);
+    for (std::size_t i = 0; i < 2; ++i) {
+      const auto x = model.parameters()[i].to_vector<float>(), y = expected.parameters()[i].to_vector<float>();
+      for (std::size_t j = 0; j < x.size(); ++j) ASSERT_NEAR(x[j], y[j], 1e-5 * (1 + std::abs(y[j])));
+    }
+  }
+}
+
 TEST(Trainer, RepeatsToTheBitOnAnyNumberOfThreads) {
   const ImageDataset train = builtin_images(Split::train, 300);
   const auto loss = [&](int threads) {

@@ -2,8 +2,10 @@
 // and batches against the CPU's.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 
+#include "core/backend.h"
 #include "tests/device.h"
 #include "tests/trajectory.h"
 
@@ -255,6 +257,52 @@ TEST_F(DeviceTraining, BatchesAreTheCpus) {
     return all;
   };
   EXPECT_EQ(epoch(Device::cpu()), epoch(Device::cuda()));
+}
+
+// The sum of the losses and the number of hits, from 0.25 and 3 on. The CPU takes bf16 as f32.
+std::pair<double, std::int64_t> tallied(const Device& device, const Array& logits, const Array& labels,
+                                        const Array& losses) {
+  const bool widened = device.is_cpu() && logits.dtype() == DType::bf16;
+  const Array z = (widened ? logits.to(DType::f32) : logits).to(device);
+  const Array y = labels.to(device), row_losses = losses.to(device);
+  Array sum = Array::full({}, 0.25, DType::f64, device), hits = Array::full({}, 3, DType::i64, device);
+  backend(device).tally(const_view(z), const_view(y), const_view(row_losses), mutable_view(sum), mutable_view(hits));
+  return {sum.item<double>(), hits.item<std::int64_t>()};
+}
+
+TEST_F(DeviceTraining, TalliesAreTheCpus) {
+  for (const Shape& shape :
+       {Shape{0, 10}, Shape{1, 1}, Shape{5, 10}, Shape{300, 10}, Shape{2500, 3}, Shape{70, 33}, Shape{600, 100}}) {
+    for (const DType dtype : {DType::f32, DType::f64, DType::bf16}) {
+      manual_seed(4);
+      const Array z = randn(shape).to(dtype).array();  // bf16 has equals
+      const Array losses = randn({shape[0]}).to(dtype == DType::f64 ? DType::f64 : DType::f32).array();
+      const Array labels = randint(-1, shape[1] + 1, {shape[0]}).array();
+      const auto expected = tallied(Device::cpu(), z, labels, losses);
+      const auto actual = tallied(Device::cuda(), z, labels, losses);
+      EXPECT_NEAR(actual.first, expected.first, 1e-11) << to_string(shape);
+      EXPECT_EQ(actual.second, expected.second) << to_string(shape) << " " << name(dtype);
+      EXPECT_EQ(tallied(Device::cuda(), z, labels, losses), actual);
+    }
+  }
+}
+
+TEST_F(DeviceTraining, TalliesOfEqualsAndNaNAreTheCpus) {
+  const float nan = NAN, inf = INFINITY;
+  const Array loss = Array::full({1}, 1, DType::f32);
+  for (const std::int64_t classes : {3, 40}) {  // a thread's row, a warp's
+    for (const std::vector<float>& first :
+         std::vector<std::vector<float>>{{2, 2, 1}, {1, 2, nan}, {nan, 2, nan}, {inf, 2, inf}, {-inf, -inf, -inf}}) {
+      std::vector<float> row(static_cast<std::size_t>(classes), -inf);
+      std::copy(first.begin(), first.end(), row.begin());
+      const Array z = Array::from(std::span<const float>(row), {1, classes});
+      for (const std::int64_t label : {-1, 0, 1, 2, 39}) {
+        const Array y = Array::full({1}, label, DType::i64);
+        EXPECT_EQ(tallied(Device::cpu(), z, y, loss), tallied(Device::cuda(), z, y, loss))
+            << Tensor(z) << " label " << label;
+      }
+    }
+  }
 }
 
 TEST_F(DeviceTraining, CreationOpsGiveTheCpusValues) {

@@ -1,5 +1,6 @@
 #include "cpu/loss.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -192,6 +193,70 @@ TYPED_TEST(Loss, GradientOfABroadcastLoss) {
   cross_entropy_grad(const_view(z, {33, 10}), const_view(labels), 0.1, broadcast, actual.view({33, 10}));
   cross_entropy_grad(const_view(z, {33, 10}), const_view(labels), 0.1, const_view(many), expected.view({33, 10}));
   EXPECT_EQ(actual.values(), expected.values());
+}
+
+TYPED_TEST(Loss, Tally) {
+  using T = TypeParam;
+  for (const auto& [rows, classes] : kSizes) {
+    auto z = normals<T>(rows * classes, 1);
+    const auto losses = normals<T>(rows, 2, 3);
+    auto labels = some_labels(rows, classes);
+    for (std::int64_t i = 0; i + 1 < rows; i += 2) {  // many hits, and two labels that are no class
+      const auto row = z.begin() + i * classes;
+      labels[i] = std::max_element(row, row + classes) - row;
+    }
+    if (rows > 4) labels[1] = -1, labels[3] = classes;
+    double loss_sum = 0.5;
+    std::int64_t hits = 7;
+    for (std::int64_t i = 0; i < rows; ++i) {
+      loss_sum += static_cast<double>(losses[i]);
+      const auto row = z.begin() + i * classes;
+      hits += classes > 0 && std::max_element(row, row + classes) - row == labels[i] ? 1 : 0;
+    }
+    Guarded<double> actual_sum(1, 0.5);
+    Guarded<std::int64_t> actual_hits(1, 7);
+    tally(const_view(z, {rows, classes}), const_view(labels), const_view(losses), actual_sum.view(Shape{}),
+          actual_hits.view(Shape{}));
+    EXPECT_NEAR(actual_sum[0], loss_sum, 1e-13 * std::abs(loss_sum)) << rows << " x " << classes;
+    EXPECT_EQ(actual_hits[0], hits) << rows << " x " << classes;
+  }
+}
+
+TYPED_TEST(Loss, TallyOfEqualsAndNaN) {
+  using T = TypeParam;
+  const T nan = std::numeric_limits<T>::quiet_NaN(), inf = this->kInf;
+  const std::vector<T> z = {2,    2,    1,    //
+                            2,    2,    1,    // the first of equals wins
+                            1,    2,    nan,  // NaN wins
+                            inf,  2,    nan,  //
+                            nan,  2,    nan,  // the first NaN
+                            nan,  2,    nan,  //
+                            -inf, -inf, -inf};
+  const std::vector<std::int64_t> labels = {0, 1, 2, 0, 0, 2, 0};
+  const std::vector<T> losses(7, T(1));
+  double sum = 0;
+  std::int64_t all = 0;
+  for (std::int64_t row = 0; row < 7; ++row) {
+    std::int64_t hits = 0;
+    const auto i = static_cast<std::size_t>(row);
+    tally({z.data() + 3 * row, {1, 3}, {3, 1}, dtype_of<T>}, {&labels[i], {1}, {1}, DType::i64},
+          {&losses[i], {1}, {1}, dtype_of<T>}, {&sum, {}, {}, DType::f64}, {&hits, {}, {}, DType::i64});
+    EXPECT_EQ(hits, row == 1 || row == 3 || row == 5 ? 0 : 1) << "row " << row;
+    all += hits;
+  }
+  EXPECT_EQ(all, 4);
+  EXPECT_EQ(sum, 7);
+}
+
+TEST(LossThreads, TallySameBits) {
+  const auto z = normals<float>(3001 * 11, 1), losses = normals<float>(3001, 2);
+  const auto labels = some_labels(3001, 11);
+  expect_equal_on_any_threads([&] {
+    Guarded<double> sum(1, 0.1);
+    Guarded<std::int64_t> hits(1, 0);
+    tally(const_view(z, {3001, 11}), const_view(labels), const_view(losses), sum.view(Shape{}), hits.view(Shape{}));
+    return std::vector<double>{sum[0], static_cast<double>(hits[0])};
+  });
 }
 
 TEST(LossThreads, SameBits) {

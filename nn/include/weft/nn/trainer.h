@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 
 #include "weft/nn/module.h"
 #include "weft/nn/recipe.h"
@@ -59,6 +60,9 @@ class Trainer {
   class DeviceSteps;
   /// Forward, backward, optimizer and tally.
   void train_step(const Batch& batch);
+  /// Of the loss, which is the sum or the mean of the batch's losses. Made once per batch size, before any step of it
+  /// is recorded.
+  const Tensor& losses_gradient(const Tensor& losses);
   void set_rate(std::int64_t step, std::int64_t steps);
   bool goes_on(const Callback& callback, std::int64_t step, std::int64_t steps);
 
@@ -68,7 +72,8 @@ class Trainer {
   Schedule schedule_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Tally> tally_;
-  std::unique_ptr<DeviceSteps> device_steps_;  // on a GPU
+  std::map<std::int64_t, Tensor> losses_gradients_;  // by batch size
+  std::unique_ptr<DeviceSteps> device_steps_;        // on a GPU
   std::int64_t epoch_ = 0;
   bool stopped_ = false;
 };
