@@ -52,13 +52,16 @@ TEST(Conv, ChunksAddUp) {
   cuda::Context& context = cuda::context(0);
   const std::int64_t usual = context.column_bytes;
   const Conv2dOptions options{.stride = {2, 1}, .padding = {1, 1}};
-  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+  for (const auto& row : std::vector<std::pair<DType, std::int64_t>>{
+           {DType::f64, 5}, {DType::f32, 5}, {DType::bf16, 5}, {DType::bf16, 8}}) {
+    const DType dtype = row.first;
+    const std::int64_t channels = row.second;  // of 8 in bf16, no zeros fill the columns' rows up
     const auto run = [&](const Device& device, std::int64_t column_bytes) {
       context.column_bytes = column_bytes;
       manual_seed(7);
       const auto random = [&](const Shape& shape) { return Tensor(randn(shape).to(dtype).array().to(device), true); };
       const auto in = [&](const Tensor& x) { return device.is_cpu() ? x.to(DType::f64) : x; };
-      const Tensor x = random({2, 5, 11, 9}), weight = random({6, 5, 3, 3});
+      const Tensor x = random({2, channels, 11, 9}), weight = random({6, channels, 3, 3});
       const Tensor y = conv2d(in(x), in(weight), {}, options);
       sum(y * y * 0.125).backward();
       std::vector<std::vector<double>> all;
@@ -74,7 +77,7 @@ TEST(Conv, ChunksAddUp) {
           difference += std::pow(found[i][j] - expected[i][j], 2);
           norm += expected[i][j] * expected[i][j];
         }
-        const double allowed = dtype == DType::f64 ? 1e-12 : dtype == DType::f32 ? 1e-6 : 1e-2;
+        const double allowed = dtype == DType::f64 ? 1e-12 : dtype == DType::f32 ? 1e-6 : 4e-3;
         EXPECT_LE(std::sqrt(difference / norm), allowed) << name(dtype) << ", " << bytes << " bytes, result " << i;
       }
     }
