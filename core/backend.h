@@ -211,10 +211,12 @@ class Backend {
   // and y are bf16). y = x·scale + shift by one fused multiply-add where the instruction set has it, with
   // arguments.relu 0 where that is negative, and then plus residual, dense like x, unless its data is null.
   /// Normalises by the batch's statistics, writes mean, inverse_std = 1/√(var + eps), scale = weight·inverse_std and
-  /// shift = bias - mean·scale, and updates the running statistics unless their data is null.
+  /// shift = bias - mean·scale, and updates the running statistics unless their data is null or there are no rows.
+  /// `batches` is one i64 that is advanced by 1, unless its data is null.
   virtual void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bias, const ConstView& residual,
                           const BatchNormArguments& arguments, const View& y, const View& mean, const View& inverse_std,
-                          const View& scale, const View& shift, const View& running_mean, const View& running_var) = 0;
+                          const View& scale, const View& shift, const View& running_mean, const View& running_var,
+                          const View& batches) = 0;
   virtual void batch_norm_inference(const ConstView& x, const ConstView& weight, const ConstView& bias,
                                     const ConstView& running_mean, const ConstView& running_var,
                                     const ConstView& residual, const BatchNormArguments& arguments, const View& y) = 0;

@@ -49,6 +49,14 @@ void check_residual(const Tensor& residual, const Tensor& x) {
   }
 }
 
+void check_batches(const Tensor& batches, const Tensor& x) {
+  common_device("batch_norm", {x, batches});
+  if (batches.rank() != 0 || batches.dtype() != DType::i64) {
+    throw ShapeError("batch_norm: the count of batches is a scalar of i64, not " + to_string(batches.shape()) + " of " +
+                     std::string(name(batches.dtype())));
+  }
+}
+
 // g where the ReLU let x·scale + shift through. In f64, where the product of two f32 is exact, the sign is that of the
 // kernels' fused multiply-add.
 Tensor rectified_grad(const Tensor& g, const Tensor& x, const Tensor& scale, const Tensor& shift) {
@@ -95,7 +103,8 @@ BatchNormArguments arguments_of(const BatchNormOptions& options) {
 }
 
 Tensor train(const Tensor& input, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
-             const Tensor& running_var, const BatchNormOptions& options, const Tensor& residual) {
+             const Tensor& running_var, const BatchNormOptions& options, const Tensor& residual,
+             const Tensor& batches) {
   const Tensor x = input.array().layout().is_channels_last()
                        ? input
                        : record("channels_last", channels_last(input.array()), {input}, {},
@@ -111,9 +120,11 @@ Tensor train(const Tensor& input, const Tensor& weight, const Tensor& bias, cons
                   residual.defined() ? rows(added) : ConstView{}, arguments, mutable_rows(out), mutable_view(mean),
                   mutable_view(inverse_std), mutable_view(scale), mutable_view(shift),
                   running_mean.defined() ? mutable_view(running_mean.array()) : no_view,
-                  running_var.defined() ? mutable_view(running_var.array()) : no_view);
-  if (running_mean.defined()) running_mean.array().storage()->bump_version();
-  if (running_var.defined()) running_var.array().storage()->bump_version();
+                  running_var.defined() ? mutable_view(running_var.array()) : no_view,
+                  batches.defined() ? mutable_view(batches.array()) : no_view);
+  for (const Tensor* written : {&running_mean, &running_var, &batches}) {
+    if (written->defined()) written->array().storage()->bump_version();
+  }
   return record("batch_norm", out, {x, weight, bias, residual},
                 {Save::input(0), Save::input(1), Save::constant(mean), Save::constant(inverse_std),
                  Save::constant(scale), Save::constant(shift)},
@@ -142,7 +153,8 @@ Tensor evaluate(const Tensor& x, const Tensor& weight, const Tensor& bias, const
 }  // namespace
 
 Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
-                  const Tensor& running_var, const BatchNormOptions& options, const Tensor& residual) {
+                  const Tensor& running_var, const BatchNormOptions& options, const Tensor& residual,
+                  const Tensor& batches) {
   check_float("batch_norm", x);
   if (x.rank() < 2 || x.rank() > 5)
     throw ShapeError("batch_norm: input needs 2 to 5 dimensions (N, C, ...), got " + to_string(x.shape()));
@@ -156,6 +168,7 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, con
     check_vector("running_var", running_var, x);
   }
   if (residual.defined()) check_residual(residual, x);
+  if (batches.defined()) check_batches(batches, x);
   if (!options.training) {
     if (!running_mean.defined()) throw ValueError("batch_norm: evaluation needs running statistics");
     return evaluate(x, weight, bias, running_mean, running_var, options, residual);
@@ -167,7 +180,7 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, con
     if (running->defined() && !running->array().layout().is_row_major())
       throw ValueError("batch_norm: running statistics must be contiguous");
   }
-  return train(x, weight, bias, running_mean, running_var, options, residual);
+  return train(x, weight, bias, running_mean, running_var, options, residual, batches);
 }
 
 }  // namespace weft

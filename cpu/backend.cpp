@@ -79,9 +79,10 @@ class CpuBackend final : public Backend {
 
   void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bias, const ConstView& residual,
                   const BatchNormArguments& arguments, const View& y, const View& mean, const View& inverse_std,
-                  const View& scale, const View& shift, const View& running_mean, const View& running_var) override {
-    cpu::batch_norm(x, weight, bias, residual, arguments, y, mean, inverse_std, scale, shift, running_mean,
-                    running_var);
+                  const View& scale, const View& shift, const View& running_mean, const View& running_var,
+                  const View& batches) override {
+    cpu::batch_norm(x, weight, bias, residual, arguments, y, mean, inverse_std, scale, shift, running_mean, running_var,
+                    batches);
   }
   void batch_norm_inference(const ConstView& x, const ConstView& weight, const ConstView& bias,
                             const ConstView& running_mean, const ConstView& running_var, const ConstView& residual,

@@ -14,7 +14,8 @@ namespace weft::cpu {
 
 void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bias, const ConstView& residual,
                 const BatchNormArguments& arguments, const View& y, const View& mean, const View& inverse_std,
-                const View& scale, const View& shift, const View& running_mean, const View& running_var);
+                const View& scale, const View& shift, const View& running_mean, const View& running_var,
+                const View& batches);
 
 void batch_norm_inference(const ConstView& x, const ConstView& weight, const ConstView& bias,
                           const ConstView& running_mean, const ConstView& running_var, const ConstView& residual,

@@ -1,5 +1,6 @@
 #include "cuda/norm.h"
 #include "cuda/norm_grid.cuh"
+#include "cuda/norm_small.cuh"
 
 namespace weft::cuda {
 namespace {
@@ -19,17 +20,67 @@ struct GradientRow {
   }
 };
 
-template <bool kMasked, class C>
-WEFT_DEVICE C masked(C gradient, C x, C scale, C shift) {
-  if constexpr (kMasked) return normalised(x, scale, shift) > 0 ? gradient : C(0);
-  return gradient;
+template <class C>
+WEFT_DEVICE C masked(C gradient, C x, C scale, C shift, bool relu) {
+  return !relu || normalised(x, scale, shift) > 0 ? gradient : C(0);
 }
 
-/// partials (slices, 2, channels): Σ g and Σ g·(x - mean), with g = y_grad where x·scale + shift > 0 if kMasked.
+/// x_grad = g·scale + (x - mean)·b + c is scale·(g - mean(g) - z·mean(g·z)) with z = (x - mean)·inverse_std.
+template <class C>
+struct Terms {
+  C b, c;
+};
+
+/// What becomes of the sums of a batch.
+template <class C>
+struct Gradients {
+  const C *inverse_std, *scale;
+  C *weight_grad, *bias_grad;
+
+  /// One thread's for each channel.
+  WEFT_DEVICE Terms<C> write(std::int64_t channel, std::int64_t rows, Two sums) const {
+    const double n = static_cast<double>(rows > 0 ? rows : 1), factor = static_cast<double>(scale[channel]);
+    const double inverse = static_cast<double>(inverse_std[channel]), product_z = sums.b * inverse;
+    weight_grad[channel] = static_cast<C>(product_z);
+    bias_grad[channel] = static_cast<C>(sums.a);
+    return {static_cast<C>(-factor * inverse * product_z / n), static_cast<C>(-factor * sums.a / n)};
+  }
+};
+
+WEFT_DEVICE Two merge_sums(const Parts& parts, const Mergers& mergers, std::int64_t channels, double* shared) {
+  const double* const at = parts.first + mergers.channel;
+  const std::int64_t count = mergers.used ? parts.count : 0;
+  Two sums{0, 0};
+  for (std::int64_t i = mergers.line; i < count; i += mergers.height) {
+    sums.a += at[2 * i * channels];
+    sums.b += at[(2 * i + 1) * channels];
+  }
+  const double a = merge_sum(shared, mergers, sums.a);
+  return {a, merge_sum(shared, mergers, sums.b)};
+}
+
+template <class T, int V>
+WEFT_DEVICE Pack<T, V> x_grad_of(const GradientRow<T, V>& row, const compute_t<T> (&mean)[V],
+                                 const compute_t<T> (&scale)[V], const compute_t<T> (&shift)[V],
+                                 const compute_t<T> (&b)[V], const compute_t<T> (&c)[V], bool relu) {
+  using C = compute_t<T>;
+  Pack<T, V> out;
+  WEFT_UNROLL
+  for (int j = 0; j < V; ++j) {
+    const C value = widen(row.x.value[j]);
+    const C gradient = masked(widen(row.gradient.value[j]), value, scale[j], shift[j], relu);
+    out.value[j] = narrow<T>(gradient * scale[j] + ((value - mean[j]) * b[j] + c[j]));
+  }
+  return out;
+}
+
+/// partials (slices, 2, channels): Σ g and Σ g·(x - mean), with g = y_grad where x·scale + shift > 0 if kMasked. The
+/// last block of a tile writes the gradients of weight and bias and b, c.
 template <class T, int V, bool kMasked>
 WEFT_KERNEL_OF(kThreads)
 grad_sums_kernel(const T* y_grad, const T* x, Grid grid, const compute_t<T>* mean, const compute_t<T>* scale,
-                 const compute_t<T>* shift, double* partials) {
+                 const compute_t<T>* shift, Gradients<compute_t<T>> gradients, compute_t<T>* b, compute_t<T>* c,
+                 double* partials, unsigned* counters) {
   using C = compute_t<T>;
   using Row = GradientRow<T, V>;
   WEFT_SHARED(C, sums, kThreads * V);
@@ -53,7 +104,7 @@ grad_sums_kernel(const T* y_grad, const T* x, Grid grid, const compute_t<T>* mea
         WEFT_UNROLL
         for (int j = 0; j < V; ++j) {
           const C value = widen(row.x.value[j]);
-          const C g = masked<kMasked>(widen(row.gradient.value[j]), value, f[j], s[j]);
+          const C g = masked(widen(row.gradient.value[j]), value, f[j], s[j], kMasked);
           sum[j] += g;
           product[j] += g * (value - m[j]);
         }
@@ -63,54 +114,30 @@ grad_sums_kernel(const T* y_grad, const T* x, Grid grid, const compute_t<T>* mea
     sums[j * kThreads + thread] = sum[j];
     products[j * kThreads + thread] = product[j];
   }
-  merge_lines(grid, place.line, [&](int other) {
+  merge_lines(grid.lanes, grid.height, place.line, [&](int other) {
     WEFT_UNROLL
     for (int j = 0; j < V; ++j) {
       sums[j * kThreads + thread] += sums[j * kThreads + other];
       products[j * kThreads + thread] += products[j * kThreads + other];
     }
   });
-  if (place.line != 0 || place.channel >= grid.channels) return;
-  double* out = partials + 2 * place.slice * grid.channels + place.channel;
-  WEFT_UNROLL
-  for (int j = 0; j < V; ++j) {
-    out[j] = static_cast<double>(sums[j * kThreads + thread]);
-    out[grid.channels + j] = static_cast<double>(products[j * kThreads + thread]);
+  if (place.line == 0 && place.channel < grid.channels) {
+    double* out = partials + 2 * place.slice * grid.channels + place.channel;
+    WEFT_UNROLL
+    for (int j = 0; j < V; ++j) {
+      out[j] = static_cast<double>(sums[j * kThreads + thread]);
+      out[grid.channels + j] = static_cast<double>(products[j * kThreads + thread]);
+    }
   }
-}
-
-template <class C>
-struct GradientFactors {
-  const C *inverse_std, *scale;
-  C *weight_grad, *bias_grad;
-  C *b, *c;
-};
-
-/// x_grad = g·scale + (x - mean)·b + c is scale·(g - mean(g) - z·mean(g·z)) with z = (x - mean)·inverse_std. Block b
-/// has channels [8b, 8b + 8); merger m of a channel takes slices m, m + 32, ... in order.
-template <class C>
-WEFT_KERNEL_OF(kThreads)
-grad_factors_kernel(const double* partials, Grid grid, GradientFactors<C> f) {
   WEFT_SHARED(double, shared, kThreads);
-  const int merger = static_cast<int>(threadIdx.x) / kMergeChannels;
-  const std::int64_t channel =
-      static_cast<std::int64_t>(blockIdx.x) * kMergeChannels + static_cast<int>(threadIdx.x) % kMergeChannels;
-  const std::int64_t slices = channel < grid.channels ? grid.slices : 0;
-  double sum = 0, product = 0;
-  for (std::int64_t i = merger; i < slices; i += kMergers) {
-    sum += partials[2 * i * grid.channels + channel];
-    product += partials[(2 * i + 1) * grid.channels + channel];
-  }
-  sum = merge_sum(shared, sum);
-  product = merge_sum(shared, product);
-  if (merger != 0 || channel >= grid.channels) return;
-  const double n = static_cast<double>(grid.rows > 0 ? grid.rows : 1);
-  const double inverse = static_cast<double>(f.inverse_std[channel]), product_z = product * inverse;
-  const double scale = static_cast<double>(f.scale[channel]);
-  f.weight_grad[channel] = static_cast<C>(product_z);
-  f.bias_grad[channel] = static_cast<C>(sum);
-  f.b[channel] = static_cast<C>(-scale * inverse * product_z / n);
-  f.c[channel] = static_cast<C>(-scale * sum / n);
+  merge_slices<V>(
+      grid, place, partials, counters,
+      [&](const Parts& parts, const Mergers& mergers) { return merge_sums(parts, mergers, grid.channels, shared); },
+      [&](std::int64_t channel, Two all) {
+        const Terms<C> terms = gradients.write(channel, grid.rows, all);
+        b[channel] = terms.b;
+        c[channel] = terms.c;
+      });
 }
 
 template <class T, int V, bool kMasked>
@@ -133,15 +160,56 @@ grad_apply_kernel(const T* y_grad, const T* x, Grid grid, const compute_t<T>* me
   for_rows<2>(
       grid, place, [=](std::int64_t at) { return Row::at(y_grad, x, at); },
       [&](const Row& row, std::int64_t at) {
-        Pack<T, V> out;
-        WEFT_UNROLL
-        for (int j = 0; j < V; ++j) {
-          const C value = widen(row.x.value[j]);
-          const C gradient = masked<kMasked>(widen(row.gradient.value[j]), value, f[j], s[j]);
-          out.value[j] = narrow<T>(gradient * f[j] + ((value - m[j]) * g[j] + h[j]));
-        }
-        *reinterpret_cast<Pack<T, V>*>(x_grad + at) = out;
+        *reinterpret_cast<Pack<T, V>*>(x_grad + at) = x_grad_of(row, m, f, s, g, h, kMasked);
       });
+}
+
+/// All of it for rows <= kRows · threads.
+template <class T, int V, int kRows>
+WEFT_KERNEL_OF_BLOCKS(kSmallThreads, 1)
+small_grad_kernel(const T* y_grad, const T* x, int rows, std::int64_t channels, const compute_t<T>* mean,
+                  const compute_t<T>* shift, Gradients<compute_t<T>> gradients, bool relu, T* x_grad) {
+  using C = compute_t<T>;
+  WEFT_SHARED(C, shared, kSmallWarps * 2 * V);
+  WEFT_SHARED(C, terms_b, V);
+  WEFT_SHARED(C, terms_c, V);
+  const int thread = static_cast<int>(threadIdx.x);
+  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * V;
+  GradientRow<T, V> own[kRows] = {};
+  C m[V], f[V], s[V] = {}, sums[2 * V] = {}, b[V], c[V];
+  for_own_rows<kRows>(rows, channels, first,
+                      [&](int i, std::int64_t at) { own[i] = GradientRow<T, V>::at(y_grad, x, at); });
+  WEFT_UNROLL
+  for (int j = 0; j < V; ++j) {
+    m[j] = mean[first + j];
+    f[j] = gradients.scale[first + j];
+    if (relu) s[j] = shift[first + j];
+  }
+  for_own_rows<kRows>(rows, channels, first, [&](int i, std::int64_t) {
+    WEFT_UNROLL
+    for (int j = 0; j < V; ++j) {
+      const C value = widen(own[i].x.value[j]);
+      const C g = masked(widen(own[i].gradient.value[j]), value, f[j], s[j], relu);
+      sums[j] += g;
+      sums[V + j] += g * (value - m[j]);
+    }
+  });
+  sum_warps(sums, shared);
+  if (thread < V) {
+    const Two all{block_sum<2 * V>(shared, thread), block_sum<2 * V>(shared, V + thread)};
+    const Terms<C> terms = gradients.write(first + thread, rows, all);
+    terms_b[thread] = terms.b;
+    terms_c[thread] = terms.c;
+  }
+  WEFT_BARRIER();
+  WEFT_UNROLL
+  for (int j = 0; j < V; ++j) {
+    b[j] = terms_b[j];
+    c[j] = terms_c[j];
+  }
+  for_own_rows<kRows>(rows, channels, first, [&](int i, std::int64_t at) {
+    *reinterpret_cast<Pack<T, V>*>(x_grad + at) = x_grad_of(own[i], m, f, s, b, c, relu);
+  });
 }
 
 template <class T>
@@ -149,18 +217,29 @@ void batch_norm_grad_of(Context& context, const ConstView& y_grad, const ConstVi
                         const ConstView& inverse_std, const ConstView& scale, const ConstView& shift, bool relu,
                         const View& x_grad, const View& weight_grad, const View& bias_grad) {
   using C = compute_t<T>;
-  const std::int64_t channels = x.shape[1];
+  const std::int64_t rows = x.shape[0], channels = x.shape[1];
+  const Gradients<C> gradients{inverse_std.as<C>(), scale.as<C>(), weight_grad.as<C>(), bias_grad.as<C>()};
+  if (rows <= kBackwardRows * kSmallThreads) {
+    const auto run = [&]<int V>(std::integral_constant<int, V>) {
+      with_rows<1, kBackwardRows>(rows, [&]<int kRows>(std::integral_constant<int, kRows>, int threads) {
+        launch({"batch_norm_grad", channels / V, threads, context.stream}, small_grad_kernel<T, V, kRows>,
+               y_grad.as<T>(), x.as<T>(), static_cast<int>(rows), channels, mean.as<C>(), shift.as<C>(), gradients,
+               relu, x_grad.as<T>());
+      });
+    };
+    with_width<T>(channels, run, y_grad.data, x.data, x_grad.data);
+    return;
+  }
   const Scratch scratch(context, 2 * static_cast<std::size_t>(channels) * sizeof(C));
   C *b = scratch.as<C>(), *c = b + channels;
-  const GradientFactors<C> factors{inverse_std.as<C>(), scale.as<C>(), weight_grad.as<C>(), bias_grad.as<C>(), b, c};
   const auto run = [&]<int V>(std::integral_constant<int, V>) {
     const Grid sums = grid_of<T, V>(context, x, 8), grid = grid_of<T, V>(context, x, 4);
-    const Scratch partials(context, 2 * static_cast<std::size_t>(sums.slices * channels) * sizeof(double));
-    launch({"batch_norm_grad sums", sums.blocks(), kThreads, context.stream},
-           relu ? grad_sums_kernel<T, V, true> : grad_sums_kernel<T, V, false>, y_grad.as<T>(), x.as<T>(), sums,
-           mean.as<C>(), scale.as<C>(), shift.as<C>(), partials.as<double>());
-    launch({"batch_norm_grad factors", blocks_for(channels, kMergeChannels), kThreads, context.stream},
-           grad_factors_kernel<C>, partials.as<double>(), sums, factors);
+    const Scratch partials(context, partials_of(sums) * sizeof(double));
+    for_tiles(sums, [&](const Grid& part) {
+      launch({"batch_norm_grad sums", part.blocks(), kThreads, context.stream},
+             relu ? grad_sums_kernel<T, V, true> : grad_sums_kernel<T, V, false>, y_grad.as<T>(), x.as<T>(), part,
+             mean.as<C>(), scale.as<C>(), shift.as<C>(), gradients, b, c, partials.as<double>(), context.counters);
+    });
     launch({"batch_norm_grad", grid.blocks(), kThreads, context.stream},
            relu ? grad_apply_kernel<T, V, true> : grad_apply_kernel<T, V, false>, y_grad.as<T>(), x.as<T>(), grid,
            mean.as<C>(), scale.as<C>(), shift.as<C>(), b, c, x_grad.as<T>());

@@ -13,25 +13,26 @@
 namespace weft::cuda::norm {
 
 inline constexpr int kThreads = 256;
-inline constexpr int kLineBytes = 256;                                          // a block reads of one row, at most
-inline constexpr int kMergeChannels = 8, kMergers = kThreads / kMergeChannels;  // 8 f64 are two sectors of memory
+inline constexpr int kLineBytes = 256;  // a block reads of one row, at most
+inline constexpr int kGroup = 32;       // slices that one block merges
 
 /// How a grid covers (rows, channels): a block's threads are `lanes` vectors of V neighbouring channels by `height`
-/// rows, and walk down a slice of rows together; block b has tile b % tiles of the channels and slice b / tiles.
-/// Threads beyond lanes·height, and lanes beyond the last channel, have no rows. A narrow row is as wide as the block,
-/// so reads are coalesced all the same.
+/// rows, and walk down a slice of rows together; block b has tile first_tile + b % tiles of the channels and slice
+/// b / tiles. Threads beyond lanes·height, and lanes beyond the last channel, have no rows. A narrow row is as wide as
+/// the block, so reads are coalesced all the same.
 struct Grid {
   std::int64_t rows, channels;
   std::int64_t slices, slice_rows;
-  int tiles, lanes, height;
+  int tiles, lanes, height, first_tile = 0;
 
   std::int64_t blocks() const { return slices * tiles; }
+  WEFT_HOST_DEVICE std::int64_t groups() const { return (slices + kGroup - 1) / kGroup; }
 };
 
 template <class T, int V>
 Grid grid_of(const Context& context, const ConstView& x, int least_rows_per_thread) {
   constexpr std::int64_t kMostLanes = kLineBytes / (sizeof(T) * V);
-  Grid grid{x.shape[0], x.shape[1], 0, 0, 0, 0, 0};
+  Grid grid{x.shape[0], x.shape[1], 0, 0, 0, 0, 0, 0};
   const std::int64_t vectors = grid.channels / V, tiles = (vectors + kMostLanes - 1) / kMostLanes;
   grid.tiles = static_cast<int>(tiles);
   grid.lanes = static_cast<int>((vectors + tiles - 1) / tiles);
@@ -55,7 +56,8 @@ WEFT_DEVICE Place place_in(const Grid& grid) {
   const int block = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
   Place place;
   place.slice = block / grid.tiles;
-  place.channel = (static_cast<std::int64_t>(block % grid.tiles) * grid.lanes + thread % grid.lanes) * V;
+  const std::int64_t tile = grid.first_tile + block % grid.tiles;
+  place.channel = (tile * grid.lanes + thread % grid.lanes) * V;
   place.line = thread / grid.lanes;
   const std::int64_t first = place.slice * grid.slice_rows, last = first + grid.slice_rows;
   place.end = last < grid.rows ? last : grid.rows;
@@ -84,28 +86,96 @@ WEFT_DEVICE void for_rows(const Grid& grid, const Place& place, const Load& load
   for (; row < place.end; row += grid.height, at += step) use(load(at), at);
 }
 
-/// merge(other thread) for the lines of a block, pairwise: line 0 ends up with all. Every thread must call it.
+/// merge(other thread) for the `height` lines of `width` threads of a block, pairwise: line 0 ends up with all. Every
+/// thread must call it.
 template <class Merge>
-WEFT_DEVICE void merge_lines(const Grid& grid, int line, const Merge& merge) {
+WEFT_DEVICE void merge_lines(int width, int height, int line, const Merge& merge) {
   int half = 1;
-  while (2 * half < grid.height) half *= 2;
+  while (2 * half < height) half *= 2;
   for (; half > 0; half /= 2) {
     WEFT_BARRIER();
-    if (line < half && line + half < grid.height) merge(static_cast<int>(threadIdx.x) + half * grid.lanes);
+    if (line < half && line + half < height) merge(static_cast<int>(threadIdx.x) + half * width);
   }
 }
 
-/// A block's sum of `value` over its kMergers threads of a channel (thread t has channel t % kMergeChannels), pairwise.
-WEFT_DEVICE double merge_sum(double* shared, double value) {
+/// A block's threads when it merges what others found of a tile: `height` lines of one thread per channel, which take
+/// parts line, line + height, ... in order. Threads of further lines, or beyond the last channel, have nothing.
+struct Mergers {
+  int width, height, line;
+  std::int64_t channel;
+  bool used;
+};
+
+/// Neighbouring parts of `rows` rows, part_rows each but the last: two f64 of each channel, (parts, 2, channels).
+struct Parts {
+  const double* first;
+  std::int64_t count, part_rows, rows;
+
+  WEFT_DEVICE double rows_of(std::int64_t part) const {
+    const std::int64_t left = rows - part * part_rows;
+    return static_cast<double>(left < part_rows ? left : part_rows);
+  }
+};
+
+struct Two {
+  double a, b;
+};
+
+/// The sum of `value` over the mergers of a channel, for all of them. Every thread must call it.
+WEFT_DEVICE double merge_sum(double* shared, const Mergers& mergers, double value) {
   const int thread = static_cast<int>(threadIdx.x);
   WEFT_BARRIER();
   shared[thread] = value;
-  for (int half = kMergers / 2; half > 0; half /= 2) {
-    WEFT_BARRIER();
-    if (thread < half * kMergeChannels) shared[thread] += shared[thread + half * kMergeChannels];
-  }
+  merge_lines(mergers.width, mergers.height, mergers.line, [&](int other) { shared[thread] += shared[other]; });
   WEFT_BARRIER();
-  return shared[thread % kMergeChannels];
+  return shared[thread % mergers.width];
+}
+
+/// What every block of a grid calls with its slice's part of partials (slices + groups, 2, channels) written. The last
+/// block of kGroup slices merges these; the last such one of a tile merges the groups and calls finish(channel, Two):
+/// the order of the sums depends on the grid alone. merge(Parts, Mergers) is called by all threads of a block.
+/// `counters`: groups + 1 for each tile.
+template <int V, class Merge, class Finish>
+WEFT_DEVICE void merge_slices(const Grid& grid, const Place& place, double* partials, unsigned* counters,
+                              const Merge& merge, const Finish& finish) {
+  const std::int64_t groups = grid.groups(), group = place.slice / kGroup, group_rows = kGroup * grid.slice_rows;
+  const std::int64_t first = group * kGroup, left = grid.slices - first, members = left < kGroup ? left : kGroup;
+  const std::int64_t tile = static_cast<std::int64_t>(blockIdx.x) % grid.tiles;
+  unsigned* const counter = counters + tile * (groups + 1);
+  if (!last_block(counter + 1 + group, members)) return;
+  const int thread = static_cast<int>(threadIdx.x), width = grid.lanes * V;
+  Mergers mergers{width, kThreads / width, thread / width, (grid.first_tile + tile) * width + thread % width, false};
+  mergers.used = mergers.line < mergers.height && mergers.channel < grid.channels;
+  const std::int64_t rows_left = grid.rows - group * group_rows;
+  const Parts own{partials + 2 * first * grid.channels, members, grid.slice_rows,
+                  rows_left < group_rows ? rows_left : group_rows};
+  Two merged = merge(own, mergers);
+  if (groups > 1) {
+    double* const all = partials + 2 * grid.slices * grid.channels;
+    if (mergers.line == 0 && mergers.used) {
+      all[2 * group * grid.channels + mergers.channel] = merged.a;
+      all[(2 * group + 1) * grid.channels + mergers.channel] = merged.b;
+    }
+    if (!last_block(counter, groups)) return;
+    merged = merge(Parts{all, groups, group_rows, grid.rows}, mergers);
+  }
+  if (mergers.line == 0 && mergers.used) finish(mergers.channel, merged);
+}
+
+/// f64 that merge_slices needs.
+inline std::size_t partials_of(const Grid& grid) {
+  return 2 * static_cast<std::size_t>((grid.slices + grid.groups()) * grid.channels);
+}
+
+/// launch(part of the grid) for as many tiles at a time as there are counters for; the parts run one after the other.
+template <class Launch>
+void for_tiles(const Grid& grid, const Launch& launch) {
+  const auto most = static_cast<int>(Context::kCounters / (grid.groups() + 1));
+  Grid part = grid;
+  for (part.first_tile = 0; part.first_tile < grid.tiles; part.first_tile += part.tiles) {
+    part.tiles = std::min(most, grid.tiles - part.first_tile);
+    launch(part);
+  }
 }
 
 /// What comes before the ReLU, the same bits wherever it is computed.

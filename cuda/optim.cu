@@ -1,5 +1,6 @@
 #include "cuda/optim.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <string>
@@ -46,7 +47,8 @@ WEFT_DEVICE double rounded_product(double a, double b) {
 #endif
 }
 
-/// Element by element: of(grad, value, first, second) updates the last three.
+/// Element by element: update(rates, grad, value, first, second) updates the last three. All threads of a block call
+/// rates(), and finish() when they are done.
 template <class T>
 struct SgdStep {
   const double* learning_rate;
@@ -71,23 +73,33 @@ struct SgdStep {
     }
     value = mul_add(rates.outer, d, value);
   }
+  WEFT_DEVICE void finish() const {}
 };
 
-/// What adam_advance_kernel computes for all elements of a step.
-struct AdamFactors {
-  double rate, second_factor, shrink;
-};
-
+/// Kingma and Ba 2015's step is lr·sqrt(correction2) / correction1 with eps scaled alike, in f64 for every T.
 template <class T>
 struct AdamStep {
-  const AdamFactors* factors;
+  AdamArguments arguments;
+  const double* learning_rate;
+  std::int64_t* step;  ///< before this one
   T beta1, rest1, beta2, rest2, eps, weight_decay;
+  unsigned* counter = nullptr;  ///< given to the last launch of a step, whose last block advances it
 
   struct Rates {
     T rate, second_factor, shrink;
   };
   WEFT_DEVICE Rates rates() const {
-    return {static_cast<T>(factors->rate), static_cast<T>(factors->second_factor), static_cast<T>(factors->shrink)};
+    WEFT_SHARED(T, shared, 3);
+    const double t = static_cast<double>(*step + 1);
+    if (threadIdx.x == 0) {
+      const double lr = *learning_rate;
+      shared[0] = static_cast<T>(lr / (1 - std::pow(arguments.beta1, t)));
+      shared[2] = static_cast<T>(arguments.decoupled ? 1 - rounded_product(lr, arguments.weight_decay) : 1);
+    } else if (threadIdx.x == kWarp) {  // of another warp, which runs beside the first
+      shared[1] = static_cast<T>(1 / std::sqrt(1 - std::pow(arguments.beta2, t)));
+    }
+    WEFT_BARRIER();
+    return {shared[0], shared[1], shared[2]};
   }
   template <bool kFirst, bool kSecond>
   WEFT_DEVICE void update(const Rates& rates, T grad, T& value, T& first, T& second) const {
@@ -97,6 +109,10 @@ struct AdamStep {
     second = mul_add(rounded_product(rest2, g), g, rounded_product(beta2, second));
     const T denominator = mul_add(static_cast<T>(std::sqrt(second)), rates.second_factor, eps);
     value = rounded_product(value, rates.shrink) - rounded_product(rates.rate, first) / denominator;
+  }
+  /// Every block has read the step when the last one comes here.
+  WEFT_DEVICE void finish() const {
+    if (counter != nullptr && last_block(counter, gridDim.x) && threadIdx.x == 0) ++*step;
   }
 };
 
@@ -151,28 +167,37 @@ update_kernel(const Batch<T> batch, const Step step) {
   for (int i = packs * kWidth + thread; i < count; i += kThreads) {
     update_pack<1, kFirst, kSecond>(step, rates, grad, value, first, second, i);
   }
+  step.finish();
 }
 
-/// One thread. Kingma and Ba 2015's step is lr·sqrt(correction2) / correction1 with eps scaled alike.
-WEFT_KERNEL adam_advance_kernel(AdamArguments arguments, const double* learning_rate, std::int64_t* step,
-                                AdamFactors* factors) {
-  const double t = static_cast<double>(++*step), lr = *learning_rate;
-  factors->rate = lr / (1 - std::pow(arguments.beta1, t));
-  factors->second_factor = 1 / std::sqrt(1 - std::pow(arguments.beta2, t));
-  factors->shrink = arguments.decoupled ? 1 - rounded_product(lr, arguments.weight_decay) : 1;
+/// One thread.
+WEFT_KERNEL advance_kernel(std::int64_t* step) { ++*step; }
+
+bool is_updated(const OptimizerTensor& tensor, DType dtype, bool first) {
+  return tensor.dtype == dtype && tensor.size > 0 && (tensor.first != nullptr) == first;
 }
 
-/// One launch for every 64 of those tensors of dtype T that have, or have not, the states; none for empty ones.
-template <bool kFirst, bool kSecond, class T, class Step>
+/// How many launches of update_all update the tensors of a dtype.
+std::int64_t launches(std::span<const OptimizerTensor> tensors, DType dtype, bool first) {
+  return blocks_for(std::count_if(tensors.begin(), tensors.end(),
+                                  [&](const OptimizerTensor& tensor) { return is_updated(tensor, dtype, first); }),
+                    kTensors);
+}
+
+/// One launch, with the step that next() returns, for every 64 of those tensors of dtype T that have, or have not, the
+/// states; none for empty ones.
+template <bool kFirst, bool kSecond, class T, class Next>
 void update_all(Context& context, const char* name, DType dtype, std::span<const OptimizerTensor> tensors,
-                const Step& step) {
+                const Next& next) {
+  using Step = decltype(next());
   Batch<T> batch;
   const auto flush = [&] {
-    launch({name, batch.blocks, kThreads, context.stream}, update_kernel<kFirst, kSecond, T, Step>, batch, step);
+    if (batch.count == 0) return;
+    launch({name, batch.blocks, kThreads, context.stream}, update_kernel<kFirst, kSecond, T, Step>, batch, next());
     batch.count = batch.blocks = 0;
   };
   for (const OptimizerTensor& tensor : tensors) {
-    if (tensor.dtype != dtype || tensor.size == 0 || (tensor.first != nullptr) != kFirst) continue;
+    if (!is_updated(tensor, dtype, kFirst)) continue;
     const int i = batch.count++;
     batch.first_block[i] = batch.blocks;
     batch.blocks += static_cast<int>(blocks_for(tensor.size, kBlockElements));
@@ -202,8 +227,9 @@ void sgd(Context& context, std::span<const OptimizerTensor> tensors, const SgdAr
   const auto update = [&]<class T>(Type<T>, DType dtype) {
     const SgdStep<T> step{learning_rate.as<double>(), static_cast<T>(arguments.momentum),
                           static_cast<T>(arguments.weight_decay), arguments.nesterov, arguments.lr_inside};
-    update_all<false, false, T>(context, "sgd", dtype, tensors, step);
-    update_all<true, false, T>(context, "sgd", dtype, tensors, step);
+    const auto next = [&] { return step; };
+    update_all<false, false, T>(context, "sgd", dtype, tensors, next);
+    update_all<true, false, T>(context, "sgd", dtype, tensors, next);
   };
   update(Type<float>{}, DType::f32);
   update(Type<double>{}, DType::f64);
@@ -212,18 +238,23 @@ void sgd(Context& context, std::span<const OptimizerTensor> tensors, const SgdAr
 void adam(Context& context, std::span<const OptimizerTensor> tensors, const AdamArguments& arguments,
           const ConstView& learning_rate, const View& step) {
   check_dtypes("adam", tensors);
-  const Scratch factors(context, sizeof(AdamFactors));
-  launch({"adam step", 1, 1, context.stream}, adam_advance_kernel, arguments, learning_rate.as<double>(),
-         step.as<std::int64_t>(), factors.as<AdamFactors>());
+  std::int64_t left = launches(tensors, DType::f32, true) + launches(tensors, DType::f64, true);
+  if (left == 0) launch({"adam step", 1, 1, context.stream}, advance_kernel, step.as<std::int64_t>());
   const auto update = [&]<class T>(Type<T>, DType dtype) {
-    const AdamStep<T> adam_step{factors.as<AdamFactors>(),
+    const AdamStep<T> adam_step{arguments,
+                                learning_rate.as<double>(),
+                                step.as<std::int64_t>(),
                                 static_cast<T>(arguments.beta1),
                                 static_cast<T>(1 - arguments.beta1),
                                 static_cast<T>(arguments.beta2),
                                 static_cast<T>(1 - arguments.beta2),
                                 static_cast<T>(arguments.eps),
                                 static_cast<T>(arguments.decoupled ? 0 : arguments.weight_decay)};
-    update_all<true, true, T>(context, "adam", dtype, tensors, adam_step);
+    update_all<true, true, T>(context, "adam", dtype, tensors, [&] {
+      AdamStep<T> next = adam_step;
+      if (--left == 0) next.counter = context.counters;
+      return next;
+    });
   };
   update(Type<float>{}, DType::f32);
   update(Type<double>{}, DType::f64);

@@ -1,6 +1,5 @@
 #include "weft/nn/layers_norm.h"
 
-#include "core/backend.h"
 #include "nn/check.h"
 
 namespace weft::nn {
@@ -25,21 +24,13 @@ BatchNorm::BatchNorm(std::int64_t features, const NormOptions& options) : option
 
 Tensor BatchNorm::forward_fused(const Tensor& x, bool relu, const Tensor& residual) {
   check(x);
-  const bool training = is_training();
-  Tensor y = batch_norm(x, weight_, bias_, running_mean_, running_var_,
-                        {.training = training,
-                         .eps = options_.eps,
-                         .momentum = options_.momentum,
-                         .unbiased_running = options_.unbiased_running,
-                         .relu = relu},
-                        residual);
-  if (training) {
-    const Array& count = batches_.array();
-    if (!one_.defined() || one_.device() != count.device()) one_ = Array::full({}, 1, DType::i64, count.device());
-    backend(count.device()).accumulate(const_view(one_), mutable_view(count));
-    count.storage()->bump_version();
-  }
-  return y;
+  return batch_norm(x, weight_, bias_, running_mean_, running_var_,
+                    {.training = is_training(),
+                     .eps = options_.eps,
+                     .momentum = options_.momentum,
+                     .unbiased_running = options_.unbiased_running,
+                     .relu = relu},
+                    residual, batches_);
 }
 
 void BatchNorm1d::check(const Tensor& x) const {

@@ -68,9 +68,9 @@ struct Forward {
         shift(channels) {}
   void run(const std::vector<T>& x, const std::vector<T>& w, const std::vector<T>& b,
            const BatchNormArguments& arguments, const View& running_mean = {}, const View& running_var = {},
-           const ConstView& residual = {}) {
+           const ConstView& residual = {}, const View& batches = {}) {
     batch_norm(const_view(x, shape), const_view(w), const_view(b), residual, arguments, y.view(shape), mean.view(),
-               inverse_std.view(), scale.view(), shift.view(), running_mean, running_var);
+               inverse_std.view(), scale.view(), shift.view(), running_mean, running_var, batches);
   }
 
   Shape shape;
@@ -135,6 +135,16 @@ TYPED_TEST(Norm, WithoutRunningStatistics) {
   Forward<T> found(20, 6);
   found.run(x, w, b, {});
   this->expect_near(found.y, forward_reference(20, 6, x, w, b, {}).y, this->kTolerance, "y");
+}
+
+TYPED_TEST(Norm, CountsBatches) {
+  using T = TypeParam;
+  Guarded<std::int64_t> batches(1, std::int64_t{1} << 40);
+  for (const Size& size : {Size{20, 6}, Size{0, 6}, Size{0, 0}}) {
+    const auto x = normals<T>(size.rows * size.channels, 1), w = normals<T>(size.channels, 2);
+    Forward<T>(size.rows, size.channels).run(x, w, w, {}, {}, {}, {}, batches.view(Shape{}));
+  }
+  EXPECT_EQ(batches[0], (std::int64_t{1} << 40) + 3);
 }
 
 /// A residual is added to what there is without one, after the ReLU, in the same rounding.

@@ -64,6 +64,24 @@ OpCase running_case(const Sizes& shape, bool unbiased) {
   return row;
 }
 
+// What two calls add to a count of batches, for each channel.
+OpCase batches_case(const Sizes& shape) {
+  OpCase row{.op = "batch_norm", .what = "count of batches", .inputs = inputs_of(shape)};
+  row.run = [](const std::vector<Tensor>& t) {
+    const Tensor batches = zeros({}, {.dtype = DType::i64, .device = t[0].device()});
+    const Tensor weight = parameter(t[1]), bias = parameter(t[2]);
+    for (int i = 0; i < 2; ++i) batch_norm(t[0], weight, bias, {}, {}, {}, {}, batches);
+    batch_norm(t[0], weight, bias, bias, weight, {.training = false}, {}, batches);
+    return expand(batches.to(t[0].dtype()), {t[0].size(1)});
+  };
+  row.reference = [](const std::vector<Plain>& t) {
+    return Plain{{t[0].shape[1]}, std::vector<double>(channels(t[0]), 2)};
+  };
+  row.derivatives = 0;
+  row.exact = true;
+  return row;
+}
+
 }  // namespace
 
 std::vector<OpCase> norm_cases() {
@@ -104,6 +122,10 @@ std::vector<OpCase> norm_cases() {
   for (bool unbiased : {true, false}) {
     rows.push_back(running_case({5, 3}, unbiased));
     rows.push_back(running_case({3, 4, 2, 3}, unbiased));
+    rows.push_back(running_case({2, 16, 50, 50}, unbiased));
+  }
+  for (const Sizes& shape : {Sizes{5, 3}, Sizes{0, 3}, Sizes{0, 3, 2, 2}, Sizes{2, 3, 60, 60}}) {
+    rows.push_back(batches_case(shape));
   }
   for (const bool training : {true, false}) {
     OpCase row{.op = "dropout", .what = training ? "p = 0" : "not training", .inputs = {{{3, 7}}}};

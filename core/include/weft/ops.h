@@ -301,10 +301,11 @@ struct BatchNormOptions {
   bool relu = false;             ///< fuses a ReLU behind the normalisation, before the residual is added
 };
 /// x (N, C) or (N, C, ...), weight and bias (C,), running_mean and running_var (C,), updated in place when training (or
-/// undefined). A residual, of x's shape and dtype, is added in the same pass. Throws ValueError when training with one
-/// value per channel.
+/// undefined). A residual, of x's shape and dtype, is added in the same pass. `batches`, a scalar i64 on x's device, is
+/// advanced by 1 when training. Throws ValueError when training with one value per channel.
 Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
-                  const Tensor& running_var, const BatchNormOptions& options = {}, const Tensor& residual = {});
+                  const Tensor& running_var, const BatchNormOptions& options = {}, const Tensor& residual = {},
+                  const Tensor& batches = {});
 /// (x - mean)/√(variance + eps) over each group of channels of each image, times weight plus bias, each (C,) or
 /// undefined (Wu and He 2018). x (N, C, ...), the groups of C/groups neighbouring channels. Parameters of bf16 input
 /// are f32. Throws ValueError when groups do not divide C, and when all of x is one value per group.

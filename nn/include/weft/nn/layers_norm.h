@@ -35,7 +35,6 @@ class BatchNorm : public Module {
  private:
   NormOptions options_;
   Tensor weight_, bias_, running_mean_, running_var_, batches_;
-  Array one_;
 };
 
 /// x (N, C) or (N, C, L). Throws ShapeError on other ranks.
