@@ -294,7 +294,7 @@ void batch_norm_of(Context& context, const ConstView& x, const ConstView& weight
     }
     const Grid grid = grid_of<T, V>(context, x, 8);
     const Scratch partials(context, partials_of(grid) * sizeof(double));
-    for_tiles(grid, [&](const Grid& part) {
+    for_tiles(context, grid, [&](const Grid& part) {
       launch({"batch_norm moments", part.blocks(), kThreads, context.stream}, moments_kernel<T, V>, x.as<T>(), part,
              statistics, partials.as<double>(), context.counters);
     });

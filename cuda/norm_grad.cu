@@ -235,7 +235,7 @@ void batch_norm_grad_of(Context& context, const ConstView& y_grad, const ConstVi
   const auto run = [&]<int V>(std::integral_constant<int, V>) {
     const Grid sums = grid_of<T, V>(context, x, 8), grid = grid_of<T, V>(context, x, 4);
     const Scratch partials(context, partials_of(sums) * sizeof(double));
-    for_tiles(sums, [&](const Grid& part) {
+    for_tiles(context, sums, [&](const Grid& part) {
       launch({"batch_norm_grad sums", part.blocks(), kThreads, context.stream},
              relu ? grad_sums_kernel<T, V, true> : grad_sums_kernel<T, V, false>, y_grad.as<T>(), x.as<T>(), part,
              mean.as<C>(), scale.as<C>(), shift.as<C>(), gradients, b, c, partials.as<double>(), context.counters);
