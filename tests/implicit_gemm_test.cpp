@@ -41,7 +41,9 @@ void check(DType dtype, ConvShape s, double tolerance, std::int64_t shift) {
                 sums_bias ? &sums_view : nullptr);
       EXPECT_LE(relative_error(widened(out.values()), conv_expected(pass, s, wide, bias && !sums_bias)), tolerance)
           << "pass " << static_cast<int>(pass) << (bias ? " with bias" : "");
-      if (sums_bias) EXPECT_LE(relative_error(widened(sums.values()), bias_sums(s, wide)), tolerance);
+      if (sums_bias) {
+        EXPECT_LE(relative_error(widened(sums.values()), bias_sums(s, wide)), tolerance);
+      }
     }
   }
 }
