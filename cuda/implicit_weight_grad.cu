@@ -15,7 +15,7 @@ using implicit::kThreads;
 using implicit::TensorTile;
 
 constexpr int kBlocksPerMultiprocessor = 2, kLeastChunks = 4;  // of kDepth rows in a slice
-constexpr std::int64_t kMostSlices = 64;
+constexpr std::int64_t kMostSlices = 256;
 
 /// Rows are images and positions of y; columns are (tap, channel) of a filter.
 struct WeightProduct {
@@ -232,6 +232,7 @@ implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, 
   if (!last_block(partials.counters + tile, p.slices)) return;
   Tile::each(sums, [](int, int, Sum& sum) { sum = 0; });
   bias_of_slice = 0;
+  WEFT_UNROLL_BY(8)  // loads under way together
   for (std::int64_t s = 0; s < p.slices; ++s) {
     next = 0;
     Tile::each(sums, [&](int, int, Sum& sum) { sum += tile_sums[s * kTileSums + kThreads * next++]; });
