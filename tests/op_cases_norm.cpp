@@ -88,7 +88,7 @@ std::vector<OpCase> norm_cases() {
   std::vector<OpCase> rows;
   for (const Sizes& shape :
        {Sizes{5, 3}, Sizes{3, 4, 2, 3}, Sizes{2, 3, 5}, Sizes{2, 1, 3, 3}, Sizes{4, 4, 4, 4}, Sizes{2, 19, 2, 2},
-        Sizes{2, 8, 3, 20}, Sizes{2, 1, 30, 40}, Sizes{0, 3}, Sizes{0, 3, 2, 2}, Sizes{2, 0, 3, 3}}) {
+        Sizes{2, 8, 3, 6}, Sizes{0, 3}, Sizes{0, 3, 2, 2}, Sizes{2, 0, 3, 3}}) {
     for (const bool relu : {false, true}) {
       for (const bool residual : {false, true}) {
         const std::string fused = std::string(relu ? ", relu" : "") + (residual ? ", residual" : "");
