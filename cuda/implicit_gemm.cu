@@ -100,8 +100,7 @@ struct RowPlaces {
     bool inside = true;
     WEFT_UNROLL
     for (int d = 0; d < 3; ++d) {
-      inside =
-          inside && static_cast<std::uint32_t>(at[d][i] + term.at[d]) < static_cast<std::uint32_t>(phase.axis[d].in);
+      inside &= static_cast<std::uint32_t>(at[d][i] + term.at[d]) < static_cast<std::uint32_t>(phase.axis[d].in);
     }
     return inside;
   }
@@ -111,7 +110,7 @@ struct RowPlaces {
 /// source and, forward, of the weight; for an input gradient, V columns of the weight.
 template <class T, class Tile, int V, bool kForward>
 struct Parts {
-  using P = Pack<T, V>;
+  using P = implicit::moved_t<T, V>;
   static constexpr int kLinePacks = Tile::kDepth / V, kLines = kThreads / kLinePacks;
   static constexpr int kPacksA = (Tile::kRows + kLines - 1) / kLines;
   static constexpr int kColumnPacks = Tile::kColumns / V, kDepths = kThreads / kColumnPacks;
@@ -128,22 +127,24 @@ struct Parts {
     for (int i = 0; i < kPacksA; ++i) {
       const int row = line + i * kLines;
       a[i] = P{};
-      if (row < Tile::kRows && own < phase.depth && rows.reads(phase, row, term)) {
-        a[i] = *reinterpret_cast<const P*>(source + rows.source[row] + term.source);
+      if (!holds_a(row)) continue;
+      if ((own < phase.depth) & rows.reads(phase, row, term)) {
+        a[i] = implicit::moved_from<V>(source + rows.source[row] + term.source);
       }
     }
     WEFT_UNROLL
     for (int i = 0; i < kPacksB; ++i) {
       b[i] = P{};
+      if (!holds_b(i)) continue;
       if constexpr (kForward) {
         const std::int32_t c = column + line + i * kLines;
-        if (line + i * kLines < Tile::kColumns && c < p.columns && own < phase.depth) {
-          b[i] = *reinterpret_cast<const P*>(weight + term.weight + c * p.weight_column);
+        if ((c < p.columns) & (own < phase.depth)) {
+          b[i] = implicit::moved_from<V>(weight + term.weight + c * p.weight_column);
         }
       } else {
-        const std::int32_t c = column + thread % kColumnPacks * V, down = thread / kColumnPacks + i * kDepths;
-        if (down < Tile::kDepth && c < p.columns && k + down < phase.depth) {
-          b[i] = *reinterpret_cast<const P*>(weight + term_at(p, phase, k + down).weight + c);
+        const std::int32_t c = column + thread % kColumnPacks * V, down = k + thread / kColumnPacks + i * kDepths;
+        if ((c < p.columns) & (down < phase.depth)) {
+          b[i] = implicit::moved_from<V>(weight + term_at(p, phase, down).weight + c);
         }
       }
     }
@@ -153,17 +154,26 @@ struct Parts {
     const int thread = static_cast<int>(threadIdx.x), line = thread / kLinePacks, k = thread % kLinePacks * V;
     WEFT_UNROLL
     for (int i = 0; i < kPacksA; ++i) {
-      if (line + i * kLines < Tile::kRows) Tile::A::put(to_a, line + i * kLines, k, a[i]);
+      if (holds_a(line + i * kLines)) Tile::A::template put<V>(to_a, line + i * kLines, k, a[i]);
     }
     WEFT_UNROLL
     for (int i = 0; i < kPacksB; ++i) {
+      if (!holds_b(i)) continue;
       if constexpr (kForward) {
-        if (line + i * kLines < Tile::kColumns) Tile::B::put(to_b, line + i * kLines, k, b[i]);
+        Tile::B::template put<V>(to_b, line + i * kLines, k, b[i]);
       } else {
-        const int down = thread / kColumnPacks + i * kDepths;
-        if (down < Tile::kDepth) Tile::B::put(to_b, thread % kColumnPacks * V, down, b[i]);
+        Tile::B::template put<V>(to_b, thread % kColumnPacks * V, thread / kColumnPacks + i * kDepths, b[i]);
       }
     }
+  }
+
+ private:
+  /// Whether the tile has this row, and pack i of b: known to the compiler where packs make up the tile.
+  static WEFT_DEVICE bool holds_a(int row) { return Tile::kRows % kLines == 0 || row < Tile::kRows; }
+  static WEFT_DEVICE bool holds_b(int i) {
+    const int thread = static_cast<int>(threadIdx.x);
+    if constexpr (kForward) return Tile::kColumns % kLines == 0 || thread / kLinePacks + i * kLines < Tile::kColumns;
+    return Tile::kDepth % kDepths == 0 || thread / kColumnPacks + i * kDepths < Tile::kDepth;
   }
 };
 
@@ -180,7 +190,7 @@ implicit_gemm_kernel(const Product p, const T* source, const T* weight, const T*
   RowPlaces<Tile::kRows>& rows = places[0];
 
   int number = 0;
-  while (number + 1 < p.phases && p.phase[number + 1].first_block <= blockIdx.x) ++number;
+  while (!kForward && number + 1 < p.phases && p.phase[number + 1].first_block <= blockIdx.x) ++number;
   const Phase& phase = p.phase[number];
   std::int64_t tile = blockIdx.x - phase.first_block;
   const std::int64_t column = tile % p.column_tiles * Tile::kColumns;

@@ -12,6 +12,29 @@
 // or in the other axis; put_a and put_b store such a pack, whose first element is of (line, k).
 namespace weft::cuda::implicit {
 
+/// V neighbours as they are moved: pairs of bf16 are words, which nothing takes apart.
+template <class T, int V>
+struct Moved {
+  static constexpr int kBytes = V * static_cast<int>(sizeof(T));
+  using type = std::conditional_t<sizeof(T) == 2 && kBytes >= 4, Pack<std::uint32_t, kBytes / 4>, Pack<T, V>>;
+};
+template <class T, int V>
+using moved_t = typename Moved<T, V>::type;
+
+template <int V, class T>
+WEFT_DEVICE moved_t<T, V> moved_from(const T* data) {
+  return *reinterpret_cast<const moved_t<T, V>*>(data);
+}
+/// Number j of a pack.
+template <class T, int V>
+WEFT_DEVICE compute_t<T> moved_value(const moved_t<T, V>& pack, int j) {
+  if constexpr (std::is_same_v<moved_t<T, V>, Pack<T, V>>) {
+    return widen(pack.value[j]);
+  } else {
+    return widen(T{static_cast<std::uint16_t>(pack.value[j / 2] >> (j % 2 * 16))});
+  }
+}
+
 inline constexpr int kThreads = 128;
 inline constexpr int kLineBytes = 128;  // of a row's part that lies in shared memory
 
@@ -23,7 +46,7 @@ struct FmaOperand {
   static constexpr int kWords = kDepth * kStep;
 
   template <int V>
-  static WEFT_DEVICE void put(T* to, int line, int k, const Pack<T, V>& pack) {
+  static WEFT_DEVICE void put(T* to, int line, int k, const moved_t<T, V>& pack) {
     if constexpr (kAlong) {
       WEFT_UNROLL
       for (int j = 0; j < V; ++j) to[(k + j) * kStep + line] = pack.value[j];
@@ -92,7 +115,7 @@ struct TensorOperand {
   static constexpr int kWords = (kAlong ? kLines : kDepth) * kStep;
 
   template <int V>
-  static WEFT_DEVICE void put(Word* to, int line, int k, const Pack<T, V>& pack) {
+  static WEFT_DEVICE void put(Word* to, int line, int k, const moved_t<T, V>& pack) {
     const int row = kAlong ? line : k, place = kAlong ? k : line;
     if constexpr (kTf32) {
       Pack<Word, V> words;
@@ -100,12 +123,7 @@ struct TensorOperand {
       for (int j = 0; j < V; ++j) words.value[j] = to_tf32(pack.value[j]);
       *reinterpret_cast<Pack<Word, V>*>(to + row * kStep + place) = words;
     } else if constexpr (V > 1) {
-      Pack<Word, V / 2> words;
-      WEFT_UNROLL
-      for (int j = 0; j < V / 2; ++j) {
-        words.value[j] = pack.value[2 * j].bits | static_cast<Word>(pack.value[2 * j + 1].bits) << 16;
-      }
-      *reinterpret_cast<Pack<Word, V / 2>*>(to + row * kStep + place / 2) = words;
+      *reinterpret_cast<moved_t<T, V>*>(to + row * kStep + place / 2) = pack;
     } else {
       std::memcpy(reinterpret_cast<char*>(to + row * kStep) + 2 * place, &pack, 2);
     }

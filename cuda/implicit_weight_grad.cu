@@ -71,10 +71,10 @@ template <class T, class Tile, int VA, int VB>
 struct WeightParts {
   static constexpr int kPacksAcrossA = Tile::kRows / VA, kDepthsA = kThreads / kPacksAcrossA;
   static constexpr int kPacksAcrossB = Tile::kColumns / VB, kDepthsB = kThreads / kPacksAcrossB;
-  static constexpr int kPacksA = (Tile::kDepth + kDepthsA - 1) / kDepthsA;
-  static constexpr int kPacksB = (Tile::kDepth + kDepthsB - 1) / kDepthsB;
-  Pack<T, VA> a[kPacksA];
-  Pack<T, VB> b[kPacksB];
+  static constexpr int kPacksA = Tile::kDepth / kDepthsA, kPacksB = Tile::kDepth / kDepthsB;
+  static_assert(Tile::kDepth % kDepthsA == 0 && Tile::kDepth % kDepthsB == 0);
+  implicit::moved_t<T, VA> a[kPacksA];
+  implicit::moved_t<T, VB> b[kPacksB];
 
   WEFT_DEVICE void load(const WeightProduct& p, const T* y_grad, const T* x, std::int32_t filter, const Tap& tap,
                         std::int64_t row, std::int64_t end) {
@@ -82,17 +82,15 @@ struct WeightParts {
     const std::int32_t f = filter + thread % kPacksAcrossA * VA;
     WEFT_UNROLL
     for (int i = 0; i < kPacksA; ++i) {
-      const int down = thread / kPacksAcrossA + i * kDepthsA;
+      const std::int64_t down = row + thread / kPacksAcrossA + i * kDepthsA;
       a[i] = {};
-      if (down < Tile::kDepth && row + down < end && f < p.filters) {
-        a[i] = *reinterpret_cast<const Pack<T, VA>*>(y_grad + (row + down) * p.y_channels + f);
-      }
+      if ((down < end) & (f < p.filters)) a[i] = implicit::moved_from<VA>(y_grad + down * p.y_channels + f);
     }
     WEFT_UNROLL
     for (int i = 0; i < kPacksB; ++i) {
-      const int down = thread / kPacksAcrossB + i * kDepthsB;
+      const std::int64_t down = row + thread / kPacksAcrossB + i * kDepthsB;
       b[i] = {};
-      if (down < Tile::kDepth && row + down < end && !tap.none) load_column(p, x, tap, row + down, b[i]);
+      if ((down < end) & !tap.none) load_column(p, x, tap, down, b[i]);
     }
   }
 
@@ -100,19 +98,17 @@ struct WeightParts {
     const int thread = static_cast<int>(threadIdx.x);
     WEFT_UNROLL
     for (int i = 0; i < kPacksA; ++i) {
-      const int down = thread / kPacksAcrossA + i * kDepthsA;
-      if (down < Tile::kDepth) Tile::A::put(to_a, thread % kPacksAcrossA * VA, down, a[i]);
+      Tile::A::template put<VA>(to_a, thread % kPacksAcrossA * VA, thread / kPacksAcrossA + i * kDepthsA, a[i]);
     }
     WEFT_UNROLL
     for (int i = 0; i < kPacksB; ++i) {
-      const int down = thread / kPacksAcrossB + i * kDepthsB;
-      if (down < Tile::kDepth) Tile::B::put(to_b, thread % kPacksAcrossB * VB, down, b[i]);
+      Tile::B::template put<VB>(to_b, thread % kPacksAcrossB * VB, thread / kPacksAcrossB + i * kDepthsB, b[i]);
     }
   }
 
  private:
   static WEFT_DEVICE void load_column(const WeightProduct& p, const T* x, const Tap& tap, std::int64_t row,
-                                      Pack<T, VB>& pack) {
+                                      implicit::moved_t<T, VB>& pack) {
     const std::int64_t image = p.positions.quotient(row);
     auto position = static_cast<std::uint32_t>(row - image * p.positions.value);
     std::int64_t from = image * p.x_image + tap.source, scale = p.x_channels;
@@ -121,11 +117,11 @@ struct WeightParts {
     for (int d = 2; d >= 0; --d) {
       const ColumnAxis& axis = p.axis[d];
       const std::int32_t place = static_cast<std::int32_t>(split(position, axis.out)) * axis.step + axis.offset;
-      inside = inside && static_cast<std::uint32_t>(place + tap.at[d]) < static_cast<std::uint32_t>(axis.in);
+      inside &= static_cast<std::uint32_t>(place + tap.at[d]) < static_cast<std::uint32_t>(axis.in);
       from += place * scale;
       scale *= axis.in;
     }
-    if (inside) pack = *reinterpret_cast<const Pack<T, VB>*>(x + from);
+    if (inside) pack = implicit::moved_from<VB>(x + from);
   }
 };
 
@@ -177,7 +173,7 @@ implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, 
       WEFT_UNROLL
       for (int i = 0; i < Parts::kPacksA; ++i) {
         WEFT_UNROLL
-        for (int j = 0; j < VA; ++j) bias_sum[j] += widen(parts.a[i].value[j]);
+        for (int j = 0; j < VA; ++j) bias_sum[j] += implicit::moved_value<T, VA>(parts.a[i], j);
       }
     };
     take(begin);
