@@ -1,0 +1,46 @@
+// How many kernels a recorded training step is made of: each costs a GPU about 2 µs, which is most of a small network's
+// time.
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "cuda_on_cpu.h"
+#include "weft/weft.h"
+
+namespace weft {
+namespace {
+
+/// Of each step of needle's recipe, on images of the built-in data set.
+std::vector<std::uint64_t> kernels_of_steps(std::int64_t batch, int steps) {
+  manual_seed(1);
+  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::needle});
+  model.to(Device::cuda());
+  nn::Recipe recipe = nn::Recipe::make(nn::Recipe::Kind::needle);
+  recipe.batch_size = batch;
+  recipe.epochs = 1;
+  const nn::ImageDataset images = nn::builtin_images(nn::Split::train, steps * batch);
+  nn::Trainer trainer(model, images, {.recipe = recipe, .seed = 3, .device = Device::cuda()});
+  std::vector<std::uint64_t> kernels;
+  std::uint64_t before = cuda_on_cpu::launches();
+  trainer.run_epoch([&](const nn::Trainer::Step&) {
+    kernels.push_back(cuda_on_cpu::launches() - before);
+    before = cuda_on_cpu::launches();
+    return true;
+  });
+  EXPECT_TRUE(trainer.captured());
+  return kernels;
+}
+
+// The batch 1; forward 8 convolutions, 9 of normalisation (many rows take two), 2 linear layers, a ReLU and the loss;
+// backward the loss, 4 of linear layers, the ReLU, 8 and 7 of convolutions, 9 of normalisation, 2 sums of gradients;
+// Adam and the tally 2.
+TEST(Step, NeedleTakesFewKernels) {
+  const std::vector<std::uint64_t> kernels = kernels_of_steps(128, 3);
+  ASSERT_EQ(kernels.size(), 3u);
+  EXPECT_EQ(kernels[1], 56u);
+  EXPECT_EQ(kernels[2], 56u);
+}
+
+}  // namespace
+}  // namespace weft
