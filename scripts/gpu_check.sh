@@ -192,8 +192,8 @@ if stage configure configure && stage build compile "$target"; then
       stage ctest env WEFT_REQUIRE_CUDA=1 timeout 300 ctest --test-dir "$build" --output-on-failure -j "$(nproc)"
       sanitizers
       training
-      for model in needle page; do stage "conv_$model" conv "$model" 512 automatic,direct,winograd; done
-      stage conv_pointwise conv pointwise 128 automatic,direct
+      for model in needle page; do stage "conv_$model" conv "$model" 512 im2col,implicit_gemm,winograd; done
+      stage conv_pointwise conv pointwise 128 im2col,implicit_gemm
       stage conv_depthwise conv depthwise 128 automatic,direct,copy
       for batch in 128 512 1024; do
         for model in needle page; do stage "bench_${model}_$batch" bench "$model" "$batch" 100; done
