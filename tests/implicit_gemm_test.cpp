@@ -67,7 +67,8 @@ TEST(ImplicitGemm, SmallAndOddSizes) {
   check_all(make_shape(3, 4, 4, {1, 4, 4}, {1, 4, 2}, kOnes, {0, 2, 3}));  // sizes that are easily confused
   check_all(make_shape(2, 5, 3, {4, 3, 5}, {2, 3, 2}, {2, 2, 2}, {1, 1, 0}));
   check_all(make_shape(9, 16, 24, kOnes, kThree, kOnes, kEdge));  // one tap of nine reads anything
-  check_all(make_shape(2, 8, 8, {1, 5, 5}, kOnes, {1, 2, 2}));    // phases without a tap
+  check_all(make_shape(9, 5, 6, kOnes, kThree, kOnes, kEdge));
+  check_all(make_shape(2, 8, 8, {1, 5, 5}, kOnes, {1, 2, 2}));  // phases without a tap
   check_all(make_shape(2, 6, 4, {1, 7, 9}, kThree, kOnes, {0, 2, 1}, {1, 2, 3}));
 }
 
@@ -97,6 +98,41 @@ TEST(ImplicitGemm, ManyRows) {
   WEFT_NEEDS_CUDA();
   check_all(make_shape(11, 3, 16, {1, 16, 15}, {1, 7, 7}, {1, 4, 4}, {0, 3, 3}));
   check_all(make_shape(7, 8, 8, {1, 14, 13}, kThree, kOnes, kEdge));
+}
+
+/// The result of a pass whose operands hold an infinity each; what it reaches by definition must be all that it
+/// reaches.
+template <class T>
+void check_infinity(DType dtype, ConvShape s, ConvPass pass, double tolerance) {
+  SCOPED_TRACE(describe(s) + " " + std::string(name(dtype)) + " pass " + std::to_string(static_cast<int>(pass)));
+  auto in = operands<T>(s, 5, [](double value) { return scalar::convert<T>(value); });
+  std::vector<T>& gathered = pass == ConvPass::input_grad ? in.y_grad : in.x;
+  gathered[gathered.size() * 3 / 4] = scalar::convert<T>(INFINITY);
+  const Operands<double> wide{widened(in.x), widened(in.weight), widened(in.bias), widened(in.y_grad)};
+  s.algo = ConvAlgo::implicit_gemm;
+  const OnDevice<T> a(dtype, in.a(pass), 0), b(dtype, in.b(pass), 0);
+  const OnDevice<T> out(dtype, std::vector<T>(static_cast<std::size_t>(result_size(pass, s))), 0);
+  backend(Device::cuda()).conv(pass, s, a.view(), b.view(), nullptr, out.view(), nullptr);
+  const std::vector<double> found = widened(out.values()), expected = conv_expected(pass, s, wide, false);
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    ASSERT_EQ(std::isfinite(found[i]), std::isfinite(expected[i])) << "element " << i;
+    if (std::isfinite(found[i])) {
+      ASSERT_NEAR(found[i], expected[i], tolerance * (1 + std::abs(expected[i])));
+    }
+  }
+}
+
+TEST(ImplicitGemm, InfinitiesReachWhatTheyMust) {
+  WEFT_NEEDS_CUDA();
+  const ConvShape shapes[] = {make_shape(2, 5, 3, {4, 3, 5}, {2, 3, 2}, {2, 2, 2}, {1, 1, 0}),
+                              make_shape(2, 3, 5, {3, 7, 6}, {2, 2, 3}, {1, 2, 1}, {1, 0, 1}),
+                              make_shape(2, 8, 16, {2, 5, 4}, {2, 3, 3}, {1, 2, 1}, {0, 1, 1})};
+  for (const ConvShape& s : shapes) {
+    for (const ConvPass pass : {ConvPass::forward, ConvPass::input_grad, ConvPass::weight_grad}) {
+      check_infinity<float>(DType::f32, s, pass, 1e-5);
+      check_infinity<Bfloat>(DType::bf16, s, pass, 2e-2);
+    }
+  }
 }
 
 TEST(ImplicitGemm, NothingToSum) {
