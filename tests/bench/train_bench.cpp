@@ -84,7 +84,7 @@ void run(int argc, char** argv) {
   std::vector<std::int64_t> batches{128};
   double seconds = 1;
   int threads = 0;
-  bool graph = false;
+  bool graph = false, timing = false;
   app.add_option("what", what)->check(CLI::IsMember({"train", "infer"}))->capture_default_str();
   app.add_option("--model", models)->delimiter(',')->check(CLI::IsMember({"needle", "page"}))->capture_default_str();
   app.add_option("--batch", batches)->delimiter(',')->check(CLI::PositiveNumber)->capture_default_str();
@@ -93,12 +93,14 @@ void run(int argc, char** argv) {
   app.add_option("--device", device, "cpu, cuda or cuda:N")->capture_default_str();
   app.add_option("--precision", precision)->check(CLI::IsMember({"fp32", "tf32", "bf16"}))->capture_default_str();
   app.add_flag("--graph", graph, "run the step as one CUDA graph");
+  app.add_flag("--conv-timing", timing, "take the convolution algorithms that are fastest in a trial");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     std::exit(app.exit(error));
   }
   if (threads > 0) weft::cpu::set_thread_count(threads);
+  weft::set_conv_timing(timing);
   const Mode mode{weft::Device::parse(device),
                   precision == "fp32"   ? weft::Precision::fp32
                   : precision == "tf32" ? weft::Precision::tf32
@@ -118,7 +120,7 @@ void run(int argc, char** argv) {
                                     {"ms_per_step", time * 1e3},
                                     {"images_per_s", static_cast<double>(batch) / time}};
       if (mode.device.is_cuda()) {
-        row["mode"] = precision + (graph ? "-graph" : "");
+        row["mode"] = precision + (graph ? "-graph" : "") + (timing ? "-timed" : "");
         // Of the process so far: one model and batch size per process gives one figure's own.
         row["peak_mib"] = static_cast<double>(weft::memory_statistics(mode.device).peak) / 1048576;
       }
