@@ -67,14 +67,15 @@ Array run(ConvPass pass, const Convolution& c, const Array& a, const Array& b, c
   if (bias != nullptr) bias_view = const_view(*bias);
   if (bias_grad != nullptr) bias_grad_view = mutable_view(*bias_grad);
   Backend& device = backend(a.device());
-  const auto compute = [&](const ConvShape& s) {
+  const auto compute = [&](const ConvShape& s, const View* sum) {
     device.conv(pass, s, const_view(left), const_view(right), bias != nullptr ? &bias_view : nullptr, mutable_view(out),
-                bias_grad != nullptr ? &bias_grad_view : nullptr);
+                sum);
   };
   ConvShape sizes = c.shape;
-  if (sizes.algo == ConvAlgo::automatic && c.axes > 0 && conv_timing())
-    sizes.algo = timed_algo(pass, sizes, a.dtype(), a.device(), compute);
-  compute(sizes);
+  if (sizes.algo == ConvAlgo::automatic && c.axes > 0 && conv_timing()) {  // a choice is for the pass alone
+    sizes.algo = timed_algo(pass, sizes, a.dtype(), a.device(), [&](const ConvShape& s) { compute(s, nullptr); });
+  }
+  compute(sizes, bias_grad != nullptr ? &bias_grad_view : nullptr);
   return out;
 }
 

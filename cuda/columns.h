@@ -35,8 +35,8 @@ WEFT_DEVICE std::uint32_t split(std::uint32_t& value, const Divisor& divisor) {
   return remainder;
 }
 
-/// Kernels count places of an image, and the `depth` products of an output, in 32 bits, in which sums of two must not
-/// wrap. Throws ShapeError beyond.
+/// Kernels count places of an image, and the `depth` products of an output, in 32 bits. An output's first place and the
+/// way from there to its last tap (which reads inside, core/conv_plan.h) must not wrap. Throws ShapeError beyond.
 inline void check_places(const ConvColumns& columns, std::int64_t depth) {
   constexpr std::int64_t kMost = std::int64_t{1} << 30;
   bool fits = columns.positions() < kMost && depth < kMost;
@@ -48,6 +48,15 @@ inline void check_places(const ConvColumns& columns, std::int64_t depth) {
   if (fits) return;
   throw ShapeError("conv: " + std::to_string(columns.positions()) + " output positions of " + std::to_string(depth) +
                    " products each reach beyond 2^30 places on a GPU");
+}
+
+/// Kernels count filters, channels of a group and groups in 32 bits. Throws ShapeError beyond.
+inline void check_counts(const ConvShape& shape) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 30;
+  const std::int64_t most = std::max({shape.k / shape.groups, shape.c / shape.groups, shape.groups});
+  if (most < kMost) return;
+  throw ShapeError("conv: " + std::to_string(shape.groups) + " groups of " + std::to_string(shape.c / shape.groups) +
+                   " channels and " + std::to_string(shape.k / shape.groups) + " filters are beyond 2^30 on a GPU");
 }
 
 }  // namespace weft::cuda

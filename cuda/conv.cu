@@ -74,7 +74,6 @@ class Columns {
   Columns(Context& context, const ConvColumns& plan, std::int64_t group_channels, DType dtype)
       : context_(context), plan_(plan), channels_(group_channels), dtype_(dtype) {
     depth_ = plan.taps() * channels_;
-    check_places(plan, depth_);
     is_source_ = true;  // a 1x1 filter that steps by 1 reads the source as it lies
     for (const TapAxis& axis : plan.axes) {
       is_source_ = is_source_ && axis.taps == 1 && axis.step == 1 && axis.offset == 0 && axis.in == axis.out;
@@ -84,6 +83,7 @@ class Columns {
       chunk_ = plan.rows();
       return;
     }
+    check_places(plan, depth_);
     const std::int64_t unit = kRowBytes / bytes();
     width_ = (depth_ + unit - 1) / unit * unit;
     const std::int64_t row_bytes = std::max<std::int64_t>(width_, 1) * bytes();

@@ -112,10 +112,10 @@ template <class T, class Tile, int V, bool kForward>
 struct Parts {
   using P = implicit::moved_t<T, V>;
   static constexpr int kLinePacks = Tile::kDepth / V, kLines = kThreads / kLinePacks;
-  static constexpr int kPacksA = (Tile::kRows + kLines - 1) / kLines;
   static constexpr int kColumnPacks = Tile::kColumns / V, kDepths = kThreads / kColumnPacks;
-  static constexpr int kPacksB =
-      kForward ? (Tile::kColumns + kLines - 1) / kLines : (Tile::kDepth + kDepths - 1) / kDepths;
+  static_assert(Tile::kRows % kLines == 0 && (kForward ? Tile::kColumns % kLines : Tile::kDepth % kDepths) == 0);
+  static constexpr int kPacksA = Tile::kRows / kLines;
+  static constexpr int kPacksB = kForward ? Tile::kColumns / kLines : Tile::kDepth / kDepths;
   P a[kPacksA], b[kPacksB];
 
   WEFT_DEVICE void load(const Product& p, const Phase& phase, const RowPlaces<Tile::kRows>& rows, const T* source,
@@ -127,7 +127,6 @@ struct Parts {
     for (int i = 0; i < kPacksA; ++i) {
       const int row = line + i * kLines;
       a[i] = P{};
-      if (!holds_a(row)) continue;
       if ((own < phase.depth) & rows.reads(phase, row, term)) {
         a[i] = implicit::moved_from<V>(source + rows.source[row] + term.source);
       }
@@ -135,7 +134,6 @@ struct Parts {
     WEFT_UNROLL
     for (int i = 0; i < kPacksB; ++i) {
       b[i] = P{};
-      if (!holds_b(i)) continue;
       if constexpr (kForward) {
         const std::int32_t c = column + line + i * kLines;
         if ((c < p.columns) & (own < phase.depth)) {
@@ -154,26 +152,16 @@ struct Parts {
     const int thread = static_cast<int>(threadIdx.x), line = thread / kLinePacks, k = thread % kLinePacks * V;
     WEFT_UNROLL
     for (int i = 0; i < kPacksA; ++i) {
-      if (holds_a(line + i * kLines)) Tile::A::template put<V>(to_a, line + i * kLines, k, a[i]);
+      Tile::A::template put<V>(to_a, line + i * kLines, k, a[i]);
     }
     WEFT_UNROLL
     for (int i = 0; i < kPacksB; ++i) {
-      if (!holds_b(i)) continue;
       if constexpr (kForward) {
         Tile::B::template put<V>(to_b, line + i * kLines, k, b[i]);
       } else {
         Tile::B::template put<V>(to_b, thread % kColumnPacks * V, thread / kColumnPacks + i * kDepths, b[i]);
       }
     }
-  }
-
- private:
-  /// Whether the tile has this row, and pack i of b: known to the compiler where packs make up the tile.
-  static WEFT_DEVICE bool holds_a(int row) { return Tile::kRows % kLines == 0 || row < Tile::kRows; }
-  static WEFT_DEVICE bool holds_b(int i) {
-    const int thread = static_cast<int>(threadIdx.x);
-    if constexpr (kForward) return Tile::kColumns % kLines == 0 || thread / kLinePacks + i * kLines < Tile::kColumns;
-    return Tile::kDepth % kDepths == 0 || thread / kColumnPacks + i * kDepths < Tile::kDepth;
   }
 };
 
@@ -203,24 +191,12 @@ implicit_gemm_kernel(const Product p, const T* source, const T* weight, const T*
 
   typename Tile::Sums sums = {};
   Parts<T, Tile, V, kForward> parts;
-  if (phase.depth > 0) {
-    parts.load(p, phase, rows, source, weight, static_cast<std::int32_t>(column), 0);
-    parts.store(a, b);
-  }
-  WEFT_BARRIER();
-  int buffer = 0;
-  for (std::int32_t k = 0; k < phase.depth; k += Tile::kDepth) {
-    const bool more = k + Tile::kDepth < phase.depth;
-    if (more) parts.load(p, phase, rows, source, weight, static_cast<std::int32_t>(column), k + Tile::kDepth);
-    Tile::multiply(a + buffer * Tile::A::kWords, b + buffer * Tile::B::kWords, sums);
-    if constexpr (Tile::kBuffers == 1) {
-      WEFT_BARRIER();
-    } else {
-      buffer ^= 1;
-    }
-    if (more) parts.store(a + buffer * Tile::A::kWords, b + buffer * Tile::B::kWords);
-    WEFT_BARRIER();
-  }
+  implicit::multiply_all<Tile>(
+      a, b, 0, phase.depth,
+      [&](std::int64_t k) {
+        parts.load(p, phase, rows, source, weight, static_cast<std::int32_t>(column), static_cast<std::int32_t>(k));
+      },
+      [&](typename Tile::Word* to_a, typename Tile::Word* to_b) { parts.store(to_a, to_b); }, sums);
 
   out += group * p.columns;
   if (bias != nullptr) bias += group * p.columns;
@@ -339,10 +315,9 @@ Product product_of(const ConvShape& shape, std::int64_t source_channels, std::in
 template <class T>
 void compute(Context& context, bool forward, const ConvShape& shape, Operands o) {
   constexpr std::array<std::int64_t, 3> kOrigin{0, 0, 0}, kOnes{1, 1, 1};
-  constexpr std::int64_t kWide = 16 / static_cast<std::int64_t>(sizeof(T));
+  check_counts(shape);
   const std::int64_t channels = shape.c / shape.groups, filters = shape.k / shape.groups;
-  o.wide = channels % kWide == 0 && (forward || filters % kWide == 0) &&
-           (reinterpret_cast<std::uintptr_t>(o.source) | reinterpret_cast<std::uintptr_t>(o.weight)) % 16 == 0;
+  o.wide = implicit::is_wide<T>(channels, o.source, o.weight) && (forward || implicit::is_wide<T>(filters, o.source));
   std::vector<Phase> phases;
   Product p = forward ? product_of(shape, shape.c, filters) : product_of(shape, shape.k, channels);
   if (forward) {

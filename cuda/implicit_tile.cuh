@@ -195,4 +195,36 @@ struct TensorTile {
   }
 };
 
+/// sums += a · b over depths [begin, end): load(k) fetches the next kDepth, store(a, b) puts them into shared memory,
+/// while those before are multiplied. Every thread calls it, with the same range.
+template <class Tile, class Load, class Store>
+WEFT_DEVICE void multiply_all(typename Tile::Word* a, typename Tile::Word* b, std::int64_t begin, std::int64_t end,
+                              const Load& load, const Store& store, typename Tile::Sums& sums) {
+  if (begin < end) {
+    load(begin);
+    store(a, b);
+  }
+  WEFT_BARRIER();
+  int buffer = 0;
+  for (std::int64_t k = begin; k < end; k += Tile::kDepth) {
+    const bool more = k + Tile::kDepth < end;
+    if (more) load(k + Tile::kDepth);
+    Tile::multiply(a + buffer * Tile::A::kWords, b + buffer * Tile::B::kWords, sums);
+    if constexpr (Tile::kBuffers == 1) {
+      WEFT_BARRIER();
+    } else {
+      buffer ^= 1;
+    }
+    if (more) store(a + buffer * Tile::A::kWords, b + buffer * Tile::B::kWords);
+    WEFT_BARRIER();
+  }
+}
+
+/// Whether `count` neighbours of each line can be read 16 bytes at a time from every address.
+template <class T, class... Data>
+bool is_wide(std::int64_t count, Data... data) {
+  return count % (16 / static_cast<std::int64_t>(sizeof(T))) == 0 &&
+         (reinterpret_cast<std::uintptr_t>(data) | ...) % 16 == 0;
+}
+
 }  // namespace weft::cuda::implicit

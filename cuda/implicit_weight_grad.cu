@@ -48,7 +48,7 @@ WEFT_DEVICE Tap tap_at(const WeightProduct& p, std::int32_t c) {
     const ColumnAxis& axis = p.axis[d];
     const std::int32_t t = static_cast<std::int32_t>(split(rest, p.filter[d])) - p.first_tap[d];
     tap.none = tap.none || t < 0 || t >= static_cast<std::int32_t>(axis.taps.value);
-    tap.at[d] = t * axis.tap_step;
+    tap.at[d] = tap.none ? 0 : t * axis.tap_step;
     tap.source += tap.at[d] * scale;
     scale *= axis.in;
   }
@@ -91,6 +91,15 @@ struct WeightParts {
       const std::int64_t down = row + thread / kPacksAcrossB + i * kDepthsB;
       b[i] = {};
       if ((down < end) & !tap.none) load_column(p, x, tap, down, b[i]);
+    }
+  }
+
+  /// Adds the rows of y's gradient up.
+  WEFT_DEVICE void add_lines(typename Tile::Sum (&sums)[VA]) const {
+    WEFT_UNROLL
+    for (int i = 0; i < kPacksA; ++i) {
+      WEFT_UNROLL
+      for (int j = 0; j < VA; ++j) sums[j] += implicit::moved_value<T, VA>(a[i], j);
     }
   }
 
@@ -144,6 +153,7 @@ implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, 
   using Quad = Pack<typename Tile::Word, 16 / sizeof(typename Tile::Word)>;
   constexpr int kQuad = 16 / sizeof(typename Tile::Word);
   constexpr int kTileSums = Tile::kRows * Tile::kColumns;
+  static_assert(Tile::kRows <= kThreads);
   WEFT_SHARED(Quad, quads_a, Tile::kBuffers * Tile::A::kWords / kQuad);
   WEFT_SHARED(Quad, quads_b, Tile::kBuffers * Tile::B::kWords / kQuad);
   WEFT_SHARED(Sum, bias_parts, kThreads * VA);
@@ -167,31 +177,13 @@ implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, 
     const std::int64_t begin = slice * p.slice_rows;
     const std::int64_t end = begin + p.slice_rows < p.rows ? begin + p.slice_rows : p.rows;
     Parts parts;
-    const auto take = [&](std::int64_t row) {
-      parts.load(p, y_grad, x, filter, tap, row, end);
-      if (!sums_bias) return;
-      WEFT_UNROLL
-      for (int i = 0; i < Parts::kPacksA; ++i) {
-        WEFT_UNROLL
-        for (int j = 0; j < VA; ++j) bias_sum[j] += implicit::moved_value<T, VA>(parts.a[i], j);
-      }
-    };
-    take(begin);
-    parts.store(a, b);
-    WEFT_BARRIER();
-    int buffer = 0;
-    for (std::int64_t row = begin; row < end; row += Tile::kDepth) {
-      const bool more = row + Tile::kDepth < end;
-      if (more) take(row + Tile::kDepth);
-      Tile::multiply(a + buffer * Tile::A::kWords, b + buffer * Tile::B::kWords, sums);
-      if constexpr (Tile::kBuffers == 1) {
-        WEFT_BARRIER();
-      } else {
-        buffer ^= 1;
-      }
-      if (more) parts.store(a + buffer * Tile::A::kWords, b + buffer * Tile::B::kWords);
-      WEFT_BARRIER();
-    }
+    implicit::multiply_all<Tile>(
+        a, b, begin, end,
+        [&](std::int64_t row) {
+          parts.load(p, y_grad, x, filter, tap, row, end);
+          if (sums_bias) parts.add_lines(bias_sum);
+        },
+        [&](typename Tile::Word* to_a, typename Tile::Word* to_b) { parts.store(to_a, to_b); }, sums);
   }
 
   out += (group * p.filters + filter) * p.columns + column;
@@ -258,8 +250,9 @@ void launch_tiles(Context& context, WeightProduct p, std::int64_t reading_column
   const std::int64_t busy =
       std::max<std::int64_t>(std::int64_t{p.groups} * p.filter_tiles * blocks_for(reading_columns, Tile::kColumns), 1);
   const std::int64_t wanted = kBlocksPerMultiprocessor * context.properties.multiprocessors / busy;
-  const std::int64_t slices =
-      tiles > Context::kCounters ? 1 : std::clamp<std::int64_t>(wanted, 1, most_slices<Tile>(p.rows));
+  const std::int64_t slice_bytes = tiles * Tile::kRows * (Tile::kColumns + 1) * static_cast<std::int64_t>(sizeof(Sum));
+  const std::int64_t most = std::min(most_slices<Tile>(p.rows), context.column_bytes / slice_bytes);
+  const std::int64_t slices = tiles > Context::kCounters ? 1 : std::max<std::int64_t>(std::min(wanted, most), 1);
   p.slice_rows = std::max<std::int64_t>((p.rows + slices - 1) / slices, 1);
   p.slice_rows = (p.slice_rows + Tile::kDepth - 1) / Tile::kDepth * Tile::kDepth;
   p.slices = std::max<std::int64_t>((p.rows + p.slice_rows - 1) / p.slice_rows, 1);
@@ -312,6 +305,7 @@ void compute(Context& context, const ConvShape& shape, Operands o) {
   const ConvColumns columns = forward_columns(shape);
   const std::int64_t channels = shape.c / shape.groups, filters = shape.k / shape.groups;
   const std::int64_t depth = shape.filter[0] * shape.filter[1] * shape.filter[2] * channels;
+  check_counts(shape);
   check_places(columns, depth);
   WeightProduct p;
   for (std::size_t d = 0; d < 3; ++d) {
@@ -328,12 +322,8 @@ void compute(Context& context, const ConvShape& shape, Operands o) {
   p.x_channels = shape.c;
   p.x_image = columns.image();
   p.y_channels = shape.k;
-  const auto wide = [](std::int64_t size, const void* data) {
-    constexpr std::int64_t kWide = 16 / static_cast<std::int64_t>(sizeof(T));
-    return size % kWide == 0 && reinterpret_cast<std::uintptr_t>(data) % 16 == 0;
-  };
-  o.wide_y = wide(filters, o.y_grad);
-  o.wide_x = wide(channels, o.x);
+  o.wide_y = implicit::is_wide<T>(filters, o.y_grad);
+  o.wide_x = implicit::is_wide<T>(channels, o.x);
   const std::int64_t reading = columns.taps() * channels;
   run<T>(context, p, reading, o);
 }

@@ -10,7 +10,7 @@
 // and is started by launch({"scale", blocks, threads, stream}, scale_kernel<T>, x, y, n). Grids and blocks have one
 // dimension. Parameters are plain values of at most 4,096 bytes in all. Every thread of a block reaches every barrier;
 // every lane of a warp reaches every shuffle, load_matrices and multiply_add (blocks with such are whole warps). Blocks
-// share nothing but last_block's counters.
+// see of each other only what last_block says.
 
 #include <cstdint>
 
@@ -68,11 +68,13 @@ enum class TensorCore : std::uint8_t { tf32, bf16 };
 template <TensorCore kKind>
 WEFT_DEVICE void multiply_add(float (&sums)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
   if constexpr (kKind == TensorCore::tf32) {
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
   } else {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
   }

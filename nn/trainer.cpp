@@ -1,5 +1,7 @@
 #include "weft/nn/trainer.h"
 
+#include <algorithm>
+
 #include "nn/device_batches.h"
 #include "nn/tally.h"
 #include "weft/graph.h"

@@ -6,7 +6,9 @@
 #include "tests/conv_shapes.h"
 #include "tests/device.h"
 #include "tests/on_device.h"
+#include "weft/ops.h"
 #include "weft/precision.h"
+#include "weft/random.h"
 
 namespace weft {
 namespace {
@@ -134,6 +136,38 @@ TEST(ImplicitGemm, InfinitiesReachWhatTheyMust) {
     }
   }
 }
+
+#if !defined(WEFT_TEST_CUDA)  // too much for threads on a CPU, whose tiles are large from fewer on
+// Tiles enough that a GPU of 132 multiprocessors takes the largest ones, against im2col.
+TEST(ImplicitGemm, LargeTilesAgreeWithIm2col) {
+  WEFT_NEEDS_CUDA();
+  const auto results = [](ConvAlgo algo, std::int64_t n, std::int64_t c, std::int64_t k, std::int64_t size) {
+    manual_seed(7);
+    const TensorOptions on_device{.device = Device::cuda()};
+    const Tensor x = randn({n, c, size, size}, on_device), weight = randn({k, c, 3, 3}, on_device);
+    const Tensor g = randn({n, k, size, size}, on_device);
+    const Conv2dOptions options{.padding = 1, .algo = algo};
+    const Tensor y = conv2d(x, weight, {}, options);
+    const auto kind = y.dtype();
+    return std::vector<Tensor>{y, conv2d_input_grad(g.to(kind), weight.to(kind), x.shape(), options),
+                               conv2d_weight_grad(g.to(kind), x.to(kind), weight.shape(), options)};
+  };
+  for (const auto& [precision, tolerance] : std::vector<std::pair<Precision, double>>{
+           {Precision::fp32, 1e-5}, {Precision::tf32, 2e-3}, {Precision::bf16, 1e-2}}) {
+    const PrecisionGuard precise(precision);
+    for (const Shape& s : {Shape{64, 16, 64, 24}, Shape{32, 32, 128, 16}, Shape{64, 64, 64, 24}}) {
+      const std::vector<Tensor> found = results(ConvAlgo::implicit_gemm, s[0], s[1], s[2], s[3]);
+      const std::vector<Tensor> expected = results(ConvAlgo::im2col, s[0], s[1], s[2], s[3]);
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        EXPECT_LE(
+            relative_error(found[i].to(DType::f64).to_vector<double>(), expected[i].to(DType::f64).to_vector<double>()),
+            tolerance)
+            << to_string(s) << " pass " << i;
+      }
+    }
+  }
+}
+#endif
 
 TEST(ImplicitGemm, NothingToSum) {
   WEFT_NEEDS_CUDA();

@@ -25,6 +25,7 @@ double product(TensorCore kind, std::uint32_t a, std::uint32_t b) {
 }  // namespace
 
 std::uint32_t to_tf32(float x) {
+  if (std::isnan(x)) return 0x7FFFFFFFu;
   const auto bits = scalar::bits_as<std::uint32_t>(x);
   return std::isfinite(x) ? (bits + 0x1000u) & ~0x1FFFu : bits;
 }
