@@ -200,11 +200,15 @@ TEST_F(DeviceTraining, SumsOverRaggedDepthsAreWhole) {
 }
 
 TEST_F(DeviceTraining, RepeatedPassesGiveTheSameBits) {
-  for (const DType dtype : {DType::f32, DType::bf16}) {
+  for (const auto& [algo, dtype] : std::vector<std::pair<ConvAlgo, DType>>{{ConvAlgo::im2col, DType::f32},
+                                                                           {ConvAlgo::im2col, DType::bf16},
+                                                                           {ConvAlgo::implicit_gemm, DType::f32},
+                                                                           {ConvAlgo::implicit_gemm, DType::bf16}}) {
     manual_seed(3);
-    const auto random = [&](const Shape& shape) { return randn(shape, {.device = Device::cuda()}).to(dtype); };
+    const DType kind = dtype;
+    const auto random = [&](const Shape& shape) { return randn(shape, {.device = Device::cuda()}).to(kind); };
     const Tensor x = random({8, 24, 12, 12}), weight = random({40, 24, 3, 3}), g = random({8, 40, 12, 12});
-    const Conv2dOptions options{.padding = {1, 1}};
+    const Conv2dOptions options{.padding = {1, 1}, .algo = algo};
     const auto passes = [&] {
       std::vector<std::vector<double>> all;
       for (const Tensor& t : {conv2d(x, weight, {}, options), conv2d_input_grad(g, weight, x.shape(), options),
@@ -213,7 +217,7 @@ TEST_F(DeviceTraining, RepeatedPassesGiveTheSameBits) {
       return all;
     };
     const auto first = passes();
-    for (int i = 0; i < 3; ++i) EXPECT_EQ(passes(), first) << name(dtype);
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(passes(), first) << name(algo) << " " << name(dtype);
   }
 }
 

@@ -47,11 +47,12 @@ TEST(Walk, OffsetsBeyondTwoToTheThirtyOne) {
   }
 }
 
-// Columns in many chunks, of whole rows and of less than the rows that a chunk otherwise has.
-TEST(Conv, ChunksAddUp) {
+// Columns in many chunks, of whole rows and of less than the rows that a chunk otherwise has; or a weight gradient's
+// rows in as many slices as memory allows.
+void expect_chunks_add_up(ConvAlgo algo) {
   cuda::Context& context = cuda::context(0);
   const std::int64_t usual = context.column_bytes;
-  const Conv2dOptions options{.stride = {2, 1}, .padding = {1, 1}};
+  const Conv2dOptions options{.stride = {2, 1}, .padding = {1, 1}, .algo = algo};
   for (const auto& row : std::vector<std::pair<DType, std::int64_t>>{
            {DType::f64, 5}, {DType::f32, 5}, {DType::bf16, 5}, {DType::bf16, 8}}) {
     const DType dtype = row.first;
@@ -61,7 +62,7 @@ TEST(Conv, ChunksAddUp) {
       manual_seed(7);
       const auto random = [&](const Shape& shape) { return Tensor(randn(shape).to(dtype).array().to(device), true); };
       const auto in = [&](const Tensor& x) { return device.is_cpu() ? x.to(DType::f64) : x; };
-      const Tensor x = random({2, channels, 11, 9}), weight = random({6, channels, 3, 3});
+      const Tensor x = random({6, channels, 11, 9}), weight = random({6, channels, 3, 3});
       const Tensor y = conv2d(in(x), in(weight), {}, options);
       sum(y * y * 0.125).backward();
       std::vector<std::vector<double>> all;
@@ -83,6 +84,13 @@ TEST(Conv, ChunksAddUp) {
     }
   }
   context.column_bytes = usual;
+}
+
+TEST(Conv, ChunksAddUp) {
+  for (const ConvAlgo algo : {ConvAlgo::im2col, ConvAlgo::implicit_gemm}) {
+    SCOPED_TRACE(name(algo));
+    expect_chunks_add_up(algo);
+  }
 }
 
 TEST(Launch, GridsHoldAsManyBlocksAsCudaTakes) {
