@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -104,6 +105,16 @@ struct BatchNormArguments {
   double momentum = 0.1;
   bool unbiased_running = true;
   bool relu = false;
+};
+
+/// What becomes of the losses of rows: one each, or one number of all. mean is over the rows that count.
+enum class LossReduction : std::uint8_t { none, sum, mean };
+
+/// A row whose label is ignore_index does not count, whatever its logits: its loss is 0, and so is its gradient.
+struct CrossEntropyArguments {
+  double smoothing = 0;  ///< the share of the target spread evenly over the classes
+  std::optional<std::int64_t> ignore_index = {};
+  LossReduction reduction = LossReduction::none;
 };
 
 /// One parameter of a fused optimizer step: flat dense vectors of `size` elements of one dtype (f32 or f64), equal in
@@ -230,12 +241,16 @@ class Backend {
   // Rows of dense (rows, columns), f32 or f64 (softmax: bf16).
   virtual void softmax(bool log, const ConstView& x, const View& y) = 0;
   virtual void softmax_grad(bool log, const ConstView& y, const ConstView& y_grad, const View& x_grad) = 0;
-  /// losses (rows,) of logits (rows, classes) and labels (rows,) i64; a label outside the classes gives NaN.
-  virtual void cross_entropy(const ConstView& logits, const ConstView& labels, double smoothing,
-                             const View& losses) = 0;
-  /// logits_grad from losses_grad, (rows,) with any stride.
-  virtual void cross_entropy_grad(const ConstView& logits, const ConstView& labels, double smoothing,
-                                  const ConstView& losses_grad, const View& logits_grad) = 0;
+  /// losses of logits (rows, classes) and labels (rows,) i64; a label outside the classes gives NaN. losses is (rows,),
+  /// or one number of a reduction, added in double in a fixed tree; count (one f64, or null but for mean) gets the
+  /// number of rows that count, and the mean of none is NaN.
+  virtual void cross_entropy(const ConstView& logits, const ConstView& labels, const CrossEntropyArguments& arguments,
+                             const View& losses, const View& count) = 0;
+  /// logits_grad from losses_grad, (rows,) with any stride, or one number of a reduction. For mean count is what
+  /// cross_entropy wrote.
+  virtual void cross_entropy_grad(const ConstView& logits, const ConstView& labels,
+                                  const CrossEntropyArguments& arguments, const ConstView& losses_grad,
+                                  const ConstView& count, const View& logits_grad) = 0;
 
   /// loss_sum (one f64) += the sum of losses (rows,) in double, in a fixed tree; hits (one i64) += the number of rows
   /// of dense logits (rows, classes) whose argmax is the label. losses: f64 of f64 logits, else f32. f32, f64 (bf16).

@@ -46,24 +46,47 @@ Tensor log_softmax(const Tensor& x, int axis) { return softmax_along("log_softma
 
 namespace {
 
-// One loss per row of contiguous logits.
-Tensor cross_entropy_rows(const Tensor& logits, const Array& labels, double smoothing) {
-  Array losses = Array::empty({logits.size(0)}, logits.dtype(), logits.device());
+// The gradient of the logits in recorded ops. Rows that do not count are taken as zeros, so that no NaN of theirs gets
+// through.
+Tensor composed_entropy_grad(const CrossEntropyArguments& arguments, const Tensor& logits, const Tensor& labels,
+                             const Tensor& count, const Tensor& gradient) {
+  const std::int64_t classes = logits.size(1);
+  Tensor scale = arguments.reduction == LossReduction::none ? unsqueeze(gradient, 1) : gradient;
+  if (count.defined()) scale = scale / maximum(count, 1).to(scale.dtype());  // 0: all are zeros
+  Tensor z = logits;
+  if (arguments.ignore_index) {
+    const Tensor ignored = unsqueeze(equal(labels, scalar_like(labels, *arguments.ignore_index)), 1);
+    z = where(ignored, scalar_like(z, 0), z);
+    scale = where(ignored, scalar_like(scale, 0), scale);
+  }
+  const Tensor target = one_hot(labels, classes, z.dtype()) * (1 - arguments.smoothing) +
+                        arguments.smoothing / static_cast<double>(classes);
+  return scale * (softmax(z, 1) - target);
+}
+
+// The losses of the rows of contiguous logits, or their sum or mean.
+Tensor cross_entropy_rows(const Tensor& logits, const Array& labels, const CrossEntropyArguments& arguments) {
+  const bool mean = arguments.reduction == LossReduction::mean;
+  const Shape shape = arguments.reduction == LossReduction::none ? Shape{logits.size(0)} : Shape{};
+  Array losses = Array::empty(shape, logits.dtype(), logits.device());
+  std::vector<Save> saves{Save::input(0), Save::constant(labels)};
+  View count;
+  if (mean) {
+    const Array counted = Array::empty({}, DType::f64, logits.device());
+    count = mutable_view(counted);
+    saves.push_back(Save::constant(counted));
+  }
   backend(logits.device())
-      .cross_entropy(const_view(logits.array()), const_view(labels), smoothing, mutable_view(losses));
-  return record("cross_entropy", std::move(losses), {logits}, {Save::input(0), Save::constant(labels)},
-                [smoothing](const SavedValues& saved, const Tensor& g) {
-                  const Tensor z = saved[0];
-                  const std::int64_t classes = z.size(1);
-                  if (grad_enabled()) {
-                    const Tensor target = one_hot(saved[1], classes, z.dtype()) * (1 - smoothing) +
-                                          smoothing / static_cast<double>(classes);
-                    return Values{unsqueeze(g, 1) * (softmax(z, 1) - target)};
-                  }
+      .cross_entropy(const_view(logits.array()), const_view(labels), arguments, mutable_view(losses), count);
+  return record("cross_entropy", std::move(losses), std::vector<Tensor>{logits}, saves,
+                [arguments, mean](const SavedValues& saved, const Tensor& g) {
+                  const Tensor z = saved[0], indices = saved[1], counted = mean ? saved[2] : Tensor();
+                  if (grad_enabled()) return Values{composed_entropy_grad(arguments, z, indices, counted, g)};
                   Array z_grad = Array::empty(z.shape(), z.dtype(), z.device());
                   backend(z.device())
-                      .cross_entropy_grad(const_view(z.array()), const_view(saved[1].array()), smoothing,
-                                          const_view(g.array()), mutable_view(z_grad));
+                      .cross_entropy_grad(const_view(z.array()), const_view(indices.array()), arguments,
+                                          const_view(g.array()), mean ? const_view(counted.array()) : ConstView{},
+                                          mutable_view(z_grad));
                   return Values{Tensor(std::move(z_grad))};
                 });
 }
@@ -115,26 +138,28 @@ Classes check_scores(const std::string& op, const std::string& what, const Tenso
   return result;
 }
 
-// One label per row, and what follows from the one that does not count.
-struct Labels {
-  Tensor indices = {};  // (rows,) i64, 0 where ignored
-  Tensor ignored = {};  // (rows,) bool, or undefined
-};
-
-Labels check_labels(const std::string& op, const std::string& what, const Tensor& scores, const Classes& classes,
-                    const Tensor& labels, std::optional<std::int64_t> ignore_index) {
+// One label per row, (rows,) i64.
+Tensor check_labels(const std::string& op, const std::string& what, const Tensor& scores, const Classes& classes,
+                    const Tensor& labels) {
   if (!is_integer(labels.dtype()))
     throw DTypeError(op + ": labels need an integer dtype, not " + std::string(name(labels.dtype())));
   if (!(labels.shape() == classes.positions)) {
     throw ShapeError(op + ": labels " + to_string(labels.shape()) + " do not match the rows of " + what + " " +
                      to_string(scores.shape()));
   }
-  Labels result{.indices = reshape(labels.detach().to(DType::i64), {classes.count})};
-  if (ignore_index) {
-    result.ignored = equal(result.indices, scalar_like(result.indices, *ignore_index));
-    result.indices = where(result.ignored, scalar_like(result.indices, 0), result.indices);
-  }
-  return result;
+  return reshape(labels.detach().to(DType::i64), {classes.count});
+}
+
+// Labels, and what follows from the one that does not count.
+struct Labels {
+  Tensor indices = {};  // (rows,) i64, 0 where ignored
+  Tensor ignored = {};  // (rows,) bool, or undefined
+};
+
+Labels without_ignored(const Tensor& indices, std::optional<std::int64_t> ignore_index) {
+  if (!ignore_index) return {indices, {}};
+  const Tensor ignored = equal(indices, scalar_like(indices, *ignore_index));
+  return {where(ignored, scalar_like(indices, 0), indices), ignored};
 }
 
 Tensor unless_ignored(const Labels& labels, const Tensor& values) {
@@ -178,12 +203,25 @@ Tensor probability_entropy(const Classes& classes, const Tensor& target, const C
   return negative(sum(share * log_softmax(classes.rows, 1), 1));
 }
 
+LossReduction of_losses(Reduction reduction) {
+  if (reduction == Reduction::none) return LossReduction::none;
+  return reduction == Reduction::sum ? LossReduction::sum : LossReduction::mean;
+}
+
+// Losses of labels where all classes weigh 1.
+Tensor label_entropy(const Classes& classes, const Tensor& labels, const CrossEntropyOptions& options) {
+  const Tensor losses = cross_entropy_rows(contiguous(classes.rows), labels.array().contiguous(),
+                                           {.smoothing = options.label_smoothing,
+                                            .ignore_index = options.ignore_index,
+                                            .reduction = of_losses(options.reduction)});
+  return options.reduction == Reduction::none ? reshape(losses, classes.positions) : losses;
+}
+
 // Losses of labels, each times its weight.
-Tensor label_entropy(const Classes& classes, const Labels& labels, const Tensor& weights, double smoothing) {
+Tensor weighted_entropy(const Classes& classes, const Labels& labels, const Tensor& weights, double smoothing) {
   const Array indices = labels.indices.array().contiguous();
   const Tensor rows = contiguous(classes.rows);
-  if (!classes.weight.defined()) return unless_ignored(labels, cross_entropy_rows(rows, indices, smoothing));
-  const Tensor losses = unless_ignored(labels, cross_entropy_rows(rows, indices, 0)) * weights;
+  const Tensor losses = unless_ignored(labels, cross_entropy_rows(rows, indices, {})) * weights;
   if (smoothing == 0) return losses;
   const Tensor spread = negative(sum(classes.weight * log_softmax(rows, 1), 1));
   return losses * (1 - smoothing) +
@@ -200,16 +238,18 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntr
   }
   if (target.shape() == logits.shape())
     return reduced(probability_entropy(classes, target, options), {}, classes.positions, options.reduction);
-  const Labels labels = check_labels("cross_entropy", "logits", logits, classes, target, options.ignore_index);
+  const Tensor indices = check_labels("cross_entropy", "logits", logits, classes, target);
+  if (!classes.weight.defined()) return label_entropy(classes, indices, options);
+  const Labels labels = without_ignored(indices, options.ignore_index);
   const Tensor weights = label_weights(classes, labels, options.reduction);
-  return reduced(label_entropy(classes, labels, weights, options.label_smoothing), weights, classes.positions,
+  return reduced(weighted_entropy(classes, labels, weights, options.label_smoothing), weights, classes.positions,
                  options.reduction);
 }
 
 Tensor nll_loss(const Tensor& log_probabilities, const Tensor& target, const NllLossOptions& options) {
   const Classes classes = check_scores("nll_loss", "log_probabilities", log_probabilities, target, options.weight);
-  const Labels labels =
-      check_labels("nll_loss", "log_probabilities", log_probabilities, classes, target, options.ignore_index);
+  const Labels labels = without_ignored(
+      check_labels("nll_loss", "log_probabilities", log_probabilities, classes, target), options.ignore_index);
   const Tensor weights = label_weights(classes, labels, options.reduction);
   const Tensor& indices = labels.indices;
   const Tensor valid = logical_and(greater_equal(indices, scalar_like(indices, 0)),

@@ -99,12 +99,13 @@ class CpuBackend final : public Backend {
   void softmax_grad(bool log, const ConstView& y, const ConstView& y_grad, const View& x_grad) override {
     cpu::softmax_grad(log, y, y_grad, x_grad);
   }
-  void cross_entropy(const ConstView& logits, const ConstView& labels, double smoothing, const View& losses) override {
-    cpu::cross_entropy(logits, labels, smoothing, losses);
+  void cross_entropy(const ConstView& logits, const ConstView& labels, const CrossEntropyArguments& arguments,
+                     const View& losses, const View& count) override {
+    cpu::cross_entropy(logits, labels, arguments, losses, count);
   }
-  void cross_entropy_grad(const ConstView& logits, const ConstView& labels, double smoothing,
-                          const ConstView& losses_grad, const View& logits_grad) override {
-    cpu::cross_entropy_grad(logits, labels, smoothing, losses_grad, logits_grad);
+  void cross_entropy_grad(const ConstView& logits, const ConstView& labels, const CrossEntropyArguments& arguments,
+                          const ConstView& losses_grad, const ConstView& count, const View& logits_grad) override {
+    cpu::cross_entropy_grad(logits, labels, arguments, losses_grad, count, logits_grad);
   }
   void tally(const ConstView& logits, const ConstView& labels, const ConstView& losses, const View& loss_sum,
              const View& hits) override {

@@ -115,23 +115,57 @@ void softmax_grad_of(bool log, const ConstView& y, const ConstView& y_grad, cons
   });
 }
 
+/// The losses of some rows, and how many of them count.
+struct LossSum {
+  double losses = 0;
+  std::int64_t count = 0;
+};
+
 template <class T>
-void cross_entropy_of(const ConstView& logits, const ConstView& labels, double smoothing, const View& losses) {
-  const std::int64_t n = logits.shape[1];
-  for_rows(logits.shape, [&](std::int64_t row) {
-    const std::int64_t label = element<std::int64_t>(labels, row);
-    losses.as<T>()[row * losses.strides[0]] =
-        static_cast<T>(cross_entropy_row(logits.as<T>() + row * n, n, label, smoothing));
+void cross_entropy_of(const ConstView& logits, const ConstView& labels, const CrossEntropyArguments& arguments,
+                      const View& losses, const View& count) {
+  const std::int64_t n = logits.shape[1], rows = logits.shape[0], grain = task_rows(logits.shape);
+  const bool each = arguments.reduction == LossReduction::none;
+  std::vector<LossSum> parts(static_cast<std::size_t>(each ? 0 : (rows + grain - 1) / grain));
+  parallel_blocks(rows, grain, [&](std::int64_t begin, std::int64_t end) {
+    LossSum part;
+    for (std::int64_t row = begin; row < end; ++row) {
+      const std::int64_t label = element<std::int64_t>(labels, row);
+      const bool counts = label != arguments.ignore_index;
+      const double loss = counts ? cross_entropy_row(logits.as<T>() + row * n, n, label, arguments.smoothing) : 0;
+      part.losses += loss;
+      part.count += counts ? 1 : 0;
+      if (each) losses.as<T>()[row * losses.strides[0]] = static_cast<T>(loss);
+    }
+    if (!each) parts[static_cast<std::size_t>(begin / grain)] = part;
   });
+  if (each) return;
+  LossSum total;
+  for (const LossSum& part : parts) {
+    total.losses += part.losses;
+    total.count += part.count;
+  }
+  const bool mean = arguments.reduction == LossReduction::mean;
+  const double counted = static_cast<double>(total.count);
+  *losses.as<T>() = static_cast<T>(mean ? total.losses / counted : total.losses);
+  if (mean) *count.as<double>() = counted;
 }
 
 template <class T>
-void cross_entropy_grad_of(const ConstView& logits, const ConstView& labels, double smoothing,
-                           const ConstView& losses_grad, const View& logits_grad) {
+void cross_entropy_grad_of(const ConstView& logits, const ConstView& labels, const CrossEntropyArguments& arguments,
+                           const ConstView& losses_grad, const ConstView& count, const View& logits_grad) {
   const std::int64_t n = logits.shape[1];
+  const std::int64_t stride = arguments.reduction == LossReduction::none ? losses_grad.strides[0] : 0;
+  const double counted = arguments.reduction == LossReduction::mean ? *count.as<double>() : 1;
   for_rows(logits.shape, [&](std::int64_t row) {
-    cross_entropy_grad_row(logits.as<T>() + row * n, n, element<std::int64_t>(labels, row), smoothing,
-                           static_cast<double>(element<T>(losses_grad, row)), logits_grad.as<T>() + row * n);
+    const std::int64_t label = element<std::int64_t>(labels, row);
+    T* const z_grad = logits_grad.as<T>() + row * n;
+    if (label == arguments.ignore_index) {
+      std::fill_n(z_grad, n, T(0));
+    } else {
+      const double loss_grad = static_cast<double>(losses_grad.as<T>()[row * stride]) / counted;
+      cross_entropy_grad_row(logits.as<T>() + row * n, n, label, arguments.smoothing, loss_grad, z_grad);
+    }
   });
 }
 
@@ -182,14 +216,17 @@ void softmax_grad(bool log, const ConstView& y, const ConstView& y_grad, const V
   (y.dtype == DType::f32 ? softmax_grad_of<float> : softmax_grad_of<double>)(log, y, y_grad, x_grad);
 }
 
-void cross_entropy(const ConstView& logits, const ConstView& labels, double smoothing, const View& losses) {
-  (logits.dtype == DType::f32 ? cross_entropy_of<float> : cross_entropy_of<double>)(logits, labels, smoothing, losses);
+void cross_entropy(const ConstView& logits, const ConstView& labels, const CrossEntropyArguments& arguments,
+                   const View& losses, const View& count) {
+  (logits.dtype == DType::f32 ? cross_entropy_of<float> : cross_entropy_of<double>)(logits, labels, arguments, losses,
+                                                                                    count);
 }
 
-void cross_entropy_grad(const ConstView& logits, const ConstView& labels, double smoothing,
-                        const ConstView& losses_grad, const View& logits_grad) {
-  (logits.dtype == DType::f32 ? cross_entropy_grad_of<float> : cross_entropy_grad_of<double>)(logits, labels, smoothing,
-                                                                                              losses_grad, logits_grad);
+void cross_entropy_grad(const ConstView& logits, const ConstView& labels, const CrossEntropyArguments& arguments,
+                        const ConstView& losses_grad, const ConstView& count, const View& logits_grad) {
+  (logits.dtype == DType::f32 ? cross_entropy_grad_of<float> : cross_entropy_grad_of<double>)(logits, labels, arguments,
+                                                                                              losses_grad, count,
+                                                                                              logits_grad);
 }
 
 void tally(const ConstView& logits, const ConstView& labels, const ConstView& losses, const View& loss_sum,

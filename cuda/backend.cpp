@@ -193,14 +193,15 @@ class CudaBackend final : public Backend {
     const Use use(context_);
     cuda::softmax_grad(context_, log, y, y_grad, x_grad);
   }
-  void cross_entropy(const ConstView& logits, const ConstView& labels, double smoothing, const View& losses) override {
+  void cross_entropy(const ConstView& logits, const ConstView& labels, const CrossEntropyArguments& arguments,
+                     const View& losses, const View& count) override {
     const Use use(context_);
-    cuda::cross_entropy(context_, logits, labels, smoothing, losses);
+    cuda::cross_entropy(context_, logits, labels, arguments, losses, count);
   }
-  void cross_entropy_grad(const ConstView& logits, const ConstView& labels, double smoothing,
-                          const ConstView& losses_grad, const View& logits_grad) override {
+  void cross_entropy_grad(const ConstView& logits, const ConstView& labels, const CrossEntropyArguments& arguments,
+                          const ConstView& losses_grad, const ConstView& count, const View& logits_grad) override {
     const Use use(context_);
-    cuda::cross_entropy_grad(context_, logits, labels, smoothing, losses_grad, logits_grad);
+    cuda::cross_entropy_grad(context_, logits, labels, arguments, losses_grad, count, logits_grad);
   }
   void tally(const ConstView& logits, const ConstView& labels, const ConstView& losses, const View& loss_sum,
              const View& hits) override {

@@ -16,6 +16,7 @@ namespace {
 constexpr int kThreads = 256, kWarps = kThreads / kWarp;
 constexpr std::int64_t kMostWarpColumns = 1024;  // beyond, a block has a row
 constexpr std::int64_t kMostBlocks = 1 << 20;
+constexpr std::int64_t kMostPartials = 1024;  // blocks of a reduced loss: about as many as run at a time
 
 template <class C>
 constexpr C kInfinity = std::numeric_limits<C>::infinity();
@@ -163,63 +164,19 @@ struct Strided {
   WEFT_DEVICE T& operator[](std::int64_t i) const { return data[i * stride]; }
 };
 
-/// rest·(lse - z_label) + smoothing·(lse - mean(z)) with lse = log_sum + max and rest = 1 - smoothing; differences from
-/// the maximum are summed, so that its size does not cost precision.
-template <class Group, class T>
-WEFT_KERNEL_OF(kThreads)
-cross_entropy_kernel(std::int64_t rows, std::int64_t n, const T* logits, Strided<const std::int64_t> labels,
-                     T smoothing, T rest, Strided<T> losses) {
-  WEFT_SHARED(T, shared, 2 * kWarps);
-  for_rows<Group>(rows, [&](std::int64_t row) {
-    const T* z = logits + row * n;
-    const std::int64_t label = labels[row];
-    T loss = kNaN<T>;
-    if (label >= 0 && label < n) {  // the same in all threads of the row
-      const ExpSum<T> total = exp_sum<Group>(z, n, &shared[0]);
-      const T log_sum = std::log(total.sum);
-      loss = log_sum + (total.max - z[label]);
-      if (smoothing != 0) {
-        T own = 0;
-        for (std::int64_t i = Group::thread(); i < n; i += Group::kSize) own += total.max - z[i];
-        const T mean = log_sum + Group::sum(own, &shared[0]) / static_cast<T>(n);
-        loss = rest * loss + smoothing * mean;
-      }
-    }
-    if (Group::thread() == 0) losses[row] = loss;
-  });
-}
-
-/// gradient·(softmax - target), where the target is `own` for the label and `other` for the other classes.
-template <class Group, class T>
-WEFT_KERNEL_OF(kThreads)
-cross_entropy_grad_kernel(std::int64_t rows, std::int64_t n, const T* logits, Strided<const std::int64_t> labels, T own,
-                          T other, Strided<const T> losses_grad, T* logits_grad) {
-  WEFT_SHARED(T, shared, 2 * kWarps);
-  for_rows<Group>(rows, [&](std::int64_t row) {
-    const T* z = logits + row * n;
-    const std::int64_t label = labels[row];
-    const bool valid = label >= 0 && label < n;
-    const T gradient = valid ? losses_grad[row] : kNaN<T>;
-    const ExpSum<T> total = valid ? exp_sum<Group>(z, n, &shared[0]) : ExpSum<T>{0, 1};
-    for (std::int64_t i = Group::thread(); i < n; i += Group::kSize) {
-      logits_grad[row * n + i] = gradient * (std::exp(z[i] - total.max) / total.sum - (i == label ? own : other));
-    }
-  });
-}
-
-/// Sums of some rows.
-struct Tallied {
+/// The losses of some rows, and how many of them are hits or count.
+struct RowSums {
   double losses;
-  std::int64_t hits;
+  std::int64_t rows;
 
-  WEFT_DEVICE void add(const Tallied& other) {
+  WEFT_DEVICE void add(const RowSums& other) {
     losses += other.losses;
-    hits += other.hits;
+    rows += other.rows;
   }
 };
 
 /// The sum over a block in a fixed tree, in its thread 0.
-WEFT_DEVICE Tallied block_sum(Tallied own, Tallied* shared) {
+WEFT_DEVICE RowSums block_sum(RowSums own, RowSums* shared) {
   shared[threadIdx.x] = own;
   WEFT_BARRIER();
   for (unsigned half = kThreads / 2; half > 0; half /= 2) {
@@ -227,6 +184,103 @@ WEFT_DEVICE Tallied block_sum(Tallied own, Tallied* shared) {
     WEFT_BARRIER();
   }
   return shared[0];
+}
+
+/// Whether this block is the last; its thread 0 then has the sum over all blocks in `total`, in a fixed tree. Each
+/// brings the sum of its own threads. `partials` has an element per block, unless there is one.
+WEFT_DEVICE bool grid_sum(const RowSums& own, RowSums* shared, RowSums* partials, unsigned* counter, RowSums& total) {
+  total = block_sum(own, shared);
+  if (gridDim.x == 1) return true;
+  if (threadIdx.x == 0) partials[blockIdx.x] = total;
+  if (!last_block(counter, gridDim.x)) return false;
+  RowSums blocks{0, 0};
+  for (unsigned i = threadIdx.x; i < gridDim.x; i += kThreads) blocks.add(partials[i]);
+  total = block_sum(blocks, shared);
+  return true;
+}
+
+/// Logits (rows, n) with their labels.
+template <class T>
+struct Entropy {
+  std::int64_t rows, n;
+  const T* logits;
+  Strided<const std::int64_t> labels;
+  bool ignores;
+  std::int64_t ignore_index;
+  LossReduction reduction;
+
+  WEFT_DEVICE bool counts(std::int64_t label) const { return !ignores || label != ignore_index; }
+  WEFT_DEVICE bool valid(std::int64_t label) const { return label >= 0 && label < n; }
+};
+
+/// The loss of a row with a valid label: rest·(lse - z_label) + smoothing·(lse - mean(z)) with lse = log_sum + max and
+/// rest = 1 - smoothing; differences from the maximum are summed, so that its size does not cost precision.
+template <class Group, class T>
+WEFT_DEVICE T row_loss(const T* z, std::int64_t n, std::int64_t label, T smoothing, T rest, T* shared) {
+  const ExpSum<T> total = exp_sum<Group>(z, n, shared);
+  const T log_sum = std::log(total.sum);
+  const T loss = log_sum + (total.max - z[label]);
+  if (smoothing == 0) return loss;
+  T own = 0;
+  for (std::int64_t i = Group::thread(); i < n; i += Group::kSize) own += total.max - z[i];
+  const T mean = log_sum + Group::sum(own, shared) / static_cast<T>(n);
+  return rest * loss + smoothing * mean;
+}
+
+/// `losses` gets a loss per row, or their sum or mean; of a mean `count` gets the number of rows in it.
+template <class Group, class T>
+WEFT_KERNEL_OF_BLOCKS(kThreads, 4)
+cross_entropy_kernel(Entropy<T> entropy, T smoothing, T rest, RowSums* partials, unsigned* counter, Strided<T> losses,
+                     double* count) {
+  WEFT_SHARED(T, shared, 2 * kWarps);
+  WEFT_SHARED(RowSums, sums, kThreads);
+  RowSums own{0, 0};
+  for_rows<Group>(entropy.rows, [&](std::int64_t row) {
+    const std::int64_t n = entropy.n, label = entropy.labels[row];  // the same in all threads of the row
+    const bool counts = entropy.counts(label);
+    T loss = counts ? kNaN<T> : T(0);
+    if (counts && entropy.valid(label)) {
+      loss = row_loss<Group>(entropy.logits + row * n, n, label, smoothing, rest, &shared[0]);
+    }
+    if (Group::thread() != 0) return;
+    if (entropy.reduction == LossReduction::none) {
+      losses[row] = loss;
+    } else {
+      own.add({static_cast<double>(loss), counts ? 1 : 0});
+    }
+  });
+  if (entropy.reduction == LossReduction::none) return;
+  RowSums total;
+  if (!grid_sum(own, &sums[0], partials, counter, total) || threadIdx.x != 0) return;
+  const bool mean = entropy.reduction == LossReduction::mean;
+  const double counted = static_cast<double>(total.rows);
+  losses[0] = static_cast<T>(mean ? total.losses / counted : total.losses);
+  if (mean) *count = counted;
+}
+
+/// gradient·(softmax - target), where the target is `own` for the label and `other` for the other classes; 0 where the
+/// row does not count.
+template <class Group, class T>
+WEFT_KERNEL_OF(kThreads)
+cross_entropy_grad_kernel(Entropy<T> entropy, T own, T other, Strided<const T> losses_grad, const double* count,
+                          T* logits_grad) {
+  WEFT_SHARED(T, shared, 2 * kWarps);
+  const T counted = entropy.reduction == LossReduction::mean ? static_cast<T>(*count) : T(1);
+  for_rows<Group>(entropy.rows, [&](std::int64_t row) {
+    const std::int64_t n = entropy.n, label = entropy.labels[row];
+    const T* z = entropy.logits + row * n;
+    T* z_grad = logits_grad + row * n;
+    if (!entropy.counts(label)) {  // the same in all threads of the row
+      for (std::int64_t i = Group::thread(); i < n; i += Group::kSize) z_grad[i] = 0;
+      return;
+    }
+    const bool valid = entropy.valid(label);
+    const T gradient = valid ? losses_grad[row] / counted : kNaN<T>;
+    const ExpSum<T> total = valid ? exp_sum<Group>(z, n, &shared[0]) : ExpSum<T>{0, 1};
+    for (std::int64_t i = Group::thread(); i < n; i += Group::kSize) {
+      z_grad[i] = gradient * (std::exp(z[i] - total.max) / total.sum - (i == label ? own : other));
+    }
+  });
 }
 
 /// How a tally is cut, by its shape alone.
@@ -241,17 +295,17 @@ struct TallyCut {
 };
 
 /// loss_sum += the losses' sum, hits += the number of rows whose label nothing beats: NaN beats numbers, and the first
-/// of equals the others. `partials` has an element per block, unless there is one.
+/// of equals the others.
 template <class T>
 WEFT_KERNEL_OF(kThreads)
 tally_kernel(std::int64_t rows, std::int64_t n, int lanes, const T* logits, Strided<const std::int64_t> labels,
-             Strided<const compute_t<T>> losses, Tallied* partials, unsigned* counter, double* loss_sum,
+             Strided<const compute_t<T>> losses, RowSums* partials, unsigned* counter, double* loss_sum,
              std::int64_t* hits) {
   using C = compute_t<T>;
-  WEFT_SHARED(Tallied, shared, kThreads);
+  WEFT_SHARED(RowSums, shared, kThreads);
   const std::int64_t lane = threadIdx.x % lanes, step = static_cast<std::int64_t>(gridDim.x) * kThreads / lanes;
   const std::int64_t rounds = (rows + step - 1) / step;  // the same in all threads, as they shuffle
-  Tallied own{0, 0};
+  RowSums own{0, 0};
   for (std::int64_t round = 0; round < rounds; ++round) {
     const std::int64_t row = round * step + global_thread() / lanes;
     const std::int64_t label = row < rows ? labels[row] : -1;
@@ -269,15 +323,10 @@ tally_kernel(std::int64_t rows, std::int64_t n, int lanes, const T* logits, Stri
     for (int mask = lanes / 2; mask > 0; mask /= 2) beaten |= shuffle_xor(beaten, mask);
     if (lane == 0 && row < rows) own.add({static_cast<double>(losses[row]), 1 - beaten});
   }
-  Tallied total = block_sum(own, &shared[0]);
-  if (gridDim.x > 1) {
-    if (threadIdx.x == 0) partials[blockIdx.x] = total;
-    if (!last_block(counter, gridDim.x)) return;
-    total = block_sum(threadIdx.x < gridDim.x ? partials[threadIdx.x] : Tallied{0, 0}, &shared[0]);
-  }
-  if (threadIdx.x != 0) return;
+  RowSums total;
+  if (!grid_sum(own, &shared[0], partials, counter, total) || threadIdx.x != 0) return;
   *loss_sum += total.losses;
-  *hits += total.hits;
+  *hits += total.rows;
 }
 
 /// run(Group{}, shape) with the group and the grid that a matrix needs.
@@ -288,6 +337,17 @@ void with_group(Context& context, const char* name, const Shape& shape, const Ru
   } else {
     run(BlockOfRow{}, LaunchShape{name, std::min(shape[0], kMostBlocks), kThreads, context.stream});
   }
+}
+
+template <class T>
+Entropy<T> entropy_of(const ConstView& logits, const ConstView& labels, const CrossEntropyArguments& arguments) {
+  return {logits.shape[0],
+          logits.shape[1],
+          logits.as<T>(),
+          {labels.as<std::int64_t>(), labels.strides[0]},
+          arguments.ignore_index.has_value(),
+          arguments.ignore_index.value_or(0),
+          arguments.reduction};
 }
 
 template <class Body>
@@ -317,26 +377,31 @@ void softmax_grad(Context& context, bool log, const ConstView& y, const ConstVie
   });
 }
 
-void cross_entropy(Context& context, const ConstView& logits, const ConstView& labels, double smoothing,
-                   const View& losses) {
+void cross_entropy(Context& context, const ConstView& logits, const ConstView& labels,
+                   const CrossEntropyArguments& arguments, const View& losses, const View& count) {
+  const double smoothing = arguments.smoothing;
+  const bool each = arguments.reduction == LossReduction::none;
+  const Scratch partials(context, each ? 0 : kMostPartials * sizeof(RowSums));
   dispatch_loss("cross_entropy", logits.dtype, [&]<class T>(Type<T>) {
-    with_group(context, "cross_entropy", logits.shape, [&]<class Group>(Group, const LaunchShape& shape) {
-      launch(shape, cross_entropy_kernel<Group, T>, logits.shape[0], logits.shape[1], logits.as<T>(),
-             Strided<const std::int64_t>{labels.as<std::int64_t>(), labels.strides[0]}, static_cast<T>(smoothing),
-             static_cast<T>(1 - smoothing), Strided<T>{losses.as<T>(), losses.strides[0]});
+    with_group(context, "cross_entropy", logits.shape, [&]<class Group>(Group, LaunchShape shape) {
+      if (!each) shape.blocks = std::clamp<std::int64_t>(shape.blocks, 1, kMostPartials);
+      launch(shape, cross_entropy_kernel<Group, T>, entropy_of<T>(logits, labels, arguments), static_cast<T>(smoothing),
+             static_cast<T>(1 - smoothing), partials.as<RowSums>(), context.counters,
+             Strided<T>{losses.as<T>(), each ? losses.strides[0] : 0}, count.as<double>());
     });
   });
 }
 
-void cross_entropy_grad(Context& context, const ConstView& logits, const ConstView& labels, double smoothing,
-                        const ConstView& losses_grad, const View& logits_grad) {
-  const double other = smoothing / static_cast<double>(logits.shape[1]);
+void cross_entropy_grad(Context& context, const ConstView& logits, const ConstView& labels,
+                        const CrossEntropyArguments& arguments, const ConstView& losses_grad, const ConstView& count,
+                        const View& logits_grad) {
+  const double other = arguments.smoothing / static_cast<double>(logits.shape[1]);
+  const std::int64_t stride = arguments.reduction == LossReduction::none ? losses_grad.strides[0] : 0;
   dispatch_loss("cross_entropy_grad", logits.dtype, [&]<class T>(Type<T>) {
     with_group(context, "cross_entropy_grad", logits.shape, [&]<class Group>(Group, const LaunchShape& shape) {
-      launch(shape, cross_entropy_grad_kernel<Group, T>, logits.shape[0], logits.shape[1], logits.as<T>(),
-             Strided<const std::int64_t>{labels.as<std::int64_t>(), labels.strides[0]},
-             static_cast<T>(1 - smoothing + other), static_cast<T>(other),
-             Strided<const T>{losses_grad.as<T>(), losses_grad.strides[0]}, logits_grad.as<T>());
+      launch(shape, cross_entropy_grad_kernel<Group, T>, entropy_of<T>(logits, labels, arguments),
+             static_cast<T>(1 - arguments.smoothing + other), static_cast<T>(other),
+             Strided<const T>{losses_grad.as<T>(), stride}, count.as<double>(), logits_grad.as<T>());
     });
   });
 }
@@ -344,11 +409,11 @@ void cross_entropy_grad(Context& context, const ConstView& logits, const ConstVi
 void tally(Context& context, const ConstView& logits, const ConstView& labels, const ConstView& losses,
            const View& loss_sum, const View& hits) {
   const TallyCut cut(logits.shape);
-  const Scratch partials(context, static_cast<std::size_t>(cut.blocks) * sizeof(Tallied));
+  const Scratch partials(context, static_cast<std::size_t>(cut.blocks) * sizeof(RowSums));
   dispatch_floating("tally", logits.dtype, [&]<class T>(Type<T>) {
     launch({"tally", cut.blocks, kThreads, context.stream}, tally_kernel<T>, logits.shape[0], logits.shape[1],
            cut.lanes, logits.as<T>(), Strided<const std::int64_t>{labels.as<std::int64_t>(), labels.strides[0]},
-           Strided<const compute_t<T>>{losses.as<compute_t<T>>(), losses.strides[0]}, partials.as<Tallied>(),
+           Strided<const compute_t<T>>{losses.as<compute_t<T>>(), losses.strides[0]}, partials.as<RowSums>(),
            context.counters, loss_sum.as<double>(), hits.as<std::int64_t>());
   });
 }

@@ -10,10 +10,11 @@ namespace weft::cuda {
 
 void softmax(Context& context, bool log, const ConstView& x, const View& y);
 void softmax_grad(Context& context, bool log, const ConstView& y, const ConstView& y_grad, const View& x_grad);
-void cross_entropy(Context& context, const ConstView& logits, const ConstView& labels, double smoothing,
-                   const View& losses);
-void cross_entropy_grad(Context& context, const ConstView& logits, const ConstView& labels, double smoothing,
-                        const ConstView& losses_grad, const View& logits_grad);
+void cross_entropy(Context& context, const ConstView& logits, const ConstView& labels,
+                   const CrossEntropyArguments& arguments, const View& losses, const View& count);
+void cross_entropy_grad(Context& context, const ConstView& logits, const ConstView& labels,
+                        const CrossEntropyArguments& arguments, const ConstView& losses_grad, const ConstView& count,
+                        const View& logits_grad);
 void tally(Context& context, const ConstView& logits, const ConstView& labels, const ConstView& losses,
            const View& loss_sum, const View& hits);
 

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
+#include <utility>
+#include <vector>
 
 #include "core/backend.h"
 #include "tests/device.h"
@@ -182,6 +185,55 @@ TEST_F(DeviceTraining, ALoadedOptimizerStateReachesARecordedStep) {
   fresh.erase("0.momentum");
   optimizer.load_state_dict(fresh);
   EXPECT_EQ(step(), -1.875f - 0.5f);
+}
+
+// The value and the gradient of the logits; label 1 is ignored.
+std::pair<std::vector<double>, std::vector<double>> cross_entropy_on(const Device& device, const Tensor& logits,
+                                                                     const Tensor& labels, Reduction reduction,
+                                                                     bool create_graph = false) {
+  const Tensor z(logits.to(device).detach().array(), true);
+  const Tensor loss =
+      cross_entropy(z, labels.to(device), {.label_smoothing = 0.1, .reduction = reduction, .ignore_index = 1});
+  const Tensor z_grad = grad({sum(loss)}, {z}, {}, {.create_graph = create_graph})[0];
+  return {loss.to(Device::cpu()).to_vector<double>(), z_grad.to(Device::cpu()).to_vector<double>()};
+}
+
+void expect_all_near(const std::vector<double>& actual, const std::vector<double>& expected) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (std::size_t i = 0; i < actual.size(); ++i)
+    ASSERT_NEAR(actual[i], expected[i], 1e-13 * (1 + std::abs(expected[i]))) << i;
+}
+
+// More rows than all blocks of a reduction take at a time, and rows that take a block each.
+TEST_F(DeviceTraining, CrossEntropyOfManyRowsAndOfWideOnes) {
+  for (const Shape& shape : {Shape{9001, 4}, Shape{70, 1100}}) {
+    const Tensor logits = randn(shape, {.dtype = DType::f64});
+    const Tensor numbers = arange(0, shape[0]), labels = remainder(numbers, scalar_like(numbers, 4));
+    for (const Reduction reduction : {Reduction::none, Reduction::sum, Reduction::mean}) {
+      const auto expected = cross_entropy_on(Device::cpu(), logits, labels, reduction);
+      const auto actual = cross_entropy_on(Device::cuda(), logits, labels, reduction);
+      expect_all_near(actual.first, expected.first);
+      expect_all_near(actual.second, expected.second);
+    }
+  }
+}
+
+TEST_F(DeviceTraining, IgnoredRowsTakeNoGradientWhateverTheyHold) {
+  const double nan = std::nan("");
+  const Tensor logits = Tensor::from<double>({1, 2, 3, nan, nan, 1, 0, 1, 5, nan, nan, nan}, {4, 3});
+  const Tensor some = Tensor::from<std::int64_t>({0, 1, 2, 1}, {4}), all = full({4}, 1, {.dtype = DType::i64});
+  for (const Device& device : {Device::cpu(), Device::cuda()}) {
+    for (const Reduction reduction : {Reduction::none, Reduction::sum, Reduction::mean}) {
+      for (bool create_graph : {false, true}) {
+        const auto found = cross_entropy_on(device, logits, some, reduction, create_graph);
+        for (double loss : found.first) EXPECT_TRUE(std::isfinite(loss));
+        for (std::size_t i = 0; i < 12; ++i) EXPECT_EQ(found.second[i] == 0, i / 3 % 2 == 1) << found.second[i];
+        const auto none = cross_entropy_on(device, logits, all, reduction, create_graph);
+        EXPECT_EQ(none.second, std::vector<double>(12, 0));
+        for (double loss : none.first) EXPECT_EQ(std::isnan(loss), reduction == Reduction::mean);
+      }
+    }
+  }
 }
 
 // A product that drops the end of its sums, as a split over k may, is off by a whole number.

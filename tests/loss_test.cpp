@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "tests/guarded.h"
 
@@ -94,8 +95,9 @@ TYPED_TEST(Loss, CrossEntropy) {
     const Shape shape{rows, classes};
     for (double smoothing : {0.0, 0.1, 1.0}) {
       Guarded<T> losses(rows), z_grad(rows * classes);
-      cross_entropy(const_view(z, shape), const_view(labels), smoothing, losses.view());
-      cross_entropy_grad(const_view(z, shape), const_view(labels), smoothing, const_view(g), z_grad.view(shape));
+      cross_entropy(const_view(z, shape), const_view(labels), {.smoothing = smoothing}, losses.view(), {});
+      cross_entropy_grad(const_view(z, shape), const_view(labels), {.smoothing = smoothing}, const_view(g), {},
+                         z_grad.view(shape));
       for (std::int64_t row = 0; row < rows; ++row) {
         if (classes == 0) {
           EXPECT_TRUE(std::isnan(losses[row]));
@@ -116,6 +118,94 @@ TYPED_TEST(Loss, CrossEntropy) {
   }
 }
 
+constexpr LossReduction kReductions[] = {LossReduction::none, LossReduction::sum, LossReduction::mean};
+
+// What a cross entropy of every row is made of, by the definition.
+struct PlainEntropy {
+  std::vector<double> losses, z_grad;  // per row, and for a gradient of 1 each
+  double sum = 0, count = 0;
+};
+
+template <class T>
+PlainEntropy plain_entropy(const std::vector<T>& z, const Shape& shape, const std::vector<std::int64_t>& labels,
+                           const CrossEntropyArguments& arguments) {
+  const std::int64_t n = shape[1];
+  PlainEntropy result;
+  result.z_grad.assign(z.size(), 0);
+  for (std::int64_t row = 0; row < shape[0]; ++row) {
+    double loss = 0;
+    if (!arguments.ignore_index || labels[row] != *arguments.ignore_index) {
+      if (n == 0) loss = std::numeric_limits<double>::quiet_NaN();
+      const std::vector<double> wide(z.begin() + row * n, z.begin() + (row + 1) * n);
+      const std::vector<double> log_p = n == 0 ? wide : log_softmax_reference(wide.data(), n);
+      for (std::int64_t i = 0; i < n; ++i) {
+        const double target =
+            arguments.smoothing / static_cast<double>(n) + (i == labels[row] ? 1 - arguments.smoothing : 0);
+        loss -= target * log_p[i];
+        result.z_grad[row * n + i] = std::exp(log_p[i]) - target;
+      }
+      result.count += 1;
+    }
+    result.losses.push_back(loss);
+    result.sum += loss;
+  }
+  return result;
+}
+
+void expect_near(double actual, double expected, double tolerance) {
+  if (std::isnan(expected)) {
+    EXPECT_TRUE(std::isnan(actual)) << actual;
+  } else {
+    EXPECT_NEAR(actual, expected, tolerance * (1 + std::abs(expected)));
+  }
+}
+
+template <class T>
+void check_reduction(const std::vector<T>& z, const Shape& shape, const std::vector<std::int64_t>& labels,
+                     const CrossEntropyArguments& arguments, double tolerance) {
+  const std::int64_t rows = shape[0], n = shape[1];
+  const bool each = arguments.reduction == LossReduction::none, mean = arguments.reduction == LossReduction::mean;
+  const PlainEntropy plain = plain_entropy(z, shape, labels, arguments);
+  const auto g = normals<T>(each ? rows : 1, 2);
+  const Shape out = each ? Shape{rows} : Shape{};
+  Guarded<T> losses(each ? rows : 1), z_grad(rows * n);
+  Guarded<double> count(1, -1);
+  const View counted = mean ? count.view(Shape{}) : View{};
+  cross_entropy(const_view(z, shape), const_view(labels), arguments, losses.view(out), counted);
+  cross_entropy_grad(const_view(z, shape), const_view(labels), arguments, const_view(g, out), counted,
+                     z_grad.view(shape));
+  EXPECT_EQ(count[0], mean ? plain.count : -1);
+  for (std::int64_t i = 0; each && i < rows; ++i) expect_near(losses[i], plain.losses[i], tolerance);
+  if (!each) expect_near(losses[0], mean ? plain.sum / plain.count : plain.sum, tolerance);
+  for (std::int64_t i = 0; i < rows * n; ++i) {
+    const double gradient = each ? g[i / n] : mean ? g[0] / plain.count : g[0];
+    expect_near(z_grad[i], plain.z_grad[i] == 0 ? 0 : gradient * plain.z_grad[i], 5 * tolerance);
+  }
+}
+
+TYPED_TEST(Loss, CrossEntropyReduced) {
+  using T = TypeParam;
+  const std::optional<std::int64_t> nothing;
+  for (const auto& [rows, classes] : kSizes) {
+    const Shape shape{rows, classes};
+    for (const auto& ignore : {nothing, std::optional<std::int64_t>(1), std::optional<std::int64_t>(-100)}) {
+      auto z = normals<T>(rows * classes, 1, 0, 4);
+      auto labels = some_labels(rows, classes);
+      if (ignore == -100) std::fill(labels.begin(), labels.end(), -100);  // all
+      for (std::int64_t i = 0; i < rows * classes; ++i) {
+        if (labels[i / classes] == ignore) z[i] = std::numeric_limits<T>::quiet_NaN();
+      }
+      for (double smoothing : {0.0, 0.1, 1.0}) {
+        for (LossReduction reduction : kReductions) {
+          SCOPED_TRACE(to_string(shape) + " ignores " + std::to_string(ignore.value_or(-1)) + ", smoothing " +
+                       std::to_string(smoothing) + ", reduction " + std::to_string(static_cast<int>(reduction)));
+          check_reduction(z, shape, labels, {smoothing, ignore, reduction}, this->kTolerance);
+        }
+      }
+    }
+  }
+}
+
 TEST(LossGradient, FiniteDifferences) {
   const std::int64_t rows = 4, classes = 5;
   const Shape shape{rows, classes};
@@ -123,9 +213,10 @@ TEST(LossGradient, FiniteDifferences) {
   const auto g = normals<double>(rows, 2);
   const auto labels = some_labels(rows, classes);
   Guarded<double> losses(rows), z_grad(rows * classes);
-  cross_entropy_grad(const_view(z, shape), const_view(labels), 0.2, const_view(g), z_grad.view(shape));
+  cross_entropy_grad(const_view(z, shape), const_view(labels), {.smoothing = 0.2}, const_view(g), {},
+                     z_grad.view(shape));
   const auto weighted = [&] {
-    cross_entropy(const_view(z, shape), const_view(labels), 0.2, losses.view());
+    cross_entropy(const_view(z, shape), const_view(labels), {.smoothing = 0.2}, losses.view(), {});
     double sum = 0;
     for (std::int64_t i = 0; i < rows; ++i) sum += losses[i] * g[i];
     return sum;
@@ -146,9 +237,9 @@ TYPED_TEST(Loss, LabelsOutsideGiveNaNInTheirRowOnly) {
   const auto z = normals<T>(12, 1);
   const std::vector<std::int64_t> labels = {0, 3, -1, 2};
   Guarded<T> losses(4), z_grad(12);
-  cross_entropy(const_view(z, {4, 3}), const_view(labels), 0, losses.view());
-  cross_entropy_grad(const_view(z, {4, 3}), const_view(labels), 0, const_view(std::vector<T>(4, T(1))),
-                     z_grad.view({4, 3}));
+  cross_entropy(const_view(z, {4, 3}), const_view(labels), {.smoothing = 0}, losses.view(), {});
+  cross_entropy_grad(const_view(z, {4, 3}), const_view(labels), {.smoothing = 0}, const_view(std::vector<T>(4, T(1))),
+                     {}, z_grad.view({4, 3}));
   for (std::int64_t i = 0; i < 12; ++i) {
     const bool bad = i / 3 == 1 || i / 3 == 2;
     EXPECT_EQ(std::isnan(losses[i / 3]), bad);
@@ -165,10 +256,10 @@ TYPED_TEST(Loss, CrossEntropyOfExtremes) {
   const std::vector<std::int64_t> labels = {0, 0, 1, 1, 0, 0};
   const Shape shape{6, 2};
   Guarded<T> losses(6), smooth(6), z_grad(12);
-  cross_entropy(const_view(z, shape), const_view(labels), 0, losses.view());
-  cross_entropy(const_view(z, shape), const_view(labels), 0.1, smooth.view());
-  cross_entropy_grad(const_view(z, shape), const_view(labels), 0, const_view(std::vector<T>(6, T(1))),
-                     z_grad.view(shape));
+  cross_entropy(const_view(z, shape), const_view(labels), {.smoothing = 0}, losses.view(), {});
+  cross_entropy(const_view(z, shape), const_view(labels), {.smoothing = 0.1}, smooth.view(), {});
+  cross_entropy_grad(const_view(z, shape), const_view(labels), {.smoothing = 0}, const_view(std::vector<T>(6, T(1))),
+                     {}, z_grad.view(shape));
   EXPECT_EQ(losses[0], T(0));
   EXPECT_NEAR(smooth[0], 500, 1e-3);
   EXPECT_EQ(losses[1], T(1e4));
@@ -190,8 +281,10 @@ TYPED_TEST(Loss, GradientOfABroadcastLoss) {
   broadcast.data = one.data();
   broadcast.strides[0] = 0;
   Guarded<T> actual(330), expected(330);
-  cross_entropy_grad(const_view(z, {33, 10}), const_view(labels), 0.1, broadcast, actual.view({33, 10}));
-  cross_entropy_grad(const_view(z, {33, 10}), const_view(labels), 0.1, const_view(many), expected.view({33, 10}));
+  cross_entropy_grad(const_view(z, {33, 10}), const_view(labels), {.smoothing = 0.1}, broadcast, {},
+                     actual.view({33, 10}));
+  cross_entropy_grad(const_view(z, {33, 10}), const_view(labels), {.smoothing = 0.1}, const_view(many), {},
+                     expected.view({33, 10}));
   EXPECT_EQ(actual.values(), expected.values());
 }
 
@@ -259,6 +352,19 @@ TEST(LossThreads, TallySameBits) {
   });
 }
 
+TEST(LossThreads, ReducedSameBits) {
+  const Shape shape{3001, 11};
+  const auto z = normals<float>(3001 * 11, 1);
+  const auto labels = some_labels(3001, 11);
+  expect_equal_on_any_threads([&] {
+    Guarded<float> loss(1);
+    Guarded<double> count(1);
+    const CrossEntropyArguments mean{0.1, 3, LossReduction::mean};
+    cross_entropy(const_view(z, shape), const_view(labels), mean, loss.view(Shape{}), count.view(Shape{}));
+    return std::vector<double>{loss[0], count[0]};
+  });
+}
+
 TEST(LossThreads, SameBits) {
   const Shape shape{3001, 11};
   const auto z = normals<float>(3001 * 11, 1), g = normals<float>(3001, 2);
@@ -266,8 +372,9 @@ TEST(LossThreads, SameBits) {
   expect_equal_on_any_threads([&] {
     Guarded<float> y(3001 * 11), z_grad(3001 * 11), losses(3001);
     softmax(true, const_view(z, shape), y.view(shape));
-    cross_entropy(const_view(z, shape), const_view(labels), 0.1, losses.view());
-    cross_entropy_grad(const_view(z, shape), const_view(labels), 0.1, const_view(g), z_grad.view(shape));
+    cross_entropy(const_view(z, shape), const_view(labels), {.smoothing = 0.1}, losses.view(), {});
+    cross_entropy_grad(const_view(z, shape), const_view(labels), {.smoothing = 0.1}, const_view(g), {},
+                       z_grad.view(shape));
     std::vector<float> all = y.values();
     for (Guarded<float>* part : {&z_grad, &losses}) {
       const std::vector<float> values = part->values();

@@ -146,10 +146,29 @@ Input label_input(Sizes shape, std::int64_t classes, DType dtype = DType::i64) {
   return {std::move(shape), Values::natural, dtype, classes};
 }
 
+// Every reduction of labels alone, with no ignored row, with some and with all.
+void add_reduced_rows(std::vector<OpCase>& rows, const std::string& name, Reduction reduction) {
+  const std::optional<std::int64_t> nothing;
+  for (double smoothing : {0.0, 0.3, 1.0}) {
+    const std::string what = name + ", smoothing " + std::to_string(smoothing).substr(0, 3);
+    for (const auto& ignore : {nothing, std::optional<std::int64_t>(-100), std::optional<std::int64_t>(2)}) {
+      rows.push_back(entropy_case(what + (ignore ? ", ignore " + std::to_string(*ignore) : ""), {19, 3},
+                                  label_input({19}, 3), {smoothing, reduction, {}, ignore}));
+    }
+    OpCase all = entropy_case(what + ", all ignored", {9, 3}, label_input({9}, 1), {smoothing, reduction, {}, 0});
+    if (reduction == Reduction::mean) all.derivatives = 0;  // NaN
+    rows.push_back(all);
+    all.what += ", of any logits";
+    all.inputs[0].values = Values::special;
+    rows.push_back(all);
+  }
+}
+
 void add_class_rows(std::vector<OpCase>& rows) {
   const CrossEntropyOptions plain;
   for (const auto& [what, reduction] : kReductions) {
     const std::string name = what;
+    add_reduced_rows(rows, name, reduction);
     const auto options = [reduction = reduction](double smoothing, std::optional<std::int64_t> ignore = {}) {
       return CrossEntropyOptions{.label_smoothing = smoothing, .reduction = reduction, .ignore_index = ignore};
     };

@@ -42,5 +42,29 @@ TEST(Step, NeedleTakesFewKernels) {
   EXPECT_EQ(kernels[3], 56u);
 }
 
+// Forward as above; backward as above after the fill of the loss's gradient; SGD.
+TEST(Step, NeedleWrittenByHandTakesFewKernels) {
+  manual_seed(1);
+  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::needle});
+  model.to(Device::cuda());
+  nn::SGD optimizer(model.parameters(), {.lr = 0.01, .momentum = 0.9, .weight_decay = 5e-4, .nesterov = true});
+  const Tensor images = randn({128, 3, 32, 32}, {.device = Device::cuda()});
+  const Tensor labels = zeros({128}, {.dtype = DType::i64, .device = Device::cuda()});
+  StepGraph graph(Device::cuda());
+  std::vector<std::uint64_t> kernels;
+  for (int i = 0; i < 4; ++i) {
+    const std::uint64_t before = cuda_on_cpu::launches();
+    graph.run([&] {
+      optimizer.zero_grad();
+      cross_entropy(model(images), labels).backward();
+      optimizer.step();
+    });
+    kernels.push_back(cuda_on_cpu::launches() - before);
+  }
+  EXPECT_TRUE(graph.is_captured());
+  EXPECT_EQ(kernels[2], 55u);
+  EXPECT_EQ(kernels[3], 55u);
+}
+
 }  // namespace
 }  // namespace weft
