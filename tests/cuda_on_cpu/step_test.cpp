@@ -42,13 +42,14 @@ TEST(Step, NeedleTakesFewKernels) {
   EXPECT_EQ(kernels[3], 56u);
 }
 
-// Forward as above; backward as above after the fill of the loss's gradient; SGD.
+// As above without the batch and the tally, and with a fill of the loss's gradient. The images are channels-last in
+// memory, as a DataLoader makes them.
 TEST(Step, NeedleWrittenByHandTakesFewKernels) {
   manual_seed(1);
   nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::needle});
   model.to(Device::cuda());
   nn::SGD optimizer(model.parameters(), {.lr = 0.01, .momentum = 0.9, .weight_decay = 5e-4, .nesterov = true});
-  const Tensor images = randn({128, 3, 32, 32}, {.device = Device::cuda()});
+  const Tensor images = permute(randn({128, 32, 32, 3}, {.device = Device::cuda()}), {0, 3, 1, 2});
   const Tensor labels = zeros({128}, {.dtype = DType::i64, .device = Device::cuda()});
   StepGraph graph(Device::cuda());
   std::vector<std::uint64_t> kernels;
