@@ -236,6 +236,18 @@ TEST_F(DeviceTraining, IgnoredRowsTakeNoGradientWhateverTheyHold) {
   }
 }
 
+TEST_F(DeviceTraining, SecondDerivativesOfNoRowsThatCountAreZero) {
+  for (const Device& device : {Device::cpu(), Device::cuda()}) {
+    const Tensor z(randn({4, 3}, {.dtype = DType::f64, .device = device}).array(), true);
+    const Tensor g(Array::full({}, 1, DType::f64, device), true);
+    const Tensor loss = cross_entropy(z, full({4}, -100, {.dtype = DType::i64, .device = device}));
+    const Tensor z_grad = grad({loss}, {z}, {g}, {.create_graph = true})[0];
+    for (const Tensor& second : grad({sum(z_grad)}, {z, g})) {
+      for (double value : second.to(Device::cpu()).to_vector<double>()) EXPECT_EQ(value, 0);
+    }
+  }
+}
+
 // A product that drops the end of its sums, as a split over k may, is off by a whole number.
 TEST_F(DeviceTraining, SumsOverRaggedDepthsAreWhole) {
   for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
