@@ -121,14 +121,16 @@ training() {
 
 bench() { # MODEL BATCH SECONDS PEER_OPTIONS...: a process per figure of weft's, so that the peak memory is its own
   local job=(--device cuda --model "$1" --batch "$2" --seconds 0.5) limit=$3 precision mode_options status=0
-  shift 3
-  for mode_options in --graph '' '--graph --conv-timing'; do
+  local modes=(--graph '')
+  [[ $2 != 512 ]] || modes+=('--graph --conv-timing')
+  for mode_options in "${modes[@]}"; do
     for precision in fp32 tf32 bf16; do
       # shellcheck disable=SC2086
       timeout 60 "$build/tests/train_bench" train "${job[@]}" --precision "$precision" $mode_options |
         tee -a "$rows" || status=$?
     done
   done
+  shift 3
   [[ -z $peer ]] || timeout "$limit" "$python" -B "$peer" train "${job[@]}" "$@" | tee -a "$rows" || status=$?
   return "$status"
 }
