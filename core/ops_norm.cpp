@@ -87,7 +87,8 @@ Values train_grad(const SavedValues& saved, const Tensor& gradient, const BatchN
     gradients.push_back(residual_grad);
     return gradients;
   }
-  const Array values = x.array(), g = channels_last(gradient.array());
+  const Array& values = x.array();
+  const Array g = channels_last(gradient.array());
   const Array x_grad = Array::empty_like(Layout::channels_last(values.shape()), values.dtype(), values.device());
   const Array weight_grad = Array::empty(weight.shape(), weight.dtype(), values.device());
   const Array bias_grad = Array::empty(weight.shape(), weight.dtype(), values.device());

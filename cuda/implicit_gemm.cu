@@ -198,13 +198,22 @@ implicit_gemm_kernel(const Product p, const T* source, const T* weight, const T*
       },
       [&](typename Tile::Word* to_a, typename Tile::Word* to_b) { parts.store(to_a, to_b); }, sums);
 
-  out += group * p.columns;
-  if (bias != nullptr) bias += group * p.columns;
-  Tile::each(sums, [&](int i, int j, typename Tile::Sum sum) {
-    if (rows.target[i] < 0 || column + j >= p.columns) return;
-    if (bias != nullptr) sum += widen(bias[column + j]);
-    out[rows.target[i] + column + j] = narrow<T>(sum);
-  });
+  out += group * p.columns + column;
+  if (bias != nullptr) bias += group * p.columns + column;
+  const std::int64_t left = p.columns - column;
+  const auto write = [&]<bool kWhole>(std::bool_constant<kWhole>) {
+    Tile::each(sums, [&](int i, int j, typename Tile::Sum(&run)[Tile::kRun]) {
+      if (rows.target[i] < 0 || j >= left) return;
+      if (bias != nullptr) {
+        WEFT_UNROLL
+        for (int k = 0; k < Tile::kRun; ++k) {
+          if (kWhole || j + k < left) run[k] += widen(bias[j + k]);
+        }
+      }
+      implicit::write_run<kWhole>(out + rows.target[i] + j, run, left - j);
+    });
+  };
+  implicit::is_even(out, p.columns, Tile::kRun) ? write(std::true_type{}) : write(std::false_type{});
 }
 
 struct Operands {

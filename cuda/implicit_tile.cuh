@@ -71,7 +71,8 @@ template <class T, int kDown, int kAcross, int kThreadsAcross, bool kAlongA, boo
 struct FmaTile {
   using Word = T;
   using Sum = T;
-  using Sums = T[kDown][kAcross];
+  static constexpr int kRun = kAcross * static_cast<int>(sizeof(T)) > 16 ? 16 / static_cast<int>(sizeof(T)) : kAcross;
+  using Sums = T[kDown][kAcross / kRun][kRun];
   static constexpr int kRows = kThreads / kThreadsAcross * kDown, kColumns = kThreadsAcross * kAcross;
   static constexpr int kDepth = kLineBytes / static_cast<int>(sizeof(T)), kBuffers = 2;
   using A = FmaOperand<T, kRows, kAlongA>;
@@ -87,11 +88,14 @@ struct FmaTile {
       WEFT_UNROLL
       for (int i = 0; i < kDown; ++i) {
         WEFT_UNROLL
-        for (int j = 0; j < kAcross; ++j) sums[i][j] = std::fma(left[i], right[j], sums[i][j]);
+        for (int j = 0; j < kAcross; ++j) {
+          T& sum = sums[i][j / kRun][j % kRun];
+          sum = std::fma(left[i], right[j], sum);
+        }
       }
     }
   }
-  /// use(row, column, sum&) for the thread's sums.
+  /// use(row, column, run) for the thread's sums: kRun of neighbouring columns, from a multiple of kRun on.
   template <class Use>
   static WEFT_DEVICE void each(Sums& sums, const Use& use) {
     const int thread = static_cast<int>(threadIdx.x);
@@ -99,7 +103,7 @@ struct FmaTile {
     WEFT_UNROLL
     for (int i = 0; i < kDown; ++i) {
       WEFT_UNROLL
-      for (int j = 0; j < kAcross; ++j) use(row + i, column + j, sums[i][j]);
+      for (int j = 0; j < kAcross / kRun; ++j) use(row + i, column + j * kRun, sums[i][j]);
     }
   }
 };
@@ -151,7 +155,8 @@ struct TensorTile {
   static_assert(kAcross % 2 == 0);
   using Word = std::uint32_t;
   using Sum = float;
-  using Sums = float[kDown][kAcross][4];
+  using Sums = float[kDown][kAcross][2][2];
+  static constexpr int kRun = 2;
   static constexpr TensorCore kCore = std::is_same_v<T, float> ? TensorCore::tf32 : TensorCore::bf16;
   static constexpr int kWarpsDown = kThreads / kWarp / kWarpsAcross;
   static constexpr int kRows = kWarpsDown * kDown * 16, kColumns = kWarpsAcross * kAcross * 8;
@@ -189,7 +194,7 @@ struct TensorTile {
       WEFT_UNROLL
       for (int j = 0; j < kAcross; ++j) {
         WEFT_UNROLL
-        for (int k = 0; k < 4; ++k) use(row + i * 16 + k / 2 * 8, column + j * 8 + k % 2, sums[i][j][k]);
+        for (int k = 0; k < 2; ++k) use(row + i * 16 + k * 8, column + j * 8, sums[i][j][k]);
       }
     }
   }
@@ -218,6 +223,31 @@ WEFT_DEVICE void multiply_all(typename Tile::Word* a, typename Tile::Word* b, st
     if (more) store(a + buffer * Tile::A::kWords, b + buffer * Tile::B::kWords);
     WEFT_BARRIER();
   }
+}
+
+/// Writes a run of sums, converted, to `out`: kWhole all of it at once (is_even), else the first `count`.
+template <bool kWhole, class T, class Sum, int kRun>
+WEFT_DEVICE void write_run(T* out, const Sum (&run)[kRun], std::int64_t count) {
+  Pack<T, kRun> pack;
+  WEFT_UNROLL
+  for (int j = 0; j < kRun; ++j) pack.value[j] = narrow<T>(run[j]);
+  if constexpr (kWhole) {  // as words, which the compiler does not store in parts
+    using Word = std::conditional_t<sizeof pack % 8 == 0, std::uint64_t, std::uint32_t>;
+    Pack<Word, sizeof pack / sizeof(Word)> words;
+    std::memcpy(&words, &pack, sizeof pack);
+    *reinterpret_cast<decltype(words)*>(out) = words;
+  } else {
+    WEFT_UNROLL
+    for (int j = 0; j < kRun; ++j) {
+      if (j < count) out[j] = pack.value[j];
+    }
+  }
+}
+
+/// Whether runs of `run` from multiples of it on lie at multiples of their size in every line of `count` elements.
+template <class T>
+WEFT_HOST_DEVICE bool is_even(const T* out, std::int64_t count, int run) {
+  return count % run == 0 && reinterpret_cast<std::uintptr_t>(out) % (sizeof(T) * static_cast<std::size_t>(run)) == 0;
 }
 
 /// Whether `count` neighbours of each line can be read 16 bytes at a time from every address.

@@ -142,6 +142,35 @@ struct Partials {
   unsigned* counters;  // of the tiles
 };
 
+/// Whether this block is the last of its tile's slices: then its sums become those of all slices, added in order.
+template <class Tile>
+WEFT_DEVICE bool merge(const WeightProduct& p, const Partials<typename Tile::Sum>& partials, std::int64_t tile,
+                       std::int64_t slice, typename Tile::Sums& sums, typename Tile::Sum& bias_sum) {
+  using Sum = typename Tile::Sum;
+  constexpr int kTileSums = Tile::kRows * Tile::kColumns;
+  const int thread = static_cast<int>(threadIdx.x);
+  Sum* const tile_sums = partials.sums + tile * p.slices * kTileSums + thread;
+  Sum* const tile_bias = partials.bias_sums + tile * p.slices * Tile::kRows + thread;
+  const auto each = [&](const auto& use) {  // use(sum&, its place among the thread's)
+    int next = 0;
+    Tile::each(sums, [&](int, int, Sum(&run)[Tile::kRun]) {
+      WEFT_UNROLL
+      for (int k = 0; k < Tile::kRun; ++k) use(run[k], next++);
+    });
+  };
+  each([&](Sum& sum, int place) { tile_sums[slice * kTileSums + kThreads * place] = sum; });
+  if (thread < Tile::kRows) tile_bias[slice * Tile::kRows] = bias_sum;
+  if (!last_block(partials.counters + tile, p.slices)) return false;
+  each([](Sum& sum, int) { sum = 0; });
+  bias_sum = 0;
+  WEFT_UNROLL_BY(8)  // loads under way together
+  for (std::int64_t s = 0; s < p.slices; ++s) {
+    each([&](Sum& sum, int place) { sum += tile_sums[s * kTileSums + kThreads * place]; });
+    if (thread < Tile::kRows) bias_sum += tile_bias[s * Tile::kRows];
+  }
+  return true;
+}
+
 /// Block s·tiles + i computes tile i (group, filters, columns) over slice s of the rows; the last slice to be done adds
 /// all of them in order. Tiles of the first columns sum y's gradient as well.
 template <class T, class Tile, int VA, int VB>
@@ -152,7 +181,6 @@ implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, 
   using Parts = WeightParts<T, Tile, VA, VB>;
   using Quad = Pack<typename Tile::Word, 16 / sizeof(typename Tile::Word)>;
   constexpr int kQuad = 16 / sizeof(typename Tile::Word);
-  constexpr int kTileSums = Tile::kRows * Tile::kColumns;
   static_assert(Tile::kRows <= kThreads);
   WEFT_SHARED(Quad, quads_a, Tile::kBuffers * Tile::A::kWords / kQuad);
   WEFT_SHARED(Quad, quads_b, Tile::kBuffers * Tile::B::kWords / kQuad);
@@ -170,9 +198,8 @@ implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, 
   x += group * p.channels.value;
 
   typename Tile::Sums sums = {};
-  Sum bias_sum[VA] = {};
-  const bool reads = reads_any<Tile::kColumns>(p, column);
-  if (reads || sums_bias) {
+  Sum bias_sum[VA] = {}, bias_of_slice = 0;
+  if (reads_any<Tile::kColumns>(p, column) || sums_bias) {
     const Tap tap = tap_at(p, column + thread % Parts::kPacksAcrossB * VB);
     const std::int64_t begin = slice * p.slice_rows;
     const std::int64_t end = begin + p.slice_rows < p.rows ? begin + p.slice_rows : p.rows;
@@ -184,50 +211,28 @@ implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, 
           if (sums_bias) parts.add_lines(bias_sum);
         },
         [&](typename Tile::Word* to_a, typename Tile::Word* to_b) { parts.store(to_a, to_b); }, sums);
+    if (sums_bias) {
+      WEFT_UNROLL
+      for (int j = 0; j < VA; ++j) bias_parts[thread * VA + j] = bias_sum[j];
+      WEFT_BARRIER();
+      for (int i = thread; i < kThreads * VA && thread < Tile::kRows; i += Tile::kRows) bias_of_slice += bias_parts[i];
+    }
+    if (p.slices > 1 && !merge<Tile>(p, partials, tile, slice, sums, bias_of_slice)) return;
+  } else if (slice > 0) {
+    return;
   }
 
   out += (group * p.filters + filter) * p.columns + column;
-  const auto write = [&](int i, int j, Sum sum) {
-    if (filter + i < p.filters && column + j < p.columns) out[std::int64_t{i} * p.columns + j] = narrow<T>(sum);
+  const auto write = [&]<bool kWhole>(std::bool_constant<kWhole>) {
+    Tile::each(sums, [&](int i, int j, Sum(&run)[Tile::kRun]) {
+      if (filter + i >= p.filters || column + j >= p.columns) return;
+      implicit::write_run<kWhole>(out + std::int64_t{i} * p.columns + j, run, p.columns - column - j);
+    });
   };
-  if (!reads && !sums_bias) {
-    if (slice == 0) Tile::each(sums, write);
-    return;
+  implicit::is_even(out, p.columns, Tile::kRun) ? write(std::true_type{}) : write(std::false_type{});
+  if (sums_bias && thread < Tile::kRows && filter + thread < p.filters) {
+    bias_grad[group * p.filters + filter + thread] = narrow<T>(bias_of_slice);
   }
-  Sum bias_of_slice = 0;
-  if (sums_bias) {
-    WEFT_UNROLL
-    for (int j = 0; j < VA; ++j) bias_parts[thread * VA + j] = bias_sum[j];
-    WEFT_BARRIER();
-    for (int i = thread; i < kThreads * VA && thread < Tile::kRows; i += Tile::kRows) bias_of_slice += bias_parts[i];
-  }
-  const auto write_bias = [&](Sum sum) {
-    if (sums_bias && thread < Tile::kRows && filter + thread < p.filters) {
-      bias_grad[group * p.filters + filter + thread] = narrow<T>(sum);
-    }
-  };
-  if (p.slices == 1) {
-    Tile::each(sums, write);
-    write_bias(bias_of_slice);
-    return;
-  }
-
-  Sum* const tile_sums = partials.sums + tile * p.slices * kTileSums + thread;
-  Sum* const tile_bias = partials.bias_sums + tile * p.slices * Tile::kRows + thread;
-  int next = 0;
-  Tile::each(sums, [&](int, int, Sum& sum) { tile_sums[slice * kTileSums + kThreads * next++] = sum; });
-  if (sums_bias && thread < Tile::kRows) tile_bias[slice * Tile::kRows] = bias_of_slice;
-  if (!last_block(partials.counters + tile, p.slices)) return;
-  Tile::each(sums, [](int, int, Sum& sum) { sum = 0; });
-  bias_of_slice = 0;
-  WEFT_UNROLL_BY(8)  // loads under way together
-  for (std::int64_t s = 0; s < p.slices; ++s) {
-    next = 0;
-    Tile::each(sums, [&](int, int, Sum& sum) { sum += tile_sums[s * kTileSums + kThreads * next++]; });
-    if (sums_bias && thread < Tile::kRows) bias_of_slice += tile_bias[s * Tile::kRows];
-  }
-  Tile::each(sums, write);
-  write_bias(bias_of_slice);
 }
 
 struct Operands {

@@ -26,9 +26,9 @@ WEFT_KERNEL product_kernel(const std::uint32_t* a, const std::uint32_t* b, float
   const std::uint32_t left[4] = {a[g * kWords + t], a[(g + 8) * kWords + t], a[g * kWords + t + 4],
                                  a[(g + 8) * kWords + t + 4]};
   const std::uint32_t right[2] = {b[g * kWords + t], b[g * kWords + t + 4]};
-  float sums[4] = {1, 1, 1, 1};
+  float sums[2][2] = {{1, 1}, {1, 1}};
   multiply_add<kKind>(sums, left, right);
-  for (int i = 0; i < 4; ++i) y[(g + i / 2 * 8) * kColumns + 2 * t + i % 2] = sums[i];
+  for (int i = 0; i < 4; ++i) y[(g + i / 2 * 8) * kColumns + 2 * t + i % 2] = sums[i / 2][i % 2];
 }
 
 float number(int i) { return std::sin(static_cast<float>(i)); }
@@ -124,10 +124,10 @@ TEST(TensorCores, RowsOfMatricesAreAligned) {
 }
 
 WEFT_KERNEL lonely_kernel(float* y) {
-  float sums[4] = {};
+  float sums[2][2] = {};
   const std::uint32_t a[4] = {}, b[2] = {};
   if (threadIdx.x != 7) multiply_add<TensorCore::bf16>(sums, a, b);
-  y[threadIdx.x] = sums[0];
+  y[threadIdx.x] = sums[0][0];
 }
 
 TEST(TensorCores, EveryLaneTakesPart) {

@@ -30,7 +30,7 @@ std::uint32_t to_tf32(float x) {
   return std::isfinite(x) ? (bits + 0x1000u) & ~0x1FFFu : bits;
 }
 
-void multiply_add(TensorCore kind, float (&sums)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
+void multiply_add(TensorCore kind, float (&sums)[2][2], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
                   int line) {
   Fragments own;
   std::memcpy(own.a, a, sizeof own.a);
@@ -42,13 +42,13 @@ void multiply_add(TensorCore kind, float (&sums)[4], const std::uint32_t (&a)[4]
   const int lane = static_cast<int>(threadIdx.x % 32), group = lane / 4, place = lane % 4;
   for (int i = 0; i < 4; ++i) {
     const int row = group + i / 2 * 8, column = 2 * place + i % 2;
-    double sum = double{sums[i]};
+    double sum = double{sums[i / 2][i % 2]};
     for (int word = 0; word < 8; ++word) {
       const std::uint32_t left = lanes[row % 8 * 4 + word % 4].a[row / 8 + word / 4 * 2];
       const std::uint32_t right = lanes[column * 4 + word % 4].b[word / 4];
       sum += product(kind, left, right);
     }
-    sums[i] = static_cast<float>(sum);
+    sums[i / 2][i % 2] = static_cast<float>(sum);
   }
 }
 
