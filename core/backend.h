@@ -196,7 +196,7 @@ class Backend {
   virtual void accumulate(const ConstView& in, const View& out) = 0;
 
   // Reductions: out has x's rank, with size 1 where an axis is reduced. x and out have one dtype (f32, f64, i32, i64,
-  // u8, bool for max and min).
+  // u8, bool for max and min), but a sum (of bf16) may be f32.
   virtual void reduce(ReduceOp op, const ConstView& x, const View& out) = 0;
   /// Along one axis, of size > 0; out is i64 with size 1 there. The first of equals wins; NaN wins.
   virtual void arg_reduce(ArgReduceOp op, const ConstView& x, int axis, const View& out) = 0;
@@ -206,9 +206,10 @@ class Backend {
 
   // Convolution, pooling and resampling on dense channels-last memory, f32 or f64 (bf16).
   /// forward: (x, weight) -> y, plus bias (k,) unless null. input_grad: (y's gradient, weight) -> x's. weight_grad:
-  /// (y's gradient, x) -> weight's, and unless null bias_grad (k,), dense and of out's dtype: the sum of y's gradient
-  /// over images and positions in a fixed tree (of bf16 in f32, rounded once). Both are null for the other passes.
-  /// shape.algo is `automatic` or applies (core/conv_algo.h).
+  /// (y's gradient, x) -> weight's, and unless null bias_grad (k,), dense: the sum of y's gradient over images and
+  /// positions in a fixed tree. Both are null for the other passes. All are of one dtype, but weight, bias and their
+  /// gradients are f32 where x and y are bf16; a product may round the weight to bf16. shape.algo is `automatic` or
+  /// applies (core/conv_algo.h).
   virtual void conv(ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
                     const ConstView* bias, const View& out, const View* bias_grad) = 0;
   /// What conv takes for `automatic`: by a table, the same in every run.

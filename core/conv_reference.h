@@ -29,8 +29,8 @@ WEFT_SCALAR std::int64_t index_of(const Place& p, const std::array<std::int64_t,
   return (((p.image * size[0] + p.at[0]) * size[1] + p.at[1]) * size[2] + p.at[2]) * channels + p.channel;
 }
 
-template <class T>
-WEFT_SCALAR double product(T a, T b) {
+template <class A, class B>
+WEFT_SCALAR double product(A a, B b) {
   return scalar::convert<double>(a) * scalar::convert<double>(b);
 }
 
@@ -56,8 +56,8 @@ WEFT_SCALAR bool written(const ConvShape& s, const Place& x, const Place& tap, P
 }
 
 /// Element `index` of y; bias may be null.
-template <class T>
-WEFT_SCALAR double forward(const ConvShape& s, const T* x, const T* weight, const T* bias, std::int64_t index) {
+template <class T, class P>
+WEFT_SCALAR double forward(const ConvShape& s, const T* x, const P* weight, const P* bias, std::int64_t index) {
   const Place y = place_of(index, s.out, s.k);
   const std::int64_t channels = s.c / s.groups, first = y.channel / (s.k / s.groups) * channels;
   double sum = bias != nullptr ? scalar::convert<double>(bias[y.channel]) : 0;
@@ -77,8 +77,8 @@ WEFT_SCALAR double forward(const ConvShape& s, const T* x, const T* weight, cons
 }
 
 /// Element `index` of the gradient of x.
-template <class T>
-WEFT_SCALAR double input_grad(const ConvShape& s, const T* y_grad, const T* weight, std::int64_t index) {
+template <class T, class P>
+WEFT_SCALAR double input_grad(const ConvShape& s, const T* y_grad, const P* weight, std::int64_t index) {
   const Place x = place_of(index, s.in, s.c);
   const std::int64_t channels = s.c / s.groups, filters = s.k / s.groups, first = x.channel / channels * filters;
   double sum = 0;

@@ -43,11 +43,13 @@ Tensor floating(std::string_view op, const Tensor& x) {
   return is_floating_point(x.dtype()) ? x : x.to(DType::f32);
 }
 
-DType parameter_dtype(const Tensor& x) { return x.dtype() == DType::bf16 ? DType::f32 : x.dtype(); }
+DType parameter_dtype(DType input) { return input == DType::bf16 ? DType::f32 : input; }
 
-Tensor autocast(const Tensor& x) {
-  return x.defined() && x.dtype() == DType::f32 && precision() == Precision::bf16 ? x.to(DType::bf16) : x;
+DType autocast_dtype(const Tensor& x) {
+  return x.dtype() == DType::f32 && precision() == Precision::bf16 ? DType::bf16 : x.dtype();
 }
+
+Tensor autocast(const Tensor& x) { return x.defined() ? x.to(autocast_dtype(x)) : x; }
 
 namespace {
 

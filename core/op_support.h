@@ -24,10 +24,12 @@ void check_rank(std::string_view op, std::string_view what, const Tensor& x, int
 void check_computes(std::string_view op, DType dtype, const Device& device);
 /// For functions without integer values: integers and bool become f32. Throws as check_computes.
 Tensor floating(std::string_view op, const Tensor& x);
-/// Of the parameters and statistics of a normalised input: x's, f32 for bf16.
-DType parameter_dtype(const Tensor& x);
+/// Of the parameters, and of the statistics, of an input of this dtype: the same, f32 for bf16.
+DType parameter_dtype(DType input);
 
-/// Under Precision::bf16 an f32 tensor converted to bf16; otherwise, or when undefined, the tensor itself.
+/// Of x as products take it: bf16 for f32 under Precision::bf16, else x's.
+DType autocast_dtype(const Tensor& x);
+/// x converted to that; an undefined tensor is itself.
 Tensor autocast(const Tensor& x);
 
 /// PyTorch's result dtype: a 0-dimensional operand counts only when its kind (bool, integer, floating) is higher.

@@ -61,7 +61,8 @@ Array run(ConvPass pass, const Convolution& c, const Array& a, const Array& b, c
   const Array left = channels_last(a);
   const Array right = channels_last(b);
   const Shape shape = pass == ConvPass::forward ? c.y() : pass == ConvPass::input_grad ? c.x() : c.weight();
-  Array out = Array::empty_like(Layout::channels_last(shape), a.dtype(), a.device());
+  const DType dtype = pass == ConvPass::weight_grad ? parameter_dtype(a.dtype()) : a.dtype();
+  Array out = Array::empty_like(Layout::channels_last(shape), dtype, a.device());
   ConstView bias_view;
   View bias_grad_view;
   if (bias != nullptr) bias_view = const_view(*bias);
@@ -98,12 +99,15 @@ template <int N>
 Tensor conv(std::string_view op, const Tensor& input, const Tensor& filter, const Tensor& offset,
             const ConvOptions<N>& options) {
   if (input.rank() == N + 1) return squeeze(conv(op, unsqueeze(input, 0), filter, offset, options), {0});
-  Tensor x = autocast(input);
-  const Tensor weight = autocast(filter), bias = autocast(offset);
-  check_operands(op, x, weight);
+  common_device(op, {input, filter});
+  Tensor x = autocast(input), bias = offset;
+  const Tensor weight = conv_parameter(op, x, filter);
   ConvArguments a = conv_arguments(op, options);
   Convolution c = conv_sizes(a, x.shape(), weight.shape());
-  if (bias.defined()) check_bias(op, x, bias, c.shape.k);
+  if (bias.defined()) {
+    bias = conv_parameter(op, x, bias);
+    check_bias(op, bias, c.shape.k);
+  }
   const bool edges = a.padding_mode != PadMode::constant;
   for (int axis = 2; edges && axis < x.rank(); ++axis) {
     const auto d = static_cast<std::size_t>(axis + 1 - N);
@@ -146,12 +150,12 @@ Tensor conv_forward(const Convolution& c, const Tensor& x, const Tensor& weight,
                   Tensor x_grad, weight_grad, bias_grad;
                   if (saved.needs(0)) x_grad = conv_input_grad(c, g, saved[1]);
                   if (saved.needs(1) && saved.needs(2) && !grad_enabled()) {
-                    bias_grad = Tensor(Array::empty({c.shape.k}, g.dtype(), g.device()));
+                    bias_grad = Tensor(Array::empty({c.shape.k}, parameter_dtype(g.dtype()), g.device()));
                     weight_grad =
                         Tensor(run(ConvPass::weight_grad, c, g.array(), saved[0].array(), nullptr, &bias_grad.array()));
                   } else {
                     if (saved.needs(1)) weight_grad = conv_weight_grad(c, g, saved[0]);
-                    if (saved.needs(2)) bias_grad = sum(g, all_but_channels(c));
+                    if (saved.needs(2)) bias_grad = sum(g.to(parameter_dtype(g.dtype())), all_but_channels(c));
                   }
                   return Values{x_grad, weight_grad, bias_grad};
                 });
@@ -189,16 +193,20 @@ Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
 
 Tensor conv2d_input_grad(const Tensor& output_grad, const Tensor& weight, const Shape& input_shape,
                          const Conv2dOptions& options) {
-  check_operands("conv2d_input_grad", output_grad, weight);
-  return conv_input_grad(gradient_sizes("conv2d_input_grad", output_grad, input_shape, weight.shape(), options),
-                         output_grad, weight);
+  constexpr std::string_view kOp = "conv2d_input_grad";
+  common_device(kOp, {output_grad, weight});
+  const Tensor g = autocast(output_grad);
+  const Tensor filters = conv_parameter(kOp, g, weight);
+  return conv_input_grad(gradient_sizes(kOp, g, input_shape, weight.shape(), options), g, filters);
 }
 
 Tensor conv2d_weight_grad(const Tensor& output_grad, const Tensor& x, const Shape& weight_shape,
                           const Conv2dOptions& options) {
-  check_operands("conv2d_weight_grad", output_grad, x);
-  return conv_weight_grad(gradient_sizes("conv2d_weight_grad", output_grad, x.shape(), weight_shape, options),
-                          output_grad, x);
+  constexpr std::string_view kOp = "conv2d_weight_grad";
+  common_device(kOp, {output_grad, x});
+  const Tensor g = autocast(output_grad), source = autocast(x);
+  check_operands(kOp, g, source);
+  return conv_weight_grad(gradient_sizes(kOp, g, x.shape(), weight_shape, options), g, source).to(x.dtype());
 }
 
 }  // namespace weft

@@ -67,12 +67,15 @@ void check_result(const ConvArguments& a, const Shape& shape);
 std::int64_t kernel_reach(const ConvArguments& a, const Shape& weight, std::size_t d);
 /// One device, one dtype, floating.
 void check_operands(std::string_view op, const Tensor& a, const Tensor& b);
-/// The bias as a dense vector of `channels`.
-void check_bias(std::string_view op, const Tensor& x, const Tensor& bias, std::int64_t channels);
+/// A weight or bias as the passes take it beside x: of its device and parameter_dtype. It has x's dtype, or is f32
+/// where x is bf16 by Precision::bf16.
+Tensor conv_parameter(std::string_view op, const Tensor& x, const Tensor& parameter);
+/// The bias is a vector of `channels`.
+void check_bias(std::string_view op, const Tensor& bias, std::int64_t channels);
 
 /// The three passes, closed under differentiation: each is bilinear, and its two gradients are the other two. Operands
-/// have the convolution's shapes, one dtype and device. Without axes the sizes in, filter and out are 1 and it is a
-/// linear layer: x (n, c), weight (k, c).
+/// have the convolution's shapes, one device and one dtype, but the weight, its gradient and the bias are f32 beside
+/// bf16. Without axes the sizes in, filter and out are 1 and it is a linear layer: x (n, c), weight (k, c).
 Tensor conv_forward(const Convolution& c, const Tensor& x, const Tensor& weight, const Tensor& bias);
 Tensor conv_input_grad(const Convolution& c, const Tensor& output_grad, const Tensor& weight);
 Tensor conv_weight_grad(const Convolution& c, const Tensor& output_grad, const Tensor& x);

@@ -96,8 +96,13 @@ void check_operands(std::string_view op, const Tensor& a, const Tensor& b) {
   }
 }
 
-void check_bias(std::string_view op, const Tensor& x, const Tensor& bias, std::int64_t channels) {
-  check_operands(op, x, bias);
+Tensor conv_parameter(std::string_view op, const Tensor& x, const Tensor& parameter) {
+  common_device(op, {x, parameter});
+  check_operands(op, x, autocast_dtype(parameter) == x.dtype() ? x : parameter);
+  return parameter.to(parameter_dtype(x.dtype()));
+}
+
+void check_bias(std::string_view op, const Tensor& bias, std::int64_t channels) {
   if (!(bias.shape() == Shape{channels})) {
     throw ShapeError(std::string(op) + ": bias " + to_string(bias.shape()) + " does not have the " +
                      std::to_string(channels) + " output channels");

@@ -63,10 +63,13 @@ template <int N>
 Tensor conv_transpose(std::string_view op, const Tensor& input, const Tensor& filter, const Tensor& offset,
                       const ConvTransposeOptions<N>& options) {
   if (input.rank() == N + 1) return squeeze(conv_transpose(op, unsqueeze(input, 0), filter, offset, options), {0});
-  const Tensor x = autocast(input), weight = autocast(filter), bias = autocast(offset);
-  check_operands(op, x, weight);
+  common_device(op, {input, filter});
+  const Tensor x = autocast(input), weight = conv_parameter(op, x, filter), bias = autocast(offset);
   const Convolution c = transposed_sizes(conv_arguments(op, options), x.shape(), weight.shape());
-  if (bias.defined()) check_bias(op, x, bias, c.shape.c);
+  if (bias.defined()) {
+    check_operands(op, x, bias);
+    check_bias(op, bias, c.shape.c);
+  }
   check_algo(op, N, c.shape, x.dtype());
   const Tensor y = conv_input_grad(c, x, weight);
   if (!bias.defined()) return y;

@@ -40,7 +40,7 @@ void check_parameter(const std::string& op, const std::string& what, const Tenso
                      const Tensor& x) {
   if (!v.defined()) return;
   common_device(op, {x, v});
-  if (v.shape() == shape && v.dtype() == parameter_dtype(x)) return;
+  if (v.shape() == shape && v.dtype() == parameter_dtype(x.dtype())) return;
   throw ShapeError(op + ": " + what + " " + to_string(v.shape()) + " of " + std::string(name(v.dtype())) +
                    " does not fit " + to_string(shape) + " of input " + to_string(x.shape()) + " of " +
                    std::string(name(x.dtype())));
@@ -62,7 +62,7 @@ Tensor grouped(std::string_view op, const Tensor& x, std::int64_t groups, const 
     split.push_back(x.size(i));
     axes.push_back(i + 1);
   }
-  const Tensor normal = normalised(op, reshape(x.to(parameter_dtype(x)), split), axes, eps);
+  const Tensor normal = normalised(op, reshape(x.to(parameter_dtype(x.dtype())), split), axes, eps);
   return affine(reshape(normal, x.shape()), weight, bias, channels).to(x.dtype());
 }
 
@@ -116,7 +116,7 @@ Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& 
   check_parameter("layer_norm", "bias", bias, normalized_shape, x);
   Dims axes;
   for (int i = x.rank() - last; i < x.rank(); ++i) axes.push_back(i);
-  const Tensor normal = normalised("layer_norm", x.to(parameter_dtype(x)), axes, eps);
+  const Tensor normal = normalised("layer_norm", x.to(parameter_dtype(x.dtype())), axes, eps);
   return affine(normal, weight, bias, normalized_shape).to(x.dtype());
 }
 

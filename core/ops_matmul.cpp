@@ -61,9 +61,9 @@ Tensor matmul(const Tensor& left, const Tensor& right) {
 
 namespace {
 
-// Whether backends have the convolution that a linear layer is: one floating dtype, one device.
+// Whether backends have the convolution that a linear layer is: a floating dtype that conv_parameter takes, one device.
 bool is_convolution(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  const auto alike = [&](const Tensor& t) { return t.dtype() == x.dtype() && t.device() == x.device(); };
+  const auto alike = [&](const Tensor& t) { return autocast_dtype(t) == x.dtype() && t.device() == x.device(); };
   return is_floating_point(x.dtype()) && backend(x.device()).computes(x.dtype()) && alike(weight) &&
          (!bias.defined() || alike(bias));
 }
@@ -80,11 +80,12 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
     throw ShapeError("linear: bias " + to_string(bias.shape()) + " does not have the " +
                      std::to_string(weight.shape()[0]) + " outputs of weight " + to_string(weight.shape()));
   }
-  const Tensor in = autocast(x), w = autocast(weight), b = autocast(bias);
-  if (!is_convolution(in, w, b)) {
-    const Tensor y = matmul(in, transpose(w, 0, 1));
-    return bias.defined() ? add(y, b) : y;
+  const Tensor in = autocast(x);
+  if (!is_convolution(in, weight, bias)) {
+    const Tensor y = matmul(in, transpose(weight, 0, 1));
+    return bias.defined() ? add(y, autocast(bias)) : y;
   }
+  const Tensor w = conv_parameter("linear", in, weight), b = bias.defined() ? conv_parameter("linear", in, bias) : bias;
   Shape leading(std::span(in.shape().begin(), static_cast<std::size_t>(in.rank() - 1)));
   Convolution c;
   c.shape.n = element_count(leading);

@@ -33,7 +33,7 @@ View mutable_rows(const Array& x) {
 
 void check_vector(std::string_view what, const Tensor& v, const Tensor& x) {
   common_device("batch_norm", {x, v});
-  if (!(v.shape() == Shape{x.size(1)}) || v.dtype() != parameter_dtype(x)) {
+  if (!(v.shape() == Shape{x.size(1)}) || v.dtype() != parameter_dtype(x.dtype())) {
     throw ShapeError("batch_norm: " + std::string(what) + " " + to_string(v.shape()) + " of " +
                      std::string(name(v.dtype())) + " does not fit the channels of input " + to_string(x.shape()) +
                      " of " + std::string(name(x.dtype())));

@@ -96,7 +96,6 @@ class Columns {
 
   /// Products of an output: (tap, channel), and the zeros that fill a row up.
   std::int64_t width() const { return width_; }
-  bool in_one_chunk() const { return chunk_ >= plan_.rows(); }
 
   /// body(first row, rows, matrices) for each chunk in order.
   template <class Body>
@@ -198,10 +197,12 @@ View permuted(View view, std::initializer_list<int> axes) {
 /// A pass of one dtype: what its three functions share.
 class Pass {
  public:
+  /// Parameters are of the dtype that arithmetic happens in.
   Pass(Context& context, const ConvShape& shape, DType dtype)
       : context_(context),
         shape_(shape),
         dtype_(dtype),
+        parameter_(dtype == DType::bf16 ? DType::f32 : dtype),
         channels_(shape.c / shape.groups),
         filters_(shape.k / shape.groups),
         group_weight_(filters_ * shape.filter[0] * shape.filter[1] * shape.filter[2] * channels_) {}
@@ -209,11 +210,14 @@ class Pass {
   void forward(const void* x, const void* weight, const void* bias, void* y) {
     const ConvColumns plan = forward_columns(shape_);
     Columns columns(context_, plan, channels_, dtype_);
-    const bool whole = is_whole(plan, columns);
+    const bool as_it_lies = is_whole(plan, columns) && dtype_ == parameter_;
+    std::optional<Scratch> rounded_bias;
+    if (bias != nullptr) bias = rounded(bias, shape_.k, rounded_bias);
     for (std::int64_t group = 0; group < shape_.groups; ++group) {
-      const void* filters = offset(weight, group * group_weight_, dtype_);
+      const void* filters = offset(weight, group * group_weight_, parameter_);
       std::optional<Scratch> packed;
-      if (!whole) filters = pack(plan, filters, {3, 0, 1, 2, 4}, columns.width(), columns.width() * filters_, packed);
+      if (!as_it_lies)
+        filters = pack(plan, filters, {3, 0, 1, 2, 4}, columns.width(), columns.width() * filters_, packed);
       columns.for_chunks(offset(x, group * channels_, dtype_),
                          [&](std::int64_t first, std::int64_t rows, const Matrices& matrix) {
                            Gemm g = product(rows, filters_, columns.width());
@@ -238,9 +242,10 @@ class Pass {
         }
         Columns columns(context_, phase.columns, filters_, dtype_);
         std::optional<Scratch> packed, rows_memory;
-        const void* filters = offset(weight, group * group_weight_, dtype_);
+        const void* filters = offset(weight, group * group_weight_, parameter_);
         const bool one_tap = group_weight_ == filters_ * channels_ && columns.width() == filters_;
-        if (!one_tap) filters = pack(phase.columns, filters, {0, 1, 2, 3, 4}, 0, columns.width() * channels_, packed);
+        if (!one_tap || dtype_ != parameter_)
+          filters = pack(phase.columns, filters, {0, 1, 2, 3, 4}, 0, columns.width() * channels_, packed);
         const bool direct = shape_.stride == std::array<std::int64_t, 3>{1, 1, 1};
         if (!direct) rows_memory.emplace(context_, bytes(phase.columns.rows() * channels_));
         void* const out = direct ? target.data : rows_memory->data();
@@ -264,32 +269,29 @@ class Pass {
     Columns columns(context_, plan, channels_, dtype_);
     const std::int64_t width = columns.width();
     const bool whole = is_whole(plan, columns);
-    const View all{out, {shape_.groups * group_weight_}, {1}, dtype_};
+    const View all{out, {shape_.groups * group_weight_}, {1}, parameter_};
     if (!whole || plan.rows() == 0) fill(context_, all, 0);
     if (plan.rows() == 0 || width == 0) return;
-    // Sums over several chunks are kept in f32 where the result is bf16.
-    const bool direct = whole && (dtype_ != DType::bf16 || columns.in_one_chunk());
-    const DType sum_type = dtype_ == DType::bf16 && !direct ? DType::f32 : dtype_;
     std::optional<Scratch> sums;
-    if (!direct) sums.emplace(context_, static_cast<std::size_t>(filters_ * width) * size_of(sum_type));
+    if (!whole) sums.emplace(context_, static_cast<std::size_t>(filters_ * width) * size_of(parameter_));
     for (std::int64_t group = 0; group < shape_.groups; ++group) {
-      void* const target = offset(out, group * group_weight_, dtype_);
+      void* const target = offset(out, group * group_weight_, parameter_);
       columns.for_chunks(offset(x, group * channels_, dtype_),
                          [&](std::int64_t first, std::int64_t rows, const Matrices& matrix) {
                            Gemm g = product(filters_, width, rows);
-                           g.out_type = sum_type;
+                           g.out_type = parameter_;
                            g.a = {offset(y_grad, first * shape_.k + group * filters_, dtype_), 1, shape_.k, 0};
                            g.b = matrix;
-                           g.out = direct ? target : sums->data();
+                           g.out = whole ? target : sums->data();
                            g.out_row = width;
                            g.accumulate = first > 0;
                            gemm(context_, g);
                          });
-      if (direct) continue;
-      const View kept = permuted(kept_taps(plan, shape_, filters_, channels_, target, dtype_), {3, 0, 1, 2, 4});
+      if (whole) continue;
+      const View kept = permuted(kept_taps(plan, shape_, filters_, channels_, target, parameter_), {3, 0, 1, 2, 4});
       Strides strides = row_major_strides(kept.shape);
       strides[0] = width;
-      copy(context_, {sums->data(), kept.shape, strides, sum_type}, kept);
+      copy(context_, {sums->data(), kept.shape, strides, parameter_}, kept);
     }
   }
 
@@ -311,11 +313,20 @@ class Pass {
     return g;
   }
 
+  /// `count` numbers of a parameter as products take them: where they lie, or a copy.
+  const void* rounded(const void* parameter, std::int64_t count, std::optional<Scratch>& memory) {
+    if (dtype_ == parameter_) return parameter;
+    memory.emplace(context_, bytes(count));
+    copy(context_, {parameter, {count}, {1}, parameter_}, {memory->data(), {count}, {1}, dtype_});
+    return memory->data();
+  }
+
   /// A copy of the taps that `plan` keeps of one group's filters, in `size` elements of which the rest are 0; `axes`
   /// orders (taps..., filters, channels), and the first of them has steps of `first_step` unless that is 0 (dense).
   const void* pack(const ConvColumns& plan, const void* weight, std::initializer_list<int> axes,
                    std::int64_t first_step, std::int64_t size, std::optional<Scratch>& memory) {
-    const View kept = permuted(kept_taps(plan, shape_, filters_, channels_, const_cast<void*>(weight), dtype_), axes);
+    const View kept =
+        permuted(kept_taps(plan, shape_, filters_, channels_, const_cast<void*>(weight), parameter_), axes);
     memory.emplace(context_, bytes(size));
     if (kept.size() != size) fill(context_, {memory->data(), {size}, {1}, dtype_}, 0);
     Strides strides = row_major_strides(kept.shape);
@@ -345,7 +356,7 @@ class Pass {
 
   Context& context_;
   const ConvShape& shape_;
-  DType dtype_;
+  DType dtype_, parameter_;
   std::int64_t channels_, filters_, group_weight_;  // of a group
 };
 
@@ -363,7 +374,7 @@ ConvAlgo conv_algo(ConvPass, const ConvShape& s, DType) {
 
 void conv(Context& context, ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
           const ConstView* bias, const View& out, const View* bias_grad) {
-  const ConvAlgo algo = shape.algo == ConvAlgo::automatic ? conv_algo(pass, shape, out.dtype) : shape.algo;
+  const ConvAlgo algo = shape.algo == ConvAlgo::automatic ? conv_algo(pass, shape, a.dtype) : shape.algo;
   if (algo == ConvAlgo::implicit_gemm && out.size() > 0) {
     return implicit_gemm(context, pass, shape, a, b, bias, out, bias_grad);
   }
@@ -385,7 +396,7 @@ void conv(Context& context, ConvPass pass, const ConvShape& shape, const ConstVi
     case ConvAlgo::implicit_gemm:
       break;
   }
-  Pass run(context, shape, out.dtype);
+  Pass run(context, shape, a.dtype);
   switch (pass) {
     case ConvPass::forward:
       return run.forward(a.data, b.data, bias != nullptr ? bias->data : nullptr, out.data);

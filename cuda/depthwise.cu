@@ -124,7 +124,7 @@ WEFT_DEVICE void add_lines(const Gather& g, std::int64_t z, std::int64_t first, 
 /// out = bias + Σ over taps of source·weight; weight (taps, weight_channels).
 template <class T, int V, int kTaps, int kStep>
 WEFT_KERNEL_OF_BLOCKS(kThreads, 2)
-gather_kernel(Gather g, const T* source, const compute_t<T>* weight, const T* bias, T* out) {
+gather_kernel(Gather g, const T* source, const compute_t<T>* weight, const compute_t<T>* bias, T* out) {
   using C = compute_t<T>;
   const std::int64_t thread = global_thread();
   if (thread >= g.threads) return;
@@ -141,7 +141,7 @@ gather_kernel(Gather g, const T* source, const compute_t<T>* weight, const T* bi
   WEFT_UNROLL
   for (int b = 0; b < kColumns<kTaps>; ++b) {
     WEFT_UNROLL
-    for (int j = 0; j < V; ++j) sum[b][j] = bias == nullptr ? C(0) : widen(bias[channel + j]);
+    for (int j = 0; j < V; ++j) sum[b][j] = bias == nullptr ? C(0) : bias[channel + j];
   }
   if constexpr (V > 1) {  // a filter of each channel
     add_lines<T, V, kTaps, kStep>(g, z, y, column, source + channel, weight + channel, sum);
@@ -162,13 +162,13 @@ gather_kernel(Gather g, const T* source, const compute_t<T>* weight, const T* bi
 }
 
 /// out (taps, k) = weight (k, taps).
-template <class T>
+template <class C>
 WEFT_KERNEL_OF(kThreads)
-transpose_kernel(std::int64_t k, std::int64_t taps, const T* weight, compute_t<T>* out) {
+transpose_kernel(std::int64_t k, std::int64_t taps, const C* weight, C* out) {
   const std::int64_t i = global_thread();
   if (i >= k * taps) return;
   const std::int64_t tap = i / k;
-  out[i] = widen(weight[(i - tap * k) * taps + tap]);
+  out[i] = weight[(i - tap * k) * taps + tap];
 }
 
 Gather gather_of(const ConvShape& s, bool forward, int width, int tile, const ConvPhase& phase) {
@@ -200,12 +200,12 @@ Gather gather_of(const ConvShape& s, bool forward, int width, int tile, const Co
 }
 
 template <class T, int V>
-void gather(Context& context, const ConvShape& s, bool forward, const T* source, const T* weight, const T* bias,
-            T* out) {
+void gather(Context& context, const ConvShape& s, bool forward, const T* source, const compute_t<T>* weight,
+            const compute_t<T>* bias, T* out) {
   using C = compute_t<T>;
   const std::int64_t taps = s.filter[0] * s.filter[1] * s.filter[2];
   const Scratch transposed(context, static_cast<std::size_t>(taps * s.k) * sizeof(C));
-  launch({"depthwise_filter", blocks_for(taps * s.k, kThreads), kThreads, context.stream}, transpose_kernel<T>, s.k,
+  launch({"depthwise_filter", blocks_for(taps * s.k, kThreads), kThreads, context.stream}, transpose_kernel<C>, s.k,
          taps, weight, transposed.as<C>());
   const auto run = [&](const ConvPhase& phase) {
     const Axis axis(phase.columns.axes[2]);
@@ -334,9 +334,9 @@ struct Kept {
 };
 
 /// weight_grad (k, taps) = the sum of the slices in order, and zeros at the taps that the columns leave out.
-template <class T>
+template <class C>
 WEFT_KERNEL_OF(kThreads)
-weight_merge_kernel(Kept kept, std::int64_t k, std::int64_t slices, const compute_t<T>* partials, T* weight_grad) {
+weight_merge_kernel(Kept kept, std::int64_t k, std::int64_t slices, const C* partials, C* weight_grad) {
   const std::int64_t taps = kept.filter[0] * kept.filter[1] * kept.filter[2], i = global_thread();
   if (i >= k * taps) return;
   const std::int64_t channel = i % k, tap = i / k;  // of the filter
@@ -355,11 +355,11 @@ weight_merge_kernel(Kept kept, std::int64_t k, std::int64_t slices, const comput
   for (std::int64_t slice = 0; inside && slice < slices; ++slice) {
     sum += static_cast<double>(partials[(slice * size + place) * k + channel]);
   }
-  weight_grad[channel * taps + tap] = narrow<T>(static_cast<compute_t<T>>(sum));
+  weight_grad[channel * taps + tap] = static_cast<C>(sum);
 }
 
 template <class T, int V>
-void weight_grad(Context& context, const ConvShape& s, const T* y_grad, const T* x, T* out) {
+void weight_grad(Context& context, const ConvShape& s, const T* y_grad, const T* x, compute_t<T>* out) {
   using C = compute_t<T>;
   const ConvColumns columns = forward_columns(s);
   const Sums g = sums_of<V>(s, columns);
@@ -374,14 +374,17 @@ void weight_grad(Context& context, const ConvShape& s, const T* y_grad, const T*
   launch({"depthwise_sums", g.slices * g.tiles * g.groups, kThreads, context.stream}, weight_sums_kernel<T, V>, g,
          y_grad, x, partials.as<C>());
   const std::int64_t taps = s.filter[0] * s.filter[1] * s.filter[2];
-  launch({"depthwise_merge", blocks_for(s.k * taps, kThreads), kThreads, context.stream}, weight_merge_kernel<T>, kept,
+  launch({"depthwise_merge", blocks_for(s.k * taps, kThreads), kThreads, context.stream}, weight_merge_kernel<C>, kept,
          s.k, g.slices, partials.as<C>(), out);
 }
 
 template <class T, int V>
-void depthwise_of(Context& context, ConvPass pass, const ConvShape& s, const T* a, const T* b, const T* bias, T* out) {
-  if (pass == ConvPass::weight_grad) return weight_grad<T, V>(context, s, a, b, out);
-  gather<T, V>(context, s, pass == ConvPass::forward, a, b, bias, out);
+void depthwise_of(Context& context, ConvPass pass, const ConvShape& s, const ConstView& a, const ConstView& b,
+                  const ConstView* bias, const View& out) {
+  using C = compute_t<T>;
+  if (pass == ConvPass::weight_grad) return weight_grad<T, V>(context, s, a.as<T>(), b.as<T>(), out.as<C>());
+  gather<T, V>(context, s, pass == ConvPass::forward, a.as<T>(), b.as<C>(), bias != nullptr ? bias->as<C>() : nullptr,
+               out.as<T>());
 }
 
 }  // namespace
@@ -390,13 +393,12 @@ void depthwise(Context& context, ConvPass pass, const ConvShape& shape, const Co
                const ConstView* bias, const View& out) {
   if (shape.c == 0) return;
   if (shape.k == 0) return fill(context, out, 0);  // the input's gradient, or nothing
-  dispatch_floating("depthwise convolution", out.dtype, [&]<class T>(Type<T>) {
+  dispatch_floating("depthwise convolution", a.dtype, [&]<class T>(Type<T>) {
     constexpr int kWidest = 16 / sizeof(T);
     const auto addresses = reinterpret_cast<std::uintptr_t>(a.data) | reinterpret_cast<std::uintptr_t>(b.data) |
                            reinterpret_cast<std::uintptr_t>(out.data);
     const bool wide = shape.k == shape.c && shape.c % kWidest == 0 && addresses % 16 == 0;
-    (wide ? depthwise_of<T, kWidest> : depthwise_of<T, 1>)(context, pass, shape, a.as<T>(), b.as<T>(),
-                                                           bias != nullptr ? bias->as<T>() : nullptr, out.as<T>());
+    (wide ? depthwise_of<T, kWidest> : depthwise_of<T, 1>)(context, pass, shape, a, b, bias, out);
   });
 }
 

@@ -119,7 +119,7 @@ struct Parts {
   P a[kPacksA], b[kPacksB];
 
   WEFT_DEVICE void load(const Product& p, const Phase& phase, const RowPlaces<Tile::kRows>& rows, const T* source,
-                        const T* weight, std::int32_t column, std::int32_t k) {
+                        const compute_t<T>* weight, std::int32_t column, std::int32_t k) {
     const int thread = static_cast<int>(threadIdx.x), line = thread / kLinePacks;
     const std::int32_t own = k + thread % kLinePacks * V;
     const Term term = term_at(p, phase, own);
@@ -137,12 +137,12 @@ struct Parts {
       if constexpr (kForward) {
         const std::int32_t c = column + line + i * kLines;
         if ((c < p.columns) & (own < phase.depth)) {
-          b[i] = implicit::moved_from<V>(weight + term.weight + c * p.weight_column);
+          b[i] = implicit::moved_parameters<T, V>(weight + term.weight + c * p.weight_column);
         }
       } else {
         const std::int32_t c = column + thread % kColumnPacks * V, down = k + thread / kColumnPacks + i * kDepths;
         if ((c < p.columns) & (down < phase.depth)) {
-          b[i] = implicit::moved_from<V>(weight + term_at(p, phase, down).weight + c);
+          b[i] = implicit::moved_parameters<T, V>(weight + term_at(p, phase, down).weight + c);
         }
       }
     }
@@ -168,7 +168,7 @@ struct Parts {
 /// A block computes a tile of (rows of a phase) x (columns of a group), in the order phase, rows, group, columns.
 template <class T, class Tile, int V, bool kForward>
 WEFT_KERNEL_OF(kThreads)
-implicit_gemm_kernel(const Product p, const T* source, const T* weight, const T* bias, T* out) {
+implicit_gemm_kernel(const Product p, const T* source, const compute_t<T>* weight, const compute_t<T>* bias, T* out) {
   using Quad = Pack<typename Tile::Word, 16 / sizeof(typename Tile::Word)>;
   constexpr int kQuad = 16 / sizeof(typename Tile::Word);
   WEFT_SHARED(Quad, quads_a, Tile::kBuffers * Tile::A::kWords / kQuad);
@@ -207,7 +207,7 @@ implicit_gemm_kernel(const Product p, const T* source, const T* weight, const T*
       if (bias != nullptr) {
         WEFT_UNROLL
         for (int k = 0; k < Tile::kRun; ++k) {
-          if (kWhole || j + k < left) run[k] += widen(bias[j + k]);
+          if (kWhole || j + k < left) run[k] += bias[j + k];
         }
       }
       implicit::write_run<kWhole>(out + rows.target[i] + j, run, left - j);
@@ -234,8 +234,8 @@ void launch_all(Context& context, Product p, const std::vector<Phase>& phases, c
       blocks += blocks_for(p.phase[i].rows, Tile::kRows) * p.groups * p.column_tiles;
     }
     launch({"implicit_gemm", blocks, kThreads, context.stream}, implicit_gemm_kernel<T, Tile, V, kForward>, p,
-           static_cast<const T*>(o.source), static_cast<const T*>(o.weight), static_cast<const T*>(o.bias),
-           static_cast<T*>(o.out));
+           static_cast<const T*>(o.source), static_cast<const compute_t<T>*>(o.weight),
+           static_cast<const compute_t<T>*>(o.bias), static_cast<T*>(o.out));
   }
 }
 

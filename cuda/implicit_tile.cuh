@@ -25,6 +25,25 @@ template <int V, class T>
 WEFT_DEVICE moved_t<T, V> moved_from(const T* data) {
   return *reinterpret_cast<const moved_t<T, V>*>(data);
 }
+/// V neighbours of parameters, which are of the type that arithmetic happens in, as T.
+template <class T, int V>
+WEFT_DEVICE moved_t<T, V> moved_parameters(const compute_t<T>* data) {
+  if constexpr (std::is_same_v<T, compute_t<T>>) {
+    return moved_from<V>(data);
+  } else if constexpr (V == 1) {
+    return {{narrow<T>(*data)}};
+  } else {
+    static_assert(std::is_same_v<T, Bfloat> && V % 4 == 0);
+    moved_t<T, V> words;
+    WEFT_UNROLL
+    for (int i = 0; i < V; i += 4) {
+      const auto four = *reinterpret_cast<const Pack<float, 4>*>(data + i);
+      words.value[i / 2] = to_bfloats(four.value[0], four.value[1]);
+      words.value[i / 2 + 1] = to_bfloats(four.value[2], four.value[3]);
+    }
+    return words;
+  }
+}
 /// Number j of a pack.
 template <class T, int V>
 WEFT_DEVICE compute_t<T> moved_value(const moved_t<T, V>& pack, int j) {

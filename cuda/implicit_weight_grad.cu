@@ -176,7 +176,7 @@ WEFT_DEVICE bool merge(const WeightProduct& p, const Partials<typename Tile::Sum
 template <class T, class Tile, int VA, int VB>
 WEFT_KERNEL_OF(kThreads)
 implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, Partials<typename Tile::Sum> partials,
-                            T* out, T* bias_grad) {
+                            typename Tile::Sum* out, typename Tile::Sum* bias_grad) {
   using Sum = typename Tile::Sum;
   using Parts = WeightParts<T, Tile, VA, VB>;
   using Quad = Pack<typename Tile::Word, 16 / sizeof(typename Tile::Word)>;
@@ -231,7 +231,7 @@ implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, 
   };
   implicit::is_even(out, p.columns, Tile::kRun) ? write(std::true_type{}) : write(std::false_type{});
   if (sums_bias && thread < Tile::kRows && filter + thread < p.filters) {
-    bias_grad[group * p.filters + filter + thread] = narrow<T>(bias_of_slice);
+    bias_grad[group * p.filters + filter + thread] = bias_of_slice;
   }
 }
 
@@ -271,7 +271,7 @@ void launch_tiles(Context& context, WeightProduct p, std::int64_t reading_column
   }
   launch({"implicit_weight_grad", tiles * p.slices, kThreads, context.stream},
          implicit_weight_grad_kernel<T, Tile, VA, VB>, p, static_cast<const T*>(o.y_grad), static_cast<const T*>(o.x),
-         partials, static_cast<T*>(o.out), static_cast<T*>(o.bias_grad));
+         partials, static_cast<Sum*>(o.out), static_cast<Sum*>(o.bias_grad));
 }
 
 template <class T, class Tile>
@@ -339,7 +339,7 @@ void implicit_weight_grad(Context& context, const ConvShape& shape, const ConstV
                           const View& out, const View* bias_grad) {
   const Operands operands{y_grad.data, x.data, out.data, bias_grad != nullptr ? bias_grad->data : nullptr,
                           false,       false};
-  dispatch_floating("conv", out.dtype, [&]<class T>(Type<T>) { compute<T>(context, shape, operands); });
+  dispatch_floating("conv", x.dtype, [&]<class T>(Type<T>) { compute<T>(context, shape, operands); });
 }
 
 }  // namespace weft::cuda

@@ -60,6 +60,12 @@ WEFT_DEVICE std::uint32_t to_tf32(float x) {
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
   return bits;
 }
+/// Two numbers to bf16, to nearest even: the first in the low half. NaN is 0x7FFF.
+WEFT_DEVICE std::uint32_t to_bfloats(float first, float second) {
+  std::uint32_t word;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(second), "f"(first));
+  return word;
+}
 /// sums (16 x 8) += a (16 x 8 words) · b (8 words x 8) by a tensor core, spread over the lanes of a warp: with g = lane
 /// / 4 and t = lane % 4, a has words (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4), b has (t, g), (t + 4, g), and sums
 /// has (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1). A word is one tf32 number, or two bf16 that follow each
@@ -147,6 +153,7 @@ T shuffle_down(T value, int lanes, int line = __builtin_LINE()) {
 using ::weft::cuda_on_cpu::load_matrices;
 using ::weft::cuda_on_cpu::multiply_add;
 using ::weft::cuda_on_cpu::TensorCore;
+using ::weft::cuda_on_cpu::to_bfloats;
 using ::weft::cuda_on_cpu::to_tf32;
 
 inline void device_fence() {}  // one block runs at a time

@@ -192,7 +192,13 @@ void run(Context& context, const Walk<2>& kept, const Walk<1>& reduced, const In
 }
 
 template <class T>
-void reduce_of(Context& context, ReduceOp op, const Walk<2>& kept, const Walk<1>& reduced, const void* x, void* out) {
+void reduce_of(Context& context, ReduceOp op, const Walk<2>& kept, const Walk<1>& reduced, const void* x, void* out,
+               DType out_type) {
+  if constexpr (std::is_same_v<T, Bfloat>) {
+    if (out_type == DType::f32) {
+      return run<Add<T>, T, float>(context, kept, reduced, static_cast<const T*>(x), static_cast<float*>(out));
+    }
+  }
   const auto go = [&](auto functor) {
     run<decltype(functor), T, T>(context, kept, reduced, static_cast<const T*>(x), static_cast<T*>(out));
   };
@@ -232,7 +238,7 @@ void reduce(Context& context, ReduceOp op, const ConstView& x, const View& out) 
   const LoopNest inner(reduced.shape, {ConstView{outer.origin(0), reduced.shape, reduced.x, x.dtype}});
   dispatch<Takes::ordered>("reduce", x.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    reduce_of<T>(context, op, Walk<2>(outer), Walk<1>(inner), inner.origin(0), outer.origin(1));
+    reduce_of<T>(context, op, Walk<2>(outer), Walk<1>(inner), inner.origin(0), outer.origin(1), out.dtype);
   });
 }
 

@@ -333,15 +333,15 @@ void run(Context& context, ConvPass pass, const ConvShape& shape, const ConstVie
 
 void winograd(Context& context, ConvPass pass, int tile, const ConvShape& shape, const ConstView& a, const ConstView& b,
               const ConstView* bias, const View& out) {
-  if (out.dtype == DType::f32) {
+  if (a.dtype == DType::f32) {
     return tile == 2 ? run<float, 2>(context, pass, shape, a, b, bias, out)
                      : run<float, 4>(context, pass, shape, a, b, bias, out);
   }
-  if (out.dtype == DType::f64) {
+  if (a.dtype == DType::f64) {
     return tile == 2 ? run<double, 2>(context, pass, shape, a, b, bias, out)
                      : run<double, 4>(context, pass, shape, a, b, bias, out);
   }
-  throw DTypeError("winograd: dtype " + std::string(name(out.dtype)) + ", expected f32 or f64");
+  throw DTypeError("winograd: dtype " + std::string(name(a.dtype)) + ", expected f32 or f64");
 }
 
 }  // namespace weft::cuda

@@ -3,9 +3,8 @@
 
 #include <cmath>
 
-#include "tests/conv_shapes.h"
+#include "tests/conv_on_device.h"
 #include "tests/device.h"
-#include "tests/on_device.h"
 #include "weft/ops.h"
 #include "weft/precision.h"
 #include "weft/random.h"
@@ -15,48 +14,14 @@ namespace {
 
 using scalar::Bfloat;
 
-std::vector<double> bias_sums(const ConvShape& s, const Operands<double>& in) {
-  std::vector<double> sums(static_cast<std::size_t>(s.k));
-  for (std::size_t i = 0; i < in.y_grad.size(); ++i) sums[i % sums.size()] += in.y_grad[i];
-  return sums;
-}
-
-/// `shift` moves the operands off the addresses from which 16 bytes can be read.
-template <class T>
-void check(DType dtype, ConvShape s, double tolerance, std::int64_t shift) {
-  SCOPED_TRACE(describe(s) + " " + std::string(name(dtype)) + " shift " + std::to_string(shift));
-  const auto in = operands<T>(s, 5, [](double value) { return scalar::convert<T>(value); });
-  const Operands<double> wide{widened(in.x), widened(in.weight), widened(in.bias), widened(in.y_grad)};
+void check_all(ConvShape s) {
   s.algo = ConvAlgo::implicit_gemm;
-  for (const ConvPass pass : {ConvPass::forward, ConvPass::input_grad, ConvPass::weight_grad}) {
-    for (const bool bias : {false, true}) {  // added to y, or its gradient computed
-      if (bias && pass == ConvPass::input_grad) continue;
-      const bool sums_bias = bias && pass == ConvPass::weight_grad;
-      const OnDevice<T> a(dtype, in.a(pass), shift), b(dtype, in.b(pass), shift), biases(dtype, in.bias, shift);
-      const T nan = scalar::convert<T>(std::nan(""));
-      const OnDevice<T> out(dtype, std::vector<T>(static_cast<std::size_t>(result_size(pass, s)), nan), shift);
-      const OnDevice<T> sums(dtype, std::vector<T>(in.bias.size(), nan), shift);
-      const ConstView bias_view = biases.view();
-      const View sums_view = sums.view();
-      backend(Device::cuda())
-          .conv(pass, s, a.view(), b.view(), bias && !sums_bias ? &bias_view : nullptr, out.view(),
-                sums_bias ? &sums_view : nullptr);
-      EXPECT_LE(relative_error(widened(out.values()), conv_expected(pass, s, wide, bias && !sums_bias)), tolerance)
-          << "pass " << static_cast<int>(pass) << (bias ? " with bias" : "");
-      if (sums_bias) {
-        EXPECT_LE(relative_error(widened(sums.values()), bias_sums(s, wide)), tolerance);
-      }
-    }
-  }
-}
-
-void check_all(const ConvShape& s) {
   for (const std::int64_t shift : {0, 1}) {
-    check<float>(DType::f32, s, 1e-6, shift);
-    check<double>(DType::f64, s, 1e-14, shift);
-    check<Bfloat>(DType::bf16, s, 4e-3, shift);
+    check_passes<float>(s, 1e-6, shift);
+    check_passes<double>(s, 1e-14, shift);
+    check_passes<Bfloat>(s, 4e-3, shift);
     const PrecisionGuard precise(Precision::tf32);
-    check<float>(DType::f32, s, 1e-3, shift);
+    check_passes<float>(s, 1e-3, shift);
   }
 }
 
@@ -102,20 +67,18 @@ TEST(ImplicitGemm, ManyRows) {
   check_all(make_shape(7, 8, 8, {1, 14, 13}, kThree, kOnes, kEdge));
 }
 
-/// The result of a pass whose operands hold an infinity each; what it reaches by definition must be all that it
+/// The result of a pass of whose operands one holds an infinity: what it reaches by definition must be all that it
 /// reaches.
 template <class T>
-void check_infinity(DType dtype, ConvShape s, ConvPass pass, double tolerance) {
-  SCOPED_TRACE(describe(s) + " " + std::string(name(dtype)) + " pass " + std::to_string(static_cast<int>(pass)));
+void check_infinity(ConvShape s, ConvPass pass, double tolerance) {
+  SCOPED_TRACE(describe(s) + " pass " + std::to_string(static_cast<int>(pass)));
   auto in = operands<T>(s, 5, [](double value) { return scalar::convert<T>(value); });
   std::vector<T>& gathered = pass == ConvPass::input_grad ? in.y_grad : in.x;
   gathered[gathered.size() * 3 / 4] = scalar::convert<T>(INFINITY);
   const Operands<double> wide{widened(in.x), widened(in.weight), widened(in.bias), widened(in.y_grad)};
   s.algo = ConvAlgo::implicit_gemm;
-  const OnDevice<T> a(dtype, in.a(pass), 0), b(dtype, in.b(pass), 0);
-  const OnDevice<T> out(dtype, std::vector<T>(static_cast<std::size_t>(result_size(pass, s))), 0);
-  backend(Device::cuda()).conv(pass, s, a.view(), b.view(), nullptr, out.view(), nullptr);
-  const std::vector<double> found = widened(out.values()), expected = conv_expected(pass, s, wide, false);
+  const std::vector<double> found = conv_on_device(pass, s, in, false, 0).out;
+  const std::vector<double> expected = conv_expected(pass, s, wide, false);
   for (std::size_t i = 0; i < found.size(); ++i) {
     ASSERT_EQ(std::isfinite(found[i]), std::isfinite(expected[i])) << "element " << i;
     if (std::isfinite(found[i])) {
@@ -131,8 +94,8 @@ TEST(ImplicitGemm, InfinitiesReachWhatTheyMust) {
                               make_shape(2, 8, 16, {2, 5, 4}, {2, 3, 3}, {1, 2, 1}, {0, 1, 1})};
   for (const ConvShape& s : shapes) {
     for (const ConvPass pass : {ConvPass::forward, ConvPass::input_grad, ConvPass::weight_grad}) {
-      check_infinity<float>(DType::f32, s, pass, 1e-5);
-      check_infinity<Bfloat>(DType::bf16, s, pass, 2e-2);
+      check_infinity<float>(s, pass, 1e-5);
+      check_infinity<Bfloat>(s, pass, 2e-2);
     }
   }
 }
@@ -168,6 +131,53 @@ TEST(ImplicitGemm, LargeTilesAgreeWithIm2col) {
   }
 }
 #endif
+
+// Beside bf16, parameters are f32: weights are rounded to nearest even as they are multiplied, a bias and the gradients
+// not at all.
+TEST(ImplicitGemm, ParametersOfBf16) {
+  WEFT_NEEDS_CUDA();
+  constexpr std::int64_t kFilters = 8;
+  Backend& device = backend(Device::cuda());
+  const auto bfloats = [](const std::vector<float>& values) {
+    std::vector<Bfloat> all;
+    for (const float value : values) all.push_back(scalar::to_bfloat(value));
+    return OnDevice<Bfloat>(DType::bf16, all, 0);
+  };
+  for (const std::int64_t c : {1, 8}) {  // one at a time, and packs
+    ConvShape s = make_shape(2, c, kFilters, kOnes, kOnes);
+    s.algo = ConvAlgo::implicit_gemm;
+    const auto size = static_cast<std::size_t>(c);
+    std::vector<float> rows(2 * size), gradients(2 * kFilters, 1), weights(kFilters * size), biases(kFilters);
+    rows[0] = 1;
+    rows[size] = 0x1p-10f;
+    std::fill(gradients.begin() + kFilters, gradients.end(), 0x1p-10f);
+    std::vector<double> rounded, exact, weight_sums(weights.size());
+    for (std::size_t k = 0; k < kFilters; ++k) {
+      weights[k * size] = 1.001f + 0.37f * static_cast<float>(k);
+      rounded.push_back(double{scalar::widen(scalar::to_bfloat(weights[k * size]))});
+      biases[k] = 4 + 0x1p-20f * static_cast<float>(k);
+      exact.push_back(0x1p-20 * static_cast<double>(k));
+      weight_sums[k * size] = 1 + 0x1p-20;
+    }
+    const auto x = bfloats(rows), y_grad = bfloats(gradients), y = bfloats(gradients);
+    const OnDevice<float> weight(DType::f32, weights, 0), bias(DType::f32, biases, 0);
+    const auto first_row = [&] {
+      const std::vector<double> all = widened(y.values());
+      return std::vector<double>(all.begin(), all.begin() + kFilters);
+    };
+    device.conv(ConvPass::forward, s, x.view(), weight.view(), nullptr, y.view(), nullptr);
+    EXPECT_EQ(first_row(), rounded);
+    for (std::size_t k = 0; k < kFilters; ++k) weights[k * size] = -4;
+    const OnDevice<float> fours(DType::f32, weights, 0);
+    const ConstView bias_view = bias.view();
+    device.conv(ConvPass::forward, s, x.view(), fours.view(), &bias_view, y.view(), nullptr);
+    EXPECT_EQ(first_row(), exact);
+    const View weight_view = weight.view(), bias_grad = bias.view();
+    device.conv(ConvPass::weight_grad, s, y_grad.view(), x.view(), nullptr, weight_view, &bias_grad);
+    EXPECT_EQ(widened(weight.values()), weight_sums);
+    EXPECT_EQ(widened(bias.values()), std::vector<double>(kFilters, 1 + 0x1p-10));
+  }
+}
 
 TEST(ImplicitGemm, NothingToSum) {
   WEFT_NEEDS_CUDA();

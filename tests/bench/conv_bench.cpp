@@ -127,7 +127,8 @@ void measure(const Options& options, const Layer& layer) {
   const PrecisionGuard guard(options.precision == "tf32" ? Precision::tf32 : Precision::fp32);
   const ConvShape shape = conv_shape(layer, options.batch);
   const Array x = random_array({shape.n, shape.in[1], shape.in[2], shape.c}, dtype, where);
-  const Array weight = random_array({shape.k, shape.filter[1], shape.filter[2], shape.c / shape.groups}, dtype, where);
+  const Array weight =
+      random_array({shape.k, shape.filter[1], shape.filter[2], shape.c / shape.groups}, DType::f32, where);
   const Array y = random_array({shape.n, shape.out[1], shape.out[2], shape.k}, dtype, where);
   const Array x_grad = x.clone(), weight_grad = weight.clone();
   const double flop = 2.0 * static_cast<double>(y.size()) * static_cast<double>(weight.size() / shape.k);

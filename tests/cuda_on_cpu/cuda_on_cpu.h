@@ -71,6 +71,7 @@ T shuffle_down(T value, int lanes, int line) {
 /// The tensor cores of cuda/launch.h, with each sum of products in double precision, rounded once.
 enum class TensorCore : std::uint8_t { tf32, bf16 };
 std::uint32_t to_tf32(float x);
+std::uint32_t to_bfloats(float first, float second);
 void multiply_add(TensorCore kind, float (&sums)[2][2], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
                   int line);
 template <TensorCore kKind>

@@ -82,6 +82,17 @@ TEST(TensorCores, RoundToNearestWithTiesAway) {
   EXPECT_TRUE(std::isnan(rounded(NAN)));
 }
 
+TEST(TensorCores, RoundPairsToNearestEven) {
+  const auto low = [](std::uint32_t word) { return scalar::bits_as<float>(word << 16); };
+  const auto high = [](std::uint32_t word) { return scalar::bits_as<float>(word & 0xFFFF0000u); };
+  const std::uint32_t ties = to_bfloats(1 + 0x1p-8f, -1 - 0x3p-8f);
+  EXPECT_EQ(low(ties), 1);
+  EXPECT_EQ(high(ties), -1 - 0x1p-6f);
+  const std::uint32_t special = to_bfloats(-INFINITY, NAN);
+  EXPECT_EQ(low(special), -INFINITY);
+  EXPECT_TRUE(std::isnan(high(special)));
+}
+
 struct alignas(16) Line {
   std::uint16_t value[8];
 };

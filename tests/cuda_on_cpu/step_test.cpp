@@ -12,7 +12,7 @@ namespace weft {
 namespace {
 
 /// Of each step of needle's recipe, on images of the built-in data set.
-std::vector<std::uint64_t> kernels_of_steps(std::int64_t batch, int steps) {
+std::vector<std::uint64_t> kernels_of_steps(std::int64_t batch, int steps, Precision precision = Precision::fp32) {
   manual_seed(1);
   nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::needle});
   model.to(Device::cuda());
@@ -20,7 +20,7 @@ std::vector<std::uint64_t> kernels_of_steps(std::int64_t batch, int steps) {
   recipe.batch_size = batch;
   recipe.epochs = 1;
   const nn::ImageDataset images = nn::builtin_images(nn::Split::train, steps * batch);
-  nn::Trainer trainer(model, images, {.recipe = recipe, .seed = 3, .device = Device::cuda()});
+  nn::Trainer trainer(model, images, {.recipe = recipe, .seed = 3, .device = Device::cuda(), .precision = precision});
   std::vector<std::uint64_t> kernels;
   std::uint64_t before = cuda_on_cpu::launches();
   trainer.run_epoch([&](const nn::Trainer::Step&) {
@@ -42,7 +42,15 @@ TEST(Step, NeedleTakesFewKernels) {
   EXPECT_EQ(kernels[3], 56u);
 }
 
-// As above without the batch and the tally, and with a fill of the loss's gradient. The images are channels-last in
+// As above, and the logits to f32 and their gradient to bf16: no parameter is converted by a kernel of its own.
+TEST(Step, NeedleInBf16TakesTwoMore) {
+  const std::vector<std::uint64_t> kernels = kernels_of_steps(128, 4, Precision::bf16);
+  ASSERT_EQ(kernels.size(), 4u);
+  EXPECT_EQ(kernels[2], 58u);
+  EXPECT_EQ(kernels[3], 58u);
+}
+
+// As the first without the batch and the tally, and with a fill of the loss's gradient. The images are channels-last in
 // memory, as a DataLoader makes them.
 TEST(Step, NeedleWrittenByHandTakesFewKernels) {
   manual_seed(1);

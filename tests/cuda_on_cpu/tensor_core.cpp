@@ -30,6 +30,11 @@ std::uint32_t to_tf32(float x) {
   return std::isfinite(x) ? (bits + 0x1000u) & ~0x1FFFu : bits;
 }
 
+std::uint32_t to_bfloats(float first, float second) {
+  const auto bits = [](float x) { return std::isnan(x) ? 0x7FFFu : std::uint32_t{scalar::to_bfloat(x).bits}; };
+  return bits(first) | bits(second) << 16;
+}
+
 void multiply_add(TensorCore kind, float (&sums)[2][2], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
                   int line) {
   Fragments own;
