@@ -2,6 +2,7 @@
 
 #include "core/backend.h"
 #include "core/random_capture.h"
+#include "weft/error.h"
 
 namespace weft {
 
@@ -40,7 +41,9 @@ void StepGraph::run(const std::function<void()>& step) {
   }
   Generator& generator = default_generator();
   try {
-    if (replay_ == nullptr || generator.seed() != seed_ || generator.stream() != stream_) capture(step);
+    if (replay_ == nullptr || generator.seed() != seed_ || generator.stream() != stream_) {
+      if (!capture(step)) return step();
+    }
     if (random_blocks_ != 0 && generator.offset() != expected_offset_) {
       backend(device_).fill(mutable_view(random_base_), static_cast<std::int64_t>(generator.offset()));
     }
@@ -53,7 +56,7 @@ void StepGraph::run(const std::function<void()>& step) {
   expected_offset_ = generator.offset();
 }
 
-void StepGraph::capture(const std::function<void()>& step) {
+bool StepGraph::capture(const std::function<void()>& step) {
   replay_.reset();
   Generator& generator = default_generator();
   const std::uint64_t start = generator.offset();
@@ -72,6 +75,9 @@ void StepGraph::capture(const std::function<void()>& step) {
       const Array blocks = Array::full({}, static_cast<std::int64_t>(random_blocks_), DType::i64, device_);
       device.accumulate(const_view(blocks), mutable_view(random_base_));
     });
+  } catch (const OutOfMemoryError&) {  // a recording has only cached memory to take from once that is all
+    generator.set_offset(start);
+    return false;
   } catch (...) {
     generator.set_offset(start);
     throw;
@@ -80,6 +86,7 @@ void StepGraph::capture(const std::function<void()>& step) {
   expected_offset_ = start;
   seed_ = generator.seed();
   stream_ = generator.stream();
+  return true;
 }
 
 }  // namespace weft

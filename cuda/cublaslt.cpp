@@ -6,6 +6,7 @@
 #include <string>
 #include <type_traits>
 #include <unordered_map>
+#include <vector>
 
 #include "cuda/blas.h"
 #include "weft/error.h"
@@ -146,7 +147,7 @@ using Preference =
 struct Plan {
   Description description;
   Layout a, b, d;
-  cublasLtMatmulAlgo_t algorithm{};
+  std::vector<cublasLtMatmulAlgo_t> algorithms;  // the best first
 };
 
 template <class T>
@@ -216,19 +217,20 @@ Preference make_preference(const Product& p, const Key& key) {
   return preference;
 }
 
-// An environment variable of cuBLAS can turn f32 products into TF32 or bf16 ones: then they are not chosen here, nor is
-// one that does not say how it computes.
-bool is_exact(const cublasLtMatmulAlgo_t& algorithm, const Product& p) {
-  if (p.compute != Compute::f32 || p.in != Type::f32) return true;
+enum class Rounding : std::uint8_t { none, unknown, operands };
+
+// An environment variable of cuBLAS can turn f32 products into TF32 or bf16 ones.
+Rounding rounding_of(const cublasLtMatmulAlgo_t& algorithm, const Product& p) {
+  if (p.compute != Compute::f32 || p.in != Type::f32) return Rounding::none;
   std::uint64_t flags = 0;
   std::size_t written = 0;
   if (cublasLtMatmulAlgoCapGetAttribute(&algorithm, CUBLASLT_ALGO_CAP_NUMERICAL_IMPL_FLAGS, &flags, sizeof flags,
                                         &written) != CUBLAS_STATUS_SUCCESS) {
-    return false;
+    return Rounding::unknown;
   }
   constexpr std::uint64_t kRounded = CUBLASLT_NUMERICAL_IMPL_FLAGS_INPUT_TF32 |
                                      CUBLASLT_NUMERICAL_IMPL_FLAGS_INPUT_16BF | CUBLASLT_NUMERICAL_IMPL_FLAGS_INPUT_16F;
-  return (flags & kRounded) == 0;
+  return (flags & kRounded) == 0 ? Rounding::none : Rounding::operands;
 }
 
 Plan make_plan(cublasLtHandle_t handle, const Product& p, const Key& key) {
@@ -240,23 +242,32 @@ Plan make_plan(cublasLtHandle_t handle, const Product& p, const Key& key) {
   const Preference preference = make_preference(p, key);
 
   std::array<cublasLtMatmulHeuristicResult_t, kCandidates> candidates{};
-  int found = 0, rounding = 0;
+  int found = 0, left_out = 0;
+  std::vector<cublasLtMatmulAlgo_t> unknown;
   check(cublasLtMatmulAlgoGetHeuristic(handle, plan.description.get(), plan.a.get(), plan.b.get(), plan.d.get(),
                                        plan.d.get(), preference.get(), kCandidates, candidates.data(), &found),
         "cublasLtMatmulAlgoGetHeuristic", p);
   for (int i = 0; i < found; ++i) {
     const cublasLtMatmulHeuristicResult_t& candidate = candidates[static_cast<std::size_t>(i)];
     if (candidate.state != CUBLAS_STATUS_SUCCESS) continue;
-    if (is_exact(candidate.algo, p)) {
-      plan.algorithm = candidate.algo;
-      return plan;
+    switch (rounding_of(candidate.algo, p)) {
+      case Rounding::none:
+        plan.algorithms.push_back(candidate.algo);
+        break;
+      case Rounding::unknown:
+        unknown.push_back(candidate.algo);
+        break;
+      case Rounding::operands:
+        ++left_out;
+        break;
     }
-    ++rounding;
   }
+  plan.algorithms.insert(plan.algorithms.end(), unknown.begin(), unknown.end());
+  if (!plan.algorithms.empty()) return plan;
   throw DeviceError("cublasLtMatmulAlgoGetHeuristic: no algorithm with a workspace of " +
                     std::to_string(key.workspace) + " bytes for the " + describe(p) +
-                    (rounding == 0 ? ""
-                                   : "; " + std::to_string(rounding) +
+                    (left_out == 0 ? ""
+                                   : "; " + std::to_string(left_out) +
                                          " that round f32 operands were left out (NVIDIA_TF32_OVERRIDE?)"));
 }
 
@@ -280,20 +291,25 @@ class Handle {
     // Not in the constructor: the library takes memory on the device when it starts.
     if (handle_ == nullptr) check(cublasLtCreate(&handle_), "cublasLtCreate", p);
     if (workspace == nullptr) workspace_bytes = 0;
-    const Plan& plan = find(p, workspace_bytes);
+    Plan& plan = find(p, workspace_bytes);
     if (p.bias != nullptr) set(plan.description, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias, p);
     const auto alpha32 = static_cast<float>(p.alpha), beta32 = static_cast<float>(p.beta);
     const bool wide = p.compute == Compute::f64;
-    check(cublasLtMatmul(handle_, plan.description.get(),
-                         wide ? static_cast<const void*>(&p.alpha) : static_cast<const void*>(&alpha32), p.a,
-                         plan.a.get(), p.b, plan.b.get(),
-                         wide ? static_cast<const void*>(&p.beta) : static_cast<const void*>(&beta32), p.d,
-                         plan.d.get(), p.d, plan.d.get(), &plan.algorithm, workspace, workspace_bytes, stream),
-          "cublasLtMatmul", p);
+    const void* const alpha = wide ? static_cast<const void*>(&p.alpha) : &alpha32;
+    const void* const beta = wide ? static_cast<const void*>(&p.beta) : &beta32;
+    for (;;) {
+      const cublasStatus_t status =
+          cublasLtMatmul(handle_, plan.description.get(), alpha, p.a, plan.a.get(), p.b, plan.b.get(), beta, p.d,
+                         plan.d.get(), p.d, plan.d.get(), &plan.algorithms.front(), workspace, workspace_bytes, stream);
+      // What the heuristic proposes can be refused after all, before anything is enqueued: the next one then, for good.
+      const bool refused = status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE;
+      if (!refused || plan.algorithms.size() == 1) return check(status, "cublasLtMatmul", p);
+      plan.algorithms.erase(plan.algorithms.begin());
+    }
   }
 
  private:
-  const Plan& find(const Product& p, std::size_t workspace) {
+  Plan& find(const Product& p, std::size_t workspace) {
     const Key key = key_of(p, workspace);
     const auto found = plans_.find(key);
     if (found != plans_.end()) return found->second;

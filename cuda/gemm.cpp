@@ -1,7 +1,9 @@
 #include "cuda/gemm.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <optional>
+#include <type_traits>
 
 #include "cuda/elementwise.h"
 #include "cuda/gather.h"
@@ -12,6 +14,9 @@ namespace weft::cuda {
 
 namespace {
 
+constexpr std::int64_t kBatch = 32768;  // products of one call: above 65,535 some of cuBLASLt's kernels fail
+constexpr std::size_t kBiasAlignment =
+    16;  // some of its kernels read a bias 16 bytes at a time, whatever they are told
 constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;  // what cuBLASLt's Hopper kernels ask for at most
 
 blas::Type blas_type(DType dtype) {
@@ -66,6 +71,21 @@ class Placed {
 
 void gemm(Context& context, const Gemm& g) {
   if (g.m == 0 || g.n == 0 || g.batch == 0) return;
+  if (g.batch > kBatch) {
+    const auto from = [](auto* data, std::int64_t elements, DType dtype) {
+      using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(data)>>, const char, char>;
+      return static_cast<Byte*>(data) + elements * static_cast<std::int64_t>(size_of(dtype));
+    };
+    for (std::int64_t first = 0; first < g.batch; first += kBatch) {
+      Gemm part = g;
+      part.batch = std::min(kBatch, g.batch - first);
+      part.a.data = from(g.a.data, first * g.a.batch, g.in);
+      part.b.data = from(g.b.data, first * g.b.batch, g.in);
+      part.out = from(g.out, first * g.out_batch, g.out_type);
+      gemm(context, part);
+    }
+    return;
+  }
   if (g.k == 0) {
     const View out{g.out, {g.batch, g.m, g.n}, {g.out_batch, g.out_row, 1}, g.out_type};
     if (g.bias != nullptr) {
@@ -76,7 +96,9 @@ void gemm(Context& context, const Gemm& g) {
     return;
   }
   bool accumulate = g.accumulate;
-  const bool bias_first = g.bias != nullptr && g.in == DType::f64;  // cuBLASLt adds one to f32 and bf16 only
+  // cuBLASLt adds one to f32 and bf16 only.
+  const bool bias_first =
+      g.bias != nullptr && (g.in == DType::f64 || reinterpret_cast<std::uintptr_t>(g.bias) % kBiasAlignment != 0);
   if (bias_first) {
     const View out{g.out, {g.batch, g.m, g.n}, {g.out_batch, g.out_row, 1}, g.out_type};
     const ConstView bias{g.bias, out.shape, {0, 0, 1}, g.out_type};

@@ -63,6 +63,14 @@ const Availability& availability() {
   return found;
 }
 
+// Whether the current device allocates in stream order; some virtual GPUs do not.
+bool has_pools() noexcept {
+  int device = 0, supported = 1;
+  ignore(cudaGetDevice(&device));
+  ignore(cudaDeviceGetAttribute(&supported, cudaDevAttrMemoryPoolsSupported, device));
+  return supported != 0;
+}
+
 }  // namespace
 
 int device_count() noexcept { return availability().count; }
@@ -93,16 +101,18 @@ MemoryInfo memory_info() {
 
 void* allocate(std::size_t bytes, Stream stream) {
   void* address = nullptr;
-  const cudaError_t error = cudaMallocAsync(&address, bytes, stream);
+  const cudaError_t error = has_pools() ? cudaMallocAsync(&address, bytes, stream) : cudaMalloc(&address, bytes);
   if (error == cudaErrorMemoryAllocation) {
     ignore(error);
     return nullptr;
   }
-  check(error, "cudaMallocAsync");
+  check(error, "cudaMallocAsync or cudaMalloc");
   return address;
 }
 
-void deallocate(void* address, Stream stream) noexcept { ignore(cudaFreeAsync(address, stream)); }
+void deallocate(void* address, Stream stream) noexcept {
+  ignore(has_pools() ? cudaFreeAsync(address, stream) : cudaFree(address));
+}
 
 void* allocate_host(std::size_t bytes) {
   void* address = nullptr;

@@ -263,6 +263,21 @@ TEST_F(DeviceTraining, SumsOverRaggedDepthsAreWhole) {
   }
 }
 
+// More products than one call takes.
+TEST_F(DeviceTraining, LargeBatchesOfProducts) {
+  constexpr std::int64_t kBatch = 66000;
+  const TensorOptions options{.device = Device::cuda()};
+  const auto numbers = [&](float modulus) {  // of matrix i: i mod modulus, and 1
+    const Tensor all = arange(0, kBatch, 1, options);
+    return stack({remainder(all, full({}, modulus, options)), ones({kBatch}, options)}, 1);
+  };
+  const std::vector<float> y =
+      matmul(numbers(7).reshape({kBatch, 1, 2}), numbers(5).reshape({kBatch, 2, 1})).to_vector<float>();
+  for (std::int64_t i = 0; i < kBatch; ++i) {
+    ASSERT_EQ(y[static_cast<std::size_t>(i)], static_cast<float>((i % 7) * (i % 5) + 1)) << i;
+  }
+}
+
 TEST_F(DeviceTraining, RepeatedPassesGiveTheSameBits) {
   for (const auto& [algo, dtype] : std::vector<std::pair<ConvAlgo, DType>>{{ConvAlgo::im2col, DType::f32},
                                                                            {ConvAlgo::im2col, DType::bf16},

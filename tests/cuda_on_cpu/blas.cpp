@@ -68,7 +68,7 @@ void check_types(const Product& p) {
 
 void check_product(const Product& p, const void* workspace, std::size_t workspace_bytes) {
   check(p.m > 0 && p.n > 0 && p.k > 0 && p.batch > 0, "m, n, k and batch are not all positive");
-  check(p.batch <= 0x7FFFFFFF, "batch exceeds 2^31 - 1");
+  check(p.batch <= 65535, "batch exceeds 65,535");  // beyond which some of cuBLASLt's kernels fail
   check_types(p);
   const Range a = check_matrix("A", p.a, p.in, p.transpose_a ? p.k : p.m, p.transpose_a ? p.m : p.k, p.ld_a, p.batch,
                                p.batch_stride_a);
@@ -81,6 +81,8 @@ void check_product(const Product& p, const void* workspace, std::size_t workspac
   Range bias{"bias", 0, 0};
   if (p.bias != nullptr) {
     if (p.in == Type::f64) fail("f64 takes no bias");
+    // Some kernels read it so, though its alignment is nothing that a preference names.
+    check(reinterpret_cast<std::uintptr_t>(p.bias) % 16 == 0, "the bias is not aligned to 16 bytes");
     bias = check_matrix("bias", p.bias, p.out, p.m, 1, p.m, 1, 0);
     check_disjoint(d, bias);
   }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cuda_on_cpu.h"
+#include "twin.h"
 #include "weft/weft.h"
 
 namespace weft {
@@ -73,6 +74,31 @@ TEST(Step, NeedleWrittenByHandTakesFewKernels) {
   EXPECT_TRUE(graph.is_captured());
   EXPECT_EQ(kernels[2], 55u);
   EXPECT_EQ(kernels[3], 55u);
+}
+
+// A recording cannot give cached blocks back to make room, an ordinary run can.
+TEST(StepGraph, RunsAStepThatCannotBeRecordedForWantOfMemory) {
+  const TensorOptions bytes{.dtype = DType::u8, .device = Device::cuda()};
+  constexpr std::int64_t kMiB = std::int64_t{1} << 20;
+  Array count = Array::full({}, 0, DType::i64, Device::cuda());
+  StepGraph graph(Device::cuda());
+  const auto run = [&] {
+    graph.run([&] {
+      count.copy_from((Tensor(count) + 1).array());
+      const Tensor large = zeros({60 * kMiB}, bytes);
+    });
+  };
+  run();
+  release_cached_memory(Device::cuda());
+  cuda_on_cpu::set_memory_limit(96 * kMiB);
+  empty({50 * kMiB}, bytes);  // cached now
+  run();
+  EXPECT_FALSE(graph.is_captured());
+  run();
+  EXPECT_TRUE(graph.is_captured());
+  run();
+  EXPECT_EQ(count.item<std::int64_t>(), 4);
+  cuda_on_cpu::set_memory_limit(std::size_t{4} << 30);
 }
 
 }  // namespace
