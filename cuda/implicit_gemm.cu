@@ -116,7 +116,8 @@ struct Parts {
   static_assert(Tile::kRows % kLines == 0 && (kForward ? Tile::kColumns % kLines : Tile::kDepth % kDepths) == 0);
   static constexpr int kPacksA = Tile::kRows / kLines;
   static constexpr int kPacksB = kForward ? Tile::kColumns / kLines : Tile::kDepth / kDepths;
-  P a[kPacksA], b[kPacksB];
+  P a[kPacksA];
+  implicit::MovedParameters<T, V> b[kPacksB];
 
   WEFT_DEVICE void load(const Product& p, const Phase& phase, const RowPlaces<Tile::kRows>& rows, const T* source,
                         const compute_t<T>* weight, std::int32_t column, std::int32_t k) {
@@ -133,16 +134,16 @@ struct Parts {
     }
     WEFT_UNROLL
     for (int i = 0; i < kPacksB; ++i) {
-      b[i] = P{};
+      b[i] = {};
       if constexpr (kForward) {
         const std::int32_t c = column + line + i * kLines;
         if ((c < p.columns) & (own < phase.depth)) {
-          b[i] = implicit::moved_parameters<T, V>(weight + term.weight + c * p.weight_column);
+          b[i].load(weight + term.weight + c * p.weight_column);
         }
       } else {
         const std::int32_t c = column + thread % kColumnPacks * V, down = k + thread / kColumnPacks + i * kDepths;
         if ((c < p.columns) & (down < phase.depth)) {
-          b[i] = implicit::moved_parameters<T, V>(weight + term_at(p, phase, down).weight + c);
+          b[i].load(weight + term_at(p, phase, down).weight + c);
         }
       }
     }
@@ -157,9 +158,9 @@ struct Parts {
     WEFT_UNROLL
     for (int i = 0; i < kPacksB; ++i) {
       if constexpr (kForward) {
-        Tile::B::template put<V>(to_b, line + i * kLines, k, b[i]);
+        Tile::B::template put<V>(to_b, line + i * kLines, k, b[i].get());
       } else {
-        Tile::B::template put<V>(to_b, thread % kColumnPacks * V, thread / kColumnPacks + i * kDepths, b[i]);
+        Tile::B::template put<V>(to_b, thread % kColumnPacks * V, thread / kColumnPacks + i * kDepths, b[i].get());
       }
     }
   }

@@ -25,25 +25,40 @@ template <int V, class T>
 WEFT_DEVICE moved_t<T, V> moved_from(const T* data) {
   return *reinterpret_cast<const moved_t<T, V>*>(data);
 }
-/// V neighbours of parameters, which are of the type that arithmetic happens in, as T.
+/// V neighbours of parameters, which are of the type that arithmetic happens in, as they are moved. They become T only
+/// as they are stored: a conversion would wait for what else is on its way.
 template <class T, int V>
-WEFT_DEVICE moved_t<T, V> moved_parameters(const compute_t<T>* data) {
-  if constexpr (std::is_same_v<T, compute_t<T>>) {
-    return moved_from<V>(data);
-  } else if constexpr (V == 1) {
-    return {{narrow<T>(*data)}};
-  } else {
-    static_assert(std::is_same_v<T, Bfloat> && V % 4 == 0);
-    moved_t<T, V> words;
+struct MovedParameters {
+  static_assert(std::is_same_v<T, compute_t<T>>);
+  moved_t<T, V> pack;
+
+  WEFT_DEVICE void load(const T* data) { pack = moved_from<V>(data); }
+  WEFT_DEVICE moved_t<T, V> get() const { return pack; }
+};
+template <>
+struct MovedParameters<Bfloat, 1> {
+  float value;
+
+  WEFT_DEVICE void load(const float* data) { value = *data; }
+  WEFT_DEVICE moved_t<Bfloat, 1> get() const { return {{narrow<Bfloat>(value)}}; }
+};
+template <int V>
+struct MovedParameters<Bfloat, V> {
+  Pack<float, 4> packs[V / 4];
+
+  WEFT_DEVICE void load(const float* data) {
     WEFT_UNROLL
-    for (int i = 0; i < V; i += 4) {
-      const auto four = *reinterpret_cast<const Pack<float, 4>*>(data + i);
-      words.value[i / 2] = to_bfloats(four.value[0], four.value[1]);
-      words.value[i / 2 + 1] = to_bfloats(four.value[2], four.value[3]);
+    for (int i = 0; i < V / 4; ++i) packs[i] = moved_from<4>(data + 4 * i);
+  }
+  WEFT_DEVICE moved_t<Bfloat, V> get() const {
+    moved_t<Bfloat, V> words;
+    WEFT_UNROLL
+    for (int i = 0; i < V / 2; ++i) {
+      words.value[i] = to_bfloats(packs[i / 2].value[i % 2 * 2], packs[i / 2].value[i % 2 * 2 + 1]);
     }
     return words;
   }
-}
+};
 /// Number j of a pack.
 template <class T, int V>
 WEFT_DEVICE compute_t<T> moved_value(const moved_t<T, V>& pack, int j) {

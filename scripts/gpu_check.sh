@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Everything that only a GPU can show, on a machine with one and without network: builds for that GPU, runs the tests,
 # compute-sanitizer's tools, a few hundred training steps of both models and the benchmark beside PyTorch. A stage that
-# fails is reported and the others go on. Writes gpu_check.json, gpu_check.log and table.txt.
-#   gpu_check.sh [--deps FOLDER] [--gtest FOLDER] [--data FOLDER] [--peer FILE] [--out FOLDER]
+# fails is reported and the others go on. Writes gpu_check.json, gpu_check.log and table.txt, after each stage anew.
+#   gpu_check.sh [--part check|bench] [--deps FOLDER] [--gtest FOLDER] [--data FOLDER] [--peer FILE] [--out FOLDER]
 #   gpu_check.sh --peer-compile --peer FILE [...]   instead: the benchmark at batch 512 beside torch.compile
 #   gpu_check.sh --train-page --data FOLDER [...]   instead: page's recipe of 24 epochs
+# --part: the tests, sanitizers and training runs alone, or the benchmarks alone, where both are too much for one call.
 # --deps: what scripts/gpu_deps.sh copied, where packages are missing. --gtest (DEPS/googletest): GoogleTest's sources.
 # --data (the built-in images): CIFAR-10's binary files. --peer: a program that measures PyTorch, as for bench.sh.
 # --out: build/gpu_check. WEFT_COMMIT names the commit where git does not; PYTHON is the Python that has PyTorch.
@@ -15,7 +16,8 @@ usage() {
   sed -n '5,7s/^# *//p' "$0" >&2
   exit 2
 }
-deps='' gtest='' data=builtin peer='' out=build/gpu_check mode=all command=$*
+PATH=$PATH:/usr/local/cuda/bin  # compute-sanitizer
+deps='' gtest='' data=builtin peer='' out=build/gpu_check mode=all part=all command=$*
 while (($#)); do
   case $1 in
     --peer-compile) mode=compile && shift && continue ;;
@@ -28,23 +30,31 @@ while (($#)); do
     --data) data=$2 ;;
     --peer) peer=$2 ;;
     --out) out=$2 ;;
+    --part) part=$2 ;;
     *) usage ;;
   esac
   shift 2
 done
 [[ -n $gtest || ! -d $deps/googletest ]] || gtest=$deps/googletest
 [[ $mode != compile || -f $peer ]] || usage
+[[ $part =~ ^(all|check|bench)$ ]] || usage
 build=build/gpu python=${PYTHON:-python3}
 mkdir -p "$out" && rm -f "$out"/{gpu_check.log,gpu_check.json,table.txt} && out=$(realpath "$out") || exit 2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 rows=$work/rows stages=$work/stages failed=0
 touch "$rows" "$stages"
+gpu=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2> /dev/null | head -n 1)
+commit=${WEFT_COMMIT:-$(git describe --always --dirty 2> /dev/null || echo unknown)}
 
 record() { # NAME SECONDS RESULT
   echo "{\"stage\": \"$1\", \"seconds\": $2, \"result\": \"$3\"}" >> "$stages"
   [[ $3 == failed* ]] && failed=1
   echo "== $1: $3, $2 s"
+  report > /dev/null  # a run that is cut short leaves what it has
+}
+limited() { # SECONDS COMMAND...: a program that waits for the GPU may not end when it is asked to
+  timeout -k 5 "$@"
 }
 stage() { # NAME COMMAND...: the output goes to the log, the end of a failed one's to the screen too
   local name=$1 start=$SECONDS status=0 result=ok
@@ -58,7 +68,7 @@ stage() { # NAME COMMAND...: the output goes to the log, the end of a failed one
 }
 
 configure() {
-  local options=(-DCMAKE_BUILD_TYPE=Release -DWEFT_CUDA=ON -DWEFT_INSTALL=OFF) chip
+  local options=(-DCMAKE_BUILD_TYPE=Release -DWEFT_CUDA=ON -DWEFT_INSTALL=OFF -DWEFT_CUDA_ON_CPU=OFF) chip cublas
   chip=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2> /dev/null | head -n 1 | tr -d '. ')
   case $chip in
     [1-8][0-9]) chip=$chip-real ;;
@@ -66,28 +76,60 @@ configure() {
     *) chip=native ;;
   esac
   if command -v ninja; then options+=(-G Ninja); fi
-  cmake -S . -B "$build" "${options[@]}" -DCMAKE_CUDA_ARCHITECTURES="$chip" -DWEFT_DEPS="$deps" \
-    -DWEFT_GTEST_SOURCE="$gtest"
+  options+=(-DCMAKE_CUDA_ARCHITECTURES="$chip" -DWEFT_DEPS="$deps" -DWEFT_GTEST_SOURCE="$gtest")
+  cmake -S . -B "$build" "${options[@]}" && return
+  # Perhaps a toolkit without cuBLAS: PyTorch's.
+  cublas=$("$python" -c 'import nvidia; print(*nvidia.__path__, sep="\n")' |
+    xargs -rI{} find {} -name 'libcublasLt.so*' | head -n 1)
+  [[ -n $cublas ]] || return 1
+  options+=("-DCUDA_cublasLt_LIBRARY=$cublas" "-DCMAKE_CXX_FLAGS=-isystem $(dirname "$(dirname "$cublas")")/include")
+  cmake -S . -B "$build" "${options[@]}"
 }
 compile() { # TARGET
-  timeout 300 cmake --build "$build" --parallel "$(nproc)" --target "$1"
+  local options=()
+  [[ ! -f $build/build.ninja ]] || options=(-- -k 0)  # what does not build keeps nothing else from being tested
+  limited 300 cmake --build "$build" --parallel "$(nproc)" --target "$1" "${options[@]}"
+}
+tests() { # all but the op table
+  WEFT_REQUIRE_CUDA=1 limited 300 ctest --test-dir "$build" --output-on-failure -j "$(nproc)" -E '^device_test$'
 }
 
-sanitizers() { # compute-sanitizer's tools beside each other, over the contiguous and offset rows
-  local tools=(memcheck racecheck initcheck synccheck) tool pids=() first test=$build/tests/device_test start=$SECONDS
+# In parts beside each other: an error that breaks the device for a process leaves it to the other parts.
+op_table() { # PARTS SECONDS NAME COMMAND...: the outputs to $work/NAME.of.PART
+  local parts=$1 limit=$2 name=$3 part pids=() status=0
+  shift 3
+  for ((part = 0; part < parts; ++part)); do
+    WEFT_REQUIRE_CUDA=1 GTEST_TOTAL_SHARDS=$parts GTEST_SHARD_INDEX=$part limited "$limit" "$@" --gtest_brief=1 \
+      > "$work/$name.of.$part" 2>&1 &
+    pids+=($!)
+  done
+  for part in "${!pids[@]}"; do wait "${pids[part]}" || status=$?; done
+  cat "$work/$name.of."*
+  return "$status"
+}
+
+# compute-sanitizer's tools over the contiguous and offset rows, beside what is not timed.
+sanitizer_pids=()
+start_sanitizers() {
+  local tool options first test=$build/tests/device_test start=$SECONDS
   first=$("$test" --gtest_list_tests --gtest_filter='*Contiguous*' | awk '/^ / { print s $1; exit } { s = $1 }')
-  timeout 120 compute-sanitizer "$test" --gtest_filter="$first" > "$work/trial" 2>&1
+  limited 120 compute-sanitizer "$test" --gtest_filter="$first" > "$work/trial" 2>&1
   { echo "== sanitizers: trial with $first" && cat "$work/trial"; } >> "$out/gpu_check.log"
   if ! grep -q 'ERROR SUMMARY' "$work/trial" || grep -qiE 'not supported|internal' "$work/trial"; then
     record sanitizers $((SECONDS - start)) "skipped: compute-sanitizer is not there or does not work on this machine"
     return
   fi
-  for tool in "${tools[@]}"; do
-    timeout 180 compute-sanitizer --tool "$tool" --error-exitcode 9 "$test" --gtest_brief=1 \
-      --gtest_filter='*Contiguous*:*Offset*' > "$work/of_$tool" 2>&1 &
-    pids+=($!)
+  for tool in memcheck racecheck initcheck synccheck; do
+    options=(--tool "$tool" --error-exitcode 9)
+    [[ $tool != memcheck ]] || options+=(--report-api-errors no)  # weft checks every call itself
+    op_table 4 180 "$tool" compute-sanitizer "${options[@]}" "$test" --gtest_filter='*Contiguous*:*Offset*' \
+      > "$work/of_$tool" 2>&1 &
+    sanitizer_pids+=("$tool:$!")
   done
-  for i in "${!tools[@]}"; do stage "${tools[i]}" finished "${pids[i]}" "$work/of_${tools[i]}"; done
+}
+end_sanitizers() {
+  local pid
+  for pid in "${sanitizer_pids[@]}"; do stage "${pid%%:*}" finished "${pid#*:}" "$work/of_${pid%%:*}"; done
 }
 finished() { # PID OUTPUT
   local status=0
@@ -100,7 +142,7 @@ train() { # NAME SECONDS OPTIONS...: every epoch's losses and accuracies, withou
   local name=$1 limit=$2 run=$build/run_$1
   shift 2
   rm -rf "$run"
-  timeout "$limit" "$build/weft" train --device cuda --data "$data" --out "$run" "$@" || return
+  limited "$limit" "$build/weft" train --device cuda --data "$data" --out "$run" "$@" || return
   grep '"event": *"epoch"' "$run/log.jsonl" > "$work/epochs" || return
   grep -oE '"(loss|accuracy)": *[^,}]*' "$work/epochs" > "$work/$name.bits"
   tail -n 1 "$work/epochs" | sed "s/^{/{\"what\": \"run\", \"name\": \"$name\", /" >> "$rows"
@@ -119,26 +161,30 @@ training() {
     same_bits page page_no_graph
 }
 
-bench() { # MODEL BATCH SECONDS PEER_OPTIONS...: a process per figure of weft's, so that the peak memory is its own
-  local job=(--device cuda --model "$1" --batch "$2" --seconds 0.5) limit=$3 precision mode_options status=0
-  local modes=(--graph '')
+bench() { # MODEL BATCH: a process per figure, so that the peak memory is its own
+  local job=(--device cuda --model "$1" --batch "$2" --seconds 0.5) precision mode_options status=0
+  local modes=(--graph)
+  [[ $2 != 128 ]] || modes+=('')
   [[ $2 != 512 ]] || modes+=('--graph --conv-timing')
   for mode_options in "${modes[@]}"; do
     for precision in fp32 tf32 bf16; do
       # shellcheck disable=SC2086
-      timeout 60 "$build/tests/train_bench" train "${job[@]}" --precision "$precision" $mode_options |
+      limited 60 "$build/tests/train_bench" train "${job[@]}" --precision "$precision" $mode_options |
         tee -a "$rows" || status=$?
     done
   done
-  shift 3
-  [[ -z $peer ]] || timeout "$limit" "$python" -B "$peer" train "${job[@]}" "$@" | tee -a "$rows" || status=$?
   return "$status"
+}
+bench_peer() { # MODEL BATCHES SECONDS OPTIONS...
+  local job=(--device cuda --model "$1" --batch "$2" --seconds 0.5) limit=$3
+  shift 3
+  limited "$limit" "$python" -B "$peer" train "${job[@]}" "$@" | tee -a "$rows"
 }
 
 conv() { # MODEL BATCH ALGORITHMS: GFLOP/s of each layer and pass, by those of the algorithms that apply
   local precision status=0
   for precision in fp32 tf32 bf16; do
-    timeout 30 "$build/tests/conv_bench" --device cuda --model "$1" --batch "$2" --algo "$3" --precision "$precision" \
+    limited 30 "$build/tests/conv_bench" --device cuda --model "$1" --batch "$2" --algo "$3" --precision "$precision" \
       --seconds 0.05 | tee -a "$rows" || status=$?
   done
   return "$status"
@@ -171,9 +217,6 @@ table() {
 }
 listed() { sed '$!s/$/,/; s/^/  /' "$1"; }
 report() {
-  local gpu commit
-  gpu=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2> /dev/null | head -n 1)
-  commit=${WEFT_COMMIT:-$(git describe --always --dirty 2> /dev/null || echo unknown)}
   grep '^{' "$rows" > "$work/clean"
   printf '{"date": "%s", "commit": "%s", "gpu": "%s", "threads": %d, "command": "gpu_check.sh %s", "seconds": %d,\n' \
     "$(date -u +%FT%TZ)" "$commit" "$gpu" "$(nproc)" "$command" "$SECONDS" > "$out/gpu_check.json"
@@ -188,27 +231,37 @@ fi
 target=all
 [[ $mode == compile ]] && target=train_bench
 [[ $mode == page ]] && target=weft_program
-if stage configure configure && stage build compile "$target"; then
-  case $mode in
-    all)
-      stage info "$build/weft" info
-      stage ctest env WEFT_REQUIRE_CUDA=1 timeout 300 ctest --test-dir "$build" --output-on-failure -j "$(nproc)"
-      sanitizers
-      training
-      for model in needle page; do stage "conv_$model" conv "$model" 512 im2col,implicit_gemm,winograd; done
-      stage conv_pointwise conv pointwise 128 im2col,implicit_gemm
-      stage conv_depthwise conv depthwise 128 automatic,direct,copy
-      for batch in 128 512 1024; do
-        for model in needle page; do stage "bench_${model}_$batch" bench "$model" "$batch" 100; done
-      done
-      ;;
-    compile)
-      for model in needle page; do
-        stage "bench_${model}_512" bench "$model" 512 580 --modes fp32-compile,tf32-compile,bf16-compile
-      done
-      ;;
-    page) stage train_page_24 train page_24 560 --model page --precision bf16 ;;
-  esac
-fi
+run_checks() {
+  stage info "$build/weft" info
+  start_sanitizers
+  stage op_table op_table 8 250 op_table "$build/tests/device_test"
+  stage ctest tests
+  training
+  end_sanitizers
+}
+run_benchmarks() {
+  local model batch
+  for model in needle page; do
+    for batch in 128 512 1024; do stage "bench_${model}_$batch" bench "$model" "$batch"; done
+    [[ -z $peer ]] || stage "peer_$model" bench_peer "$model" 128,512,1024 150
+  done
+  for model in needle page; do stage "conv_$model" conv "$model" 512 im2col,implicit_gemm,winograd; done
+  stage conv_pointwise conv pointwise 128 im2col,implicit_gemm
+  stage conv_depthwise conv depthwise 128 automatic,direct,copy
+}
+stage configure configure && stage build compile "$target"
+case $mode in
+  all)
+    [[ $part == bench ]] || [[ ! -x $build/weft ]] || run_checks
+    [[ $part == check ]] || [[ ! -x $build/tests/train_bench ]] || run_benchmarks
+    ;;
+  compile)
+    for model in needle page; do
+      stage "bench_${model}_512" bench "$model" 512
+      stage "peer_${model}_512" bench_peer "$model" 512 270 --modes fp32-compile,tf32-compile,bf16-compile
+    done
+    ;;
+  page) stage train_page_24 train page_24 560 --model page --precision bf16 ;;
+esac
 report
 exit "$failed"

@@ -8,7 +8,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 failures=0
-small=(--data builtin --limit 256 --batch 64 --epochs 1)
+images=(--data builtin --limit 256 --batch 64 --epochs 1)
+small=(--device cpu "${images[@]}")  # a machine's GPU would be taken, and another model
 
 fail() {
   echo "FAILED: $*"
@@ -38,7 +39,7 @@ only_run_files() { # FOLDER
 }
 
 # A run, its log and its checkpoint.
-expect 0 "" "$weft" train "${small[@]}" --device cpu --out run
+expect 0 "" "$weft" train "${small[@]}" --out run
 only_run_files run
 grep -q 'CIFAR' stdout && fail "a result on the built-in images calls itself CIFAR"
 accuracy=$(sed -n 's/^test accuracy on built-in shapes: \([0-9.]*%\).*/\1/p' stdout)
@@ -52,14 +53,14 @@ done < run/log.jsonl
 [[ $events == "run_start epoch checkpoint run_end " ]] || fail "log.jsonl has the events $events"
 [[ $(json "$(head -n 1 run/log.jsonl)" train_images) == 256 ]] || fail "--limit: $(head -n 1 run/log.jsonl)"
 
-expect 0 "" "$weft" eval run/model.safetensors --data builtin --limit 256
+expect 0 "" "$weft" eval run/model.safetensors --device cpu --data builtin --limit 256
 grep -qF "built-in shapes: $accuracy," stdout || fail "eval: $(cat stdout), but the run had $accuracy"
 expect 0 "" "$weft" info run/model.safetensors
 grep -q '^model: needle$' stdout || fail "info: $(head -n 3 stdout)"
 if grep -q conv_choices stdout; then fail "info: choices of algorithms without --conv-timing"; fi
 expect 0 "" "$weft" info
 expect 0 "" "$weft" train --help
-expect 0 "" "$weft" train "${small[@]}" --device cpu --conv-timing --out timed
+expect 0 "" "$weft" train "${small[@]}" --conv-timing --out timed
 expect 0 "" "$weft" info timed/model.safetensors
 grep -q '^weft.conv_choices: .*"cpu f32 weight_grad n ' stdout || fail "info: no choices of algorithms: $(cat stdout)"
 expect 0 "" "$weft" --version
@@ -99,22 +100,22 @@ expect 3 "data_batch_5.bin" "$weft" train --data broken --out wrong
 expect 3 "file/run" "$weft" train "${small[@]}" --out file/run
 
 # Checkpoints: 3.
-expect 3 "absent.safetensors" "$weft" eval absent.safetensors --data builtin --limit 10
+expect 3 "absent.safetensors" "$weft" eval absent.safetensors --device cpu --data builtin --limit 10
 head -c 1000 /dev/urandom > garbage.safetensors
-expect 3 "garbage.safetensors" "$weft" eval garbage.safetensors --data builtin --limit 10
+expect 3 "garbage.safetensors" "$weft" eval garbage.safetensors --device cpu --data builtin --limit 10
 head -c -1 run/model.safetensors > short.safetensors
-expect 3 "short.safetensors" "$weft" eval short.safetensors --data builtin --limit 10
+expect 3 "short.safetensors" "$weft" eval short.safetensors --device cpu --data builtin --limit 10
 sed 's/"model":"needle"/"model":"page"  /' run/model.safetensors > other.safetensors
-expect 3 "other.safetensors" "$weft" eval other.safetensors --data builtin --limit 10
+expect 3 "other.safetensors" "$weft" eval other.safetensors --device cpu --data builtin --limit 10
 
 # Devices: 4, where there is no GPU.
-"$weft" info | grep -q '^cuda: available' || expect 4 "cuda" "$weft" train "${small[@]}" --device cuda --out wrong
+"$weft" info | grep -q '^cuda: available' || expect 4 "cuda" "$weft" train "${images[@]}" --device cuda --out wrong
 
 # Signals: a checkpoint that can be read, and 128 + the signal.
 for signal in INT TERM; do
   rm -rf stopped
   # A background job of a script ignores SIGINT, which setsid's child would inherit: env resets it.
-  env --default-signal=INT "$weft" train --data builtin --limit 4096 --batch 64 --epochs 1000 --out stopped \
+  env --default-signal=INT "$weft" train --device cpu --data builtin --limit 4096 --batch 64 --epochs 1000 --out stopped \
     > stdout 2> stderr &
   pid=$!
   for _ in {1..600}; do
@@ -127,7 +128,7 @@ for signal in INT TERM; do
   ((code == 128 + $(kill -l "$signal"))) || fail "SIG$signal: exit code $code ($(cat stderr))"
   only_run_files stopped
   [[ $(json "$(tail -n 1 stopped/log.jsonl)" reason) == signal ]] || fail "the log ends with $(tail -n 1 stopped/log.jsonl)"
-  expect 0 "" "$weft" eval stopped/model.safetensors --data builtin --limit 10
+  expect 0 "" "$weft" eval stopped/model.safetensors --device cpu --data builtin --limit 10
 done
 
 # A checkpoint that cannot be written whole: an error, the old one intact, no temporary file.
