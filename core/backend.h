@@ -208,7 +208,7 @@ class Backend {
   /// forward: (x, weight) -> y, plus bias (k,) unless null. input_grad: (y's gradient, weight) -> x's. weight_grad:
   /// (y's gradient, x) -> weight's, and unless null bias_grad (k,), dense: the sum of y's gradient over images and
   /// positions in a fixed tree. Both are null for the other passes. All are of one dtype, but weight, bias and their
-  /// gradients are f32 where x and y are bf16; a product may round the weight to bf16. shape.algo is `automatic` or
+  /// gradients are f32 where x and y are bf16; weight and bias may be rounded to bf16. shape.algo is `automatic` or
   /// applies (core/conv_algo.h).
   virtual void conv(ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
                     const ConstView* bias, const View& out, const View* bias_grad) = 0;

@@ -8,9 +8,9 @@ namespace weft {
 enum class Precision : std::uint8_t {
   fp32,  ///< f32 throughout (the default)
   tf32,  ///< products of numbers rounded to TF32 (10 bits of mantissa), f32 sums; on GPUs that have it, else as fp32
-  bf16,  ///< operands are converted to bf16, as are the results; f32 sums. A convolution's f32 weight is rounded as it
-         ///< is multiplied; its bias, and the gradients of both, are f32 and not rounded. Batch norm takes bf16 with
-         ///< f32 parameters and statistics, losses convert to f32. GPUs only.
+  bf16,  ///< operands are converted to bf16, as are the results; f32 sums. A convolution takes its f32 weight and bias
+         ///< as they are and gives their gradients in f32, batch norm likewise with its statistics; losses convert to
+         ///< f32. GPUs only.
 };
 Precision precision();
 
