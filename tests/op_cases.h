@@ -42,7 +42,7 @@ struct OpCase {
   std::optional<DType> dtype = {};  ///< of the output; none: the floating dtype under test
   int derivatives = 2;              ///< orders that exist and are checked
   bool exact = false;               ///< the result has no rounding
-  bool any_layout = true;           ///< the result does not depend on how the input lies in memory
+  bool any_layout = true;           ///< checked however the inputs lie in memory
   bool widens = false;              ///< of bf16 inputs the result is f32
   bool takes_bf16 = true;
 };

@@ -226,6 +226,7 @@ void add_pinned(std::vector<OpCase>& rows, ConvRow conv, ConvAlgo algo) {
   add_gradients(pinned, conv);
   for (OpCase& row : pinned) {
     row.takes_bf16 = algo != ConvAlgo::winograd;
+    row.any_layout = !conv.large;  // `automatic` has them all
     rows.push_back(std::move(row));
   }
 }

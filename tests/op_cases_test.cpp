@@ -18,8 +18,23 @@ double projection(const OpCase& row, const std::vector<Plain>& values, const Pla
   return total;
 }
 
-/// The same by central differences of the reference.
+bool same(const Plain& a, const Plain& b) { return a.shape == b.shape && a.values == b.values; }
+
+/// The same by central differences of the reference. Rows of an op that differ in an option which changes no result
+/// follow each other: the differences of the last one are kept.
 std::vector<Plain> numeric_gradients(const OpCase& row, std::vector<Plain> values, const Plain& weights) {
+  struct Last {
+    std::string op;
+    std::vector<Plain> values, result;
+    Plain weights, out;
+  };
+  static Last last;
+  const Plain out = row.reference(values);
+  if (last.op == row.op && same(last.out, out) && same(last.weights, weights) &&
+      std::equal(values.begin(), values.end(), last.values.begin(), last.values.end(), same)) {
+    return last.result;
+  }
+  last = {row.op, values, {}, weights, out};
   constexpr double kStep = 1e-5;
   std::vector<Plain> result;
   for (std::size_t i = 0; i < values.size(); ++i) {
@@ -36,6 +51,7 @@ std::vector<Plain> numeric_gradients(const OpCase& row, std::vector<Plain> value
     }
     result.push_back(std::move(slopes));
   }
+  last.result = result;
   return result;
 }
 
