@@ -15,6 +15,7 @@ namespace weft {
 namespace {
 
 thread_local bool recording = true;
+thread_local GradientJournal* journal = nullptr;
 std::atomic<std::uint64_t> next_sequence{1};
 
 std::string message(std::string_view op, const std::string& text) { return std::string(op) + ": " + text; }
@@ -24,6 +25,19 @@ std::string message(std::string_view op, const std::string& text) { return std::
 bool grad_enabled() { return recording; }
 GradMode::GradMode(bool enabled) : previous_(recording) { recording = enabled; }
 GradMode::~GradMode() { recording = previous_; }
+
+GradientJournal::GradientJournal() : outer_(journal) { journal = this; }
+GradientJournal::~GradientJournal() { journal = outer_; }
+
+void GradientJournal::note(const std::shared_ptr<TensorState>& leaf) {
+  for (GradientJournal* each = journal; each != nullptr; each = each->outer_) {
+    each->before_.emplace_back(leaf, leaf->grad);
+  }
+}
+
+void GradientJournal::undo() {
+  for (; !before_.empty(); before_.pop_back()) before_.back().first->grad = before_.back().second;
+}
 
 Node::Node(std::string_view op, std::vector<Edge> edges, std::vector<Saved> values, BackwardFunction function)
     : name(op),
@@ -142,7 +156,9 @@ Tensor owned_like(Tensor gradient, const Array& leaf) {  // NOLINT(performance-u
   return Tensor(std::move(copy));
 }
 
-void accumulate(TensorState& leaf, Tensor gradient) {
+void accumulate(const std::shared_ptr<TensorState>& state, Tensor gradient) {
+  GradientJournal::note(state);
+  TensorState& leaf = *state;
   if (recording) {
     leaf.grad = leaf.grad.defined() ? add(leaf.grad, gradient) : gradient;
   } else if (!leaf.grad.defined()) {
@@ -223,7 +239,7 @@ class Engine {
   void flow(const Edge& edge, Tensor gradient) {
     if (edge.leaf) {
       if (!selective_) {
-        accumulate(*edge.leaf, std::move(gradient));
+        accumulate(edge.leaf, std::move(gradient));
       } else if (wanted_.contains(edge.leaf.get())) {
         Tensor& sum = found_[edge.leaf.get()];
         sum = sum.defined() ? sum_of(std::move(sum), gradient) : std::move(gradient);

@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <memory>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "weft/tensor.h"
@@ -19,6 +20,23 @@ struct TensorState {
   bool requires_grad = false;
   std::shared_ptr<Node> node;
   std::shared_ptr<TensorState> alias_of;
+};
+
+/// Notes this thread's changes of leaves' grad() while it lives, so that they can be taken back.
+class GradientJournal {
+ public:
+  GradientJournal();
+  ~GradientJournal();
+  GradientJournal(const GradientJournal&) = delete;
+  GradientJournal& operator=(const GradientJournal&) = delete;
+
+  void undo();
+  /// Before a change of leaf->grad.
+  static void note(const std::shared_ptr<TensorState>& leaf);
+
+ private:
+  GradientJournal* outer_;
+  std::vector<std::pair<std::shared_ptr<TensorState>, Tensor>> before_;
 };
 
 /// Where a gradient flows on: to the node that made an input, to a leaf, or nowhere.

@@ -1,5 +1,6 @@
 #include "weft/graph.h"
 
+#include "core/autograd.h"
 #include "core/backend.h"
 #include "core/random_capture.h"
 #include "weft/error.h"
@@ -63,6 +64,11 @@ bool StepGraph::capture(const std::function<void()>& step) {
   if (!random_base_.defined()) random_base_ = Array::empty({}, DType::i64, device_);
   Backend& device = backend(device_);
   device.fill(mutable_view(random_base_), static_cast<std::int64_t>(start));
+  GradientJournal gradients;  // a step that ends early leaves some that nothing has computed
+  const auto take_back = [&] {
+    generator.set_offset(start);
+    gradients.undo();
+  };
   try {
     replay_ = device.capture([&] {
       {
@@ -75,11 +81,11 @@ bool StepGraph::capture(const std::function<void()>& step) {
       const Array blocks = Array::full({}, static_cast<std::int64_t>(random_blocks_), DType::i64, device_);
       device.accumulate(const_view(blocks), mutable_view(random_base_));
     });
-  } catch (const OutOfMemoryError&) {  // a recording has only cached memory to take from once that is all
-    generator.set_offset(start);
+  } catch (const OutOfMemoryError&) {  // an ordinary run can give cached blocks back to make room
+    take_back();
     return false;
   } catch (...) {
-    generator.set_offset(start);
+    take_back();
     throw;
   }
   generator.set_offset(start);

@@ -41,6 +41,7 @@ void Tensor::set_grad(const Tensor& grad) {
     throw ShapeError("grad: gradient " + to_string(grad.shape()) + " does not have the tensor's shape " +
                      to_string(shape()));
   }
+  GradientJournal::note(state_);
   state_->grad = grad;
 }
 

@@ -91,7 +91,7 @@ class CudaBackend final : public Backend {
       try {
         fn();
       } catch (...) {
-        abandon_capture();
+        runtime::abandon_capture(context_.stream);
         throw;
       }
       graph = runtime::end_capture(context_.stream);
@@ -231,14 +231,6 @@ class CudaBackend final : public Backend {
   }
 
  private:
-  void abandon_capture() noexcept {
-    try {
-      runtime::destroy_graph(runtime::end_capture(context_.stream));
-    } catch (...) {
-      // What fn threw is the error to report.
-    }
-  }
-
   Context& context_;
 };
 

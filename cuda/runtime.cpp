@@ -187,8 +187,18 @@ GraphExec end_capture(Stream stream) {
   GraphExec executable = nullptr;
   error = cudaGraphInstantiate(&executable, graph, 0);
   ignore(cudaGraphDestroy(graph));
+  if (error == cudaErrorMemoryAllocation) {
+    ignore(error);
+    throw OutOfMemoryError("cudaGraphInstantiate: too little memory for the recorded work");
+  }
   check(error, "cudaGraphInstantiate");
   return executable;
+}
+
+void abandon_capture(Stream stream) noexcept {
+  cudaGraph_t graph = nullptr;
+  ignore(cudaStreamEndCapture(stream, &graph));
+  if (graph != nullptr) ignore(cudaGraphDestroy(graph));
 }
 
 void launch_graph(GraphExec graph, Stream stream) { check(cudaGraphLaunch(graph, stream), "cudaGraphLaunch"); }

@@ -67,8 +67,11 @@ float elapsed(Event start, Event end);
 
 /// Records what is enqueued on the stream until end_capture instead of running it; other streams of the process go on.
 void begin_capture(Stream stream);
-/// The recorded graph, ready to launch. Throws DeviceError when the capture broke; the stream then is as before.
+/// The recorded graph, ready to launch. Throws DeviceError when the capture broke, OutOfMemoryError when there is
+/// too little memory for the graph; the stream then is as before.
 GraphExec end_capture(Stream stream);
+/// Ends the capture and forgets what was recorded.
+void abandon_capture(Stream stream) noexcept;
 void launch_graph(GraphExec graph, Stream stream);
 void destroy_graph(GraphExec graph) noexcept;
 

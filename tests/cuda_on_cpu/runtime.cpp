@@ -308,6 +308,11 @@ GraphExec end_capture(Stream stream) {
   return new CUgraphExec_st{std::move(work)};
 }
 
+void abandon_capture(Stream stream) noexcept {
+  stream->capturing = false;
+  stream->captured.clear();
+}
+
 void launch_graph(GraphExec graph, Stream stream) {
   enqueue("cudaGraphLaunch", stream, [work = graph->work] {
     for (const auto& step : *work) step();

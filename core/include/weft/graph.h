@@ -13,8 +13,8 @@ class Replay;
 
 /// Work that is the same every time, a training step above all, run again and again. On a GPU the first run is an
 /// ordinary one, the second is recorded as a CUDA graph, and that and all later ones launch the graph: one launch
-/// instead of hundreds, the same bits. Where there is too little memory to record it, a run is an ordinary one and the
-/// next is recorded. On the CPU every run is an ordinary one.
+/// instead of hundreds, the same bits. Where there is too little memory to record the step, that run calls it a second
+/// time, as an ordinary one, and the next tries again. On the CPU every run is an ordinary one.
 ///
 /// The step must do the same work on the same arrays each time and must not look at values on the host. What changes
 /// from run to run lies in device memory: an Optimizer's learning rate and step count do, and random numbers of the
@@ -36,7 +36,7 @@ class StepGraph {
   bool is_captured() const { return replay_ != nullptr; }
 
  private:
-  /// False where memory is short for a recording; nothing has run then.
+  /// False where memory is short for a recording; everything but the step's own variables is then as it was.
   bool capture(const std::function<void()>& step);
 
   Device device_;
