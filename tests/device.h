@@ -24,6 +24,13 @@ namespace weft {
 /// Where tests that are built once for each device run.
 #ifdef WEFT_TEST_CUDA
 inline constexpr Device kTestDevice = Device::cuda();
+
+/// Leaves every test of such a program out that is built for a GPU.
+class NeedsTestDevice : public testing::Environment {
+ public:
+  void SetUp() override { WEFT_NEEDS_CUDA(); }
+};
+inline testing::Environment* const kNeedsTestDevice = testing::AddGlobalTestEnvironment(new NeedsTestDevice);
 #else
 inline constexpr Device kTestDevice = Device::cpu();
 #endif
