@@ -158,6 +158,32 @@ TEST_F(DeviceTraining, AStepAfterTheFirstAllocatesNothing) {
   EXPECT_EQ(after.live, before.live);
 }
 
+// A step that waited for the device could not be recorded.
+TEST_F(DeviceTraining, ATrainersStepAfterTheSecondAllocatesNothing) {
+  const nn::ImageDataset images = nn::builtin_images(nn::Split::train, 32);
+  for (const bool graph : {true, false}) {
+    manual_seed(1);
+    nn::Sequential model(nn::Conv(3, 8, 3, {.stride = 4}), nn::BatchNorm2d(8), nn::ReLU(), nn::Dropout(0.5),
+                         nn::Flatten(), nn::Linear(512, 10));
+    model.to(Device::cuda());
+    nn::Recipe recipe = nn::Recipe::make(nn::Recipe::Kind::needle);
+    recipe.batch_size = 4;
+    nn::Trainer trainer(model, images, {.recipe = recipe, .device = Device::cuda(), .graph = graph});
+    MemoryStatistics second;
+    trainer.run_epoch([&](const nn::Trainer::Step& step) {
+      const MemoryStatistics now = memory_statistics(Device::cuda());
+      if (step.step == 1) second = now;  // the recorded one
+      if (step.step > 1) {
+        EXPECT_EQ(now.system_allocations, second.system_allocations) << "step " << step.step;
+        EXPECT_EQ(now.live, second.live) << "step " << step.step;
+        EXPECT_EQ(now.peak, second.peak) << "step " << step.step;
+      }
+      return true;
+    });
+    EXPECT_EQ(trainer.captured(), graph);
+  }
+}
+
 TEST_F(DeviceTraining, ALoadedOptimizerStateReachesARecordedStep) {
   Tensor value(Array::full({3}, 1, DType::f32, Device::cuda()), true);
   nn::SGD optimizer({value}, {.lr = 0.5, .momentum = 0.5});

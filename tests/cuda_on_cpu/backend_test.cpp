@@ -149,23 +149,6 @@ TEST(OutOfMemory, SaysWhatIsThereAndLeavesTheDeviceWorking) {
   cuda_on_cpu::set_memory_limit(std::size_t{4} << 30);
 }
 
-TEST(Memory, CountsWhatIsLiveCachedAndAtItsPeak) {
-  const Device device = Device::cuda(1);  // nobody else uses it
-  const MemoryStatistics start = memory_statistics(device);
-  {
-    const Array a = Array::empty({1024}, DType::f32, device), b = Array::empty({1024}, DType::f32, device);
-    EXPECT_EQ(memory_statistics(device).live, start.live + 2 * 4096);
-  }
-  const MemoryStatistics end = memory_statistics(device);
-  EXPECT_EQ(end.live, start.live);
-  EXPECT_EQ(end.cached, start.cached + 2 * 4096);
-  EXPECT_GE(end.peak, start.live + 2 * 4096);
-  const Array again = Array::empty({1000}, DType::f32, device);
-  EXPECT_EQ(memory_statistics(device).system_allocations, end.system_allocations);
-  release_cached_memory(device);
-  EXPECT_EQ(memory_statistics(device).cached, 0u);
-}
-
 TEST(Devices, AreAddressedByIndex) {
   const Tensor on_second = ones({3}, {.device = Device::cuda(1)});
   EXPECT_EQ((on_second * 2).to_vector<float>(), (std::vector<float>{2, 2, 2}));
@@ -173,32 +156,6 @@ TEST(Devices, AreAddressedByIndex) {
   EXPECT_THROW(add(on_second, ones({3}, {.device = Device::cuda(0)})), DeviceError);
   EXPECT_THROW(ones({3}, {.device = Device::cuda(2)}), DeviceError);
   EXPECT_NE(device_description(Device::cuda(1)).find("compute capability"), std::string::npos);
-}
-
-TEST(Capture, CopiesToTheHostAreRefused) {
-  const Tensor x = ones({2}, {.device = Device::cuda()});
-  Backend& device = backend(Device::cuda());
-  EXPECT_THROW(device.capture([&] { x.to_vector<float>(); }), DeviceError);
-  // What fn throws comes out, and the device records and runs again.
-  EXPECT_THROW(device.capture([] { throw ValueError("mine"); }), ValueError);
-  Array y = Array::full({2}, 0, DType::f32, Device::cuda());
-  const auto replay = device.capture([&] { device.accumulate(const_view(x.array()), mutable_view(y)); });
-  EXPECT_EQ(y.to_vector<float>(), (std::vector<float>{0, 0}));
-  replay->run();
-  replay->run();
-  EXPECT_EQ(y.to_vector<float>(), (std::vector<float>{2, 2}));
-}
-
-TEST(Capture, ABlockOfAGraphIsNobodyElses) {
-  Backend& device = backend(Device::cuda());
-  Tensor result;
-  const Tensor x = full({1000}, 3, {.device = Device::cuda()});
-  const auto replay = device.capture([&] { result = x * x + x; });
-  std::vector<Tensor> others;
-  for (int i = 0; i < 8; ++i) others.push_back(full({1000}, i, {.device = Device::cuda()}));
-  replay->run();
-  EXPECT_EQ(result.to_vector<float>(), std::vector<float>(1000, 12.0f));
-  for (int i = 0; i < 8; ++i) EXPECT_EQ(others[static_cast<std::size_t>(i)].to_vector<float>()[999], i);
 }
 
 }  // namespace
