@@ -13,10 +13,15 @@ struct ConvResult {
   std::vector<double> out, bias_grad;
 };
 
-/// Every operand begins `shift` elements behind an address from which 16 bytes can be read. With `bias` it is added in
-/// a forward pass, and its gradient taken in a weight gradient.
+/// How many elements behind an address from which 16 bytes can be read each begins.
+struct Shifts {
+  std::int64_t maps = 0, parameters = 0, results = 0;
+};
+inline constexpr Shifts kShifts[] = {{}, {1, 0, 1}, {0, 1, 0}};
+
+/// With `bias` it is added in a forward pass, and its gradient taken in a weight gradient.
 template <class T>
-ConvResult conv_on_device(ConvPass pass, const ConvShape& s, const Operands<T>& in, bool bias, std::int64_t shift) {
+ConvResult conv_on_device(ConvPass pass, const ConvShape& s, const Operands<T>& in, bool bias, const Shifts& shifts) {
   using P = std::conditional_t<std::is_same_v<T, scalar::Bfloat>, float, T>;
   constexpr DType kParameter = std::is_same_v<P, float> ? DType::f32 : DType::f64;
   constexpr DType kType = std::is_same_v<P, T> ? kParameter : DType::bf16;
@@ -30,10 +35,12 @@ ConvResult conv_on_device(ConvPass pass, const ConvShape& s, const Operands<T>& 
   };
   const bool of_weight = pass == ConvPass::weight_grad;
   const auto size = static_cast<std::size_t>(result_size(pass, s));
-  const OnDevice<T> a(kType, in.a(pass), shift), x(kType, in.x, shift), out(kType, unwritten(T{}, size), shift);
-  const OnDevice<P> weight(kParameter, parameters(in.weight), shift), biases(kParameter, parameters(in.bias), shift);
-  const OnDevice<P> weight_grad(kParameter, unwritten(P{}, size), shift);
-  const OnDevice<P> sums(kParameter, unwritten(P{}, in.bias.size()), shift);
+  const OnDevice<T> a(kType, in.a(pass), shifts.maps), x(kType, in.x, shifts.maps);
+  const OnDevice<T> out(kType, unwritten(T{}, size), shifts.results);
+  const OnDevice<P> weight(kParameter, parameters(in.weight), shifts.parameters);
+  const OnDevice<P> biases(kParameter, parameters(in.bias), shifts.parameters);
+  const OnDevice<P> weight_grad(kParameter, unwritten(P{}, size), shifts.results);
+  const OnDevice<P> sums(kParameter, unwritten(P{}, in.bias.size()), shifts.results);
   const ConstView bias_view = biases.view();
   const View sums_view = sums.view();
   backend(Device::cuda())
@@ -45,15 +52,16 @@ ConvResult conv_on_device(ConvPass pass, const ConvShape& s, const Operands<T>& 
 
 /// All of them against plain loops.
 template <class T>
-void check_passes(const ConvShape& s, double tolerance, std::int64_t shift) {
+void check_passes(const ConvShape& s, double tolerance, const Shifts& shifts) {
   const auto in = operands<T>(s, 5, [](double value) { return scalar::convert<T>(value); });
   const Operands<double> wide{widened(in.x), widened(in.weight), widened(in.bias), widened(in.y_grad)};
-  SCOPED_TRACE(describe(s) + " shift " + std::to_string(shift) + " bytes " + std::to_string(sizeof(T)));
+  SCOPED_TRACE(describe(s) + " shifts " + std::to_string(shifts.maps) + ", " + std::to_string(shifts.parameters) +
+               ", " + std::to_string(shifts.results) + " bytes " + std::to_string(sizeof(T)));
   for (const ConvPass pass : {ConvPass::forward, ConvPass::input_grad, ConvPass::weight_grad}) {
     for (const bool bias : {false, true}) {
       if (bias && pass == ConvPass::input_grad) continue;
       SCOPED_TRACE("pass " + std::to_string(static_cast<int>(pass)) + (bias ? " with bias" : ""));
-      const ConvResult found = conv_on_device(pass, s, in, bias, shift);
+      const ConvResult found = conv_on_device(pass, s, in, bias, shifts);
       EXPECT_LE(relative_error(found.out, conv_expected(pass, s, wide, bias && pass == ConvPass::forward)), tolerance);
       if (!bias || pass != ConvPass::weight_grad) continue;
       std::vector<double> sums(static_cast<std::size_t>(s.k));

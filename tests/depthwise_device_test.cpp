@@ -11,18 +11,18 @@ namespace {
 using namespace depthwise_cases;  // NOLINT(google-build-using-namespace)
 using scalar::Bfloat;
 
-/// Elements of 16 aligned bytes are taken together; `shift` moves the operands off that.
-void check_all(ConvShape s, std::int64_t shift) {
+/// Elements of 16 aligned bytes are taken together.
+void check_all(ConvShape s, const Shifts& shifts) {
   s.algo = ConvAlgo::direct;
-  check_passes<float>(s, 1e-6, shift);
-  check_passes<double>(s, 1e-14, shift);
-  check_passes<Bfloat>(s, 4e-3, shift);
+  check_passes<float>(s, 1e-6, shifts);
+  check_passes<double>(s, 1e-14, shifts);
+  check_passes<Bfloat>(s, 4e-3, shifts);
 }
 
 TEST(DepthwiseDevice, AgreesWithPlainLoops) {
   WEFT_NEEDS_CUDA();
   for (const ConvShape& s : shapes()) {
-    for (const std::int64_t shift : {0, 1}) check_all(s, shift);
+    for (const Shifts& shifts : kShifts) check_all(s, shifts);
   }
 }
 
@@ -31,8 +31,8 @@ TEST(DepthwiseDevice, ManyPositionsAndChannels) {
   WEFT_NEEDS_CUDA();
   const ConvShape many = make(5, 8, 1, {1, 40, 41}, {1, 3, 3}, {1, 1, 1}, {0, 1, 1});
   const ConvShape wide = make(3, 200, 1, {1, 14, 13}, {1, 3, 3}, {1, 2, 2}, {0, 1, 1});
-  check_all(many, 0);
-  check_all(wide, 0);
+  check_all(many, {});
+  check_all(wide, {});
 }
 
 }  // namespace

@@ -289,6 +289,39 @@ TEST_F(DeviceTraining, SumsOverRaggedDepthsAreWhole) {
   }
 }
 
+// By precision, and of bf16 tensors; recorded and not.
+TEST_F(DeviceTraining, GradientsHaveTheirTensorsDtypes) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const PrecisionGuard precise(dtype == DType::f32 ? Precision::bf16 : Precision::fp32);
+    const DType kind = dtype;
+    const auto leaf = [&](const Shape& shape) {
+      return Tensor(randn(shape, {.device = Device::cuda()}).to(kind).array(), true);
+    };
+    const auto gradients = [&](bool create_graph) {
+      manual_seed(4);
+      const Tensor x = leaf({2, 3, 4, 4}), weight = leaf({5, 3, 3, 3}), bias = leaf({5});
+      const Tensor filters = leaf({3, 5, 2, 2}), rows = leaf({6, 7}), matrix = leaf({5, 7});
+      std::vector<Tensor> all;
+      for (const auto& [y, leaves] :
+           std::vector<std::pair<Tensor, std::vector<Tensor>>>{{conv2d(x, weight, bias), {x, weight, bias}},
+                                                               {conv_transpose2d(x, filters, bias), {x, filters, bias}},
+                                                               {linear(rows, matrix, bias), {rows, matrix, bias}}}) {
+        EXPECT_EQ(y.dtype(), DType::bf16);
+        for (const Tensor& g : grad({sum(y * y)}, leaves, {}, {.create_graph = create_graph})) {
+          EXPECT_EQ(g.dtype(), kind) << all.size();
+          all.push_back(g.detach().to(DType::f64));
+        }
+      }
+      return all;
+    };
+    const std::vector<Tensor> recorded = gradients(true), plain = gradients(false);
+    for (std::size_t i = 0; i < plain.size(); ++i) {
+      const Tensor difference = recorded[i] - plain[i];
+      EXPECT_LE(sum(difference * difference).item<double>(), 4e-4 * sum(plain[i] * plain[i]).item<double>()) << i;
+    }
+  }
+}
+
 // More products than one call takes.
 TEST_F(DeviceTraining, LargeBatchesOfProducts) {
   constexpr std::int64_t kBatch = 66000;

@@ -1,6 +1,7 @@
 // A GPU's products with columns that are not kept, against plain loops in double precision.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "tests/conv_on_device.h"
@@ -16,12 +17,12 @@ using scalar::Bfloat;
 
 void check_all(ConvShape s) {
   s.algo = ConvAlgo::implicit_gemm;
-  for (const std::int64_t shift : {0, 1}) {
-    check_passes<float>(s, 1e-6, shift);
-    check_passes<double>(s, 1e-14, shift);
-    check_passes<Bfloat>(s, 4e-3, shift);
+  for (const Shifts& shifts : kShifts) {
+    check_passes<float>(s, 1e-6, shifts);
+    check_passes<double>(s, 1e-14, shifts);
+    check_passes<Bfloat>(s, 4e-3, shifts);
     const PrecisionGuard precise(Precision::tf32);
-    check_passes<float>(s, 1e-3, shift);
+    check_passes<float>(s, 1e-3, shifts);
   }
 }
 
@@ -77,7 +78,7 @@ void check_infinity(ConvShape s, ConvPass pass, double tolerance) {
   gathered[gathered.size() * 3 / 4] = scalar::convert<T>(INFINITY);
   const Operands<double> wide{widened(in.x), widened(in.weight), widened(in.bias), widened(in.y_grad)};
   s.algo = ConvAlgo::implicit_gemm;
-  const std::vector<double> found = conv_on_device(pass, s, in, false, 0).out;
+  const std::vector<double> found = conv_on_device(pass, s, in, false, {}).out;
   const std::vector<double> expected = conv_expected(pass, s, wide, false);
   for (std::size_t i = 0; i < found.size(); ++i) {
     ASSERT_EQ(std::isfinite(found[i]), std::isfinite(expected[i])) << "element " << i;
@@ -132,51 +133,67 @@ TEST(ImplicitGemm, LargeTilesAgreeWithIm2col) {
 }
 #endif
 
-// Beside bf16, parameters are f32: weights are rounded to nearest even as they are multiplied, a bias and the gradients
-// not at all.
+OnDevice<Bfloat> bfloats(const std::vector<float>& values) {
+  std::vector<Bfloat> all;
+  for (const float value : values) all.push_back(scalar::to_bfloat(value));
+  return OnDevice<Bfloat>(DType::bf16, all, 0);
+}
+
+// Beside bf16, parameters are f32: weights are rounded to nearest even as they are multiplied, a bias not at all.
 TEST(ImplicitGemm, ParametersOfBf16) {
   WEFT_NEEDS_CUDA();
   constexpr std::int64_t kFilters = 8;
   Backend& device = backend(Device::cuda());
-  const auto bfloats = [](const std::vector<float>& values) {
-    std::vector<Bfloat> all;
-    for (const float value : values) all.push_back(scalar::to_bfloat(value));
-    return OnDevice<Bfloat>(DType::bf16, all, 0);
-  };
   for (const std::int64_t c : {1, 8}) {  // one at a time, and packs
-    ConvShape s = make_shape(2, c, kFilters, kOnes, kOnes);
+    ConvShape s = make_shape(1, c, kFilters, kOnes, kOnes);
     s.algo = ConvAlgo::implicit_gemm;
     const auto size = static_cast<std::size_t>(c);
-    std::vector<float> rows(2 * size), gradients(2 * kFilters, 1), weights(kFilters * size), biases(kFilters);
-    rows[0] = 1;
-    rows[size] = 0x1p-10f;
-    std::fill(gradients.begin() + kFilters, gradients.end(), 0x1p-10f);
-    std::vector<double> rounded, exact, weight_sums(weights.size());
+    std::vector<float> row(size), weights(kFilters * size), biases(kFilters);
+    std::vector<double> rounded, exact;
+    row[0] = 1;
     for (std::size_t k = 0; k < kFilters; ++k) {
       weights[k * size] = 1.001f + 0.37f * static_cast<float>(k);
       rounded.push_back(double{scalar::widen(scalar::to_bfloat(weights[k * size]))});
       biases[k] = 4 + 0x1p-20f * static_cast<float>(k);
       exact.push_back(0x1p-20 * static_cast<double>(k));
-      weight_sums[k * size] = 1 + 0x1p-20;
     }
-    const auto x = bfloats(rows), y_grad = bfloats(gradients), y = bfloats(gradients);
+    const auto x = bfloats(row), y = bfloats(biases);
     const OnDevice<float> weight(DType::f32, weights, 0), bias(DType::f32, biases, 0);
-    const auto first_row = [&] {
-      const std::vector<double> all = widened(y.values());
-      return std::vector<double>(all.begin(), all.begin() + kFilters);
-    };
     device.conv(ConvPass::forward, s, x.view(), weight.view(), nullptr, y.view(), nullptr);
-    EXPECT_EQ(first_row(), rounded);
+    EXPECT_EQ(widened(y.values()), rounded);
     for (std::size_t k = 0; k < kFilters; ++k) weights[k * size] = -4;
     const OnDevice<float> fours(DType::f32, weights, 0);
     const ConstView bias_view = bias.view();
     device.conv(ConvPass::forward, s, x.view(), fours.view(), &bias_view, y.view(), nullptr);
-    EXPECT_EQ(first_row(), exact);
-    const View weight_view = weight.view(), bias_grad = bias.view();
-    device.conv(ConvPass::weight_grad, s, y_grad.view(), x.view(), nullptr, weight_view, &bias_grad);
-    EXPECT_EQ(widened(weight.values()), weight_sums);
-    EXPECT_EQ(widened(bias.values()), std::vector<double>(kFilters, 1 + 0x1p-10));
+    EXPECT_EQ(widened(y.values()), exact);
   }
+}
+
+// And their gradients, whatever the algorithm: sums that bf16 does not hold.
+TEST(ImplicitGemm, GradientsOfBf16AreNotRounded) {
+  WEFT_NEEDS_CUDA();
+  constexpr std::int64_t kFilters = 8;
+  Backend& device = backend(Device::cuda());
+  const auto check = [&](ConvAlgo algo, std::int64_t c, std::int64_t groups) {
+    SCOPED_TRACE(std::string(name(algo)) + " " + std::to_string(c) + " channels");
+    ConvShape s = make_shape(2, c, kFilters, kOnes, kOnes, kOnes, kNone, kOnes, groups);
+    s.algo = algo;
+    std::vector<float> rows(static_cast<std::size_t>(2 * c), 1), gradients(2 * kFilters, 1);
+    std::fill(rows.begin() + c, rows.end(), 0x1p-10f);
+    std::fill(gradients.begin() + kFilters, gradients.end(), 0x1p-10f);
+    const auto x = bfloats(rows), y_grad = bfloats(gradients);
+    const auto size = static_cast<std::size_t>(weight_size(s));
+    const OnDevice<float> weight_grad(DType::f32, std::vector<float>(size), 0);
+    const OnDevice<float> bias_grad(DType::f32, std::vector<float>(kFilters), 0);
+    const View sums = bias_grad.view();
+    device.conv(ConvPass::weight_grad, s, y_grad.view(), x.view(), nullptr, weight_grad.view(), &sums);
+    EXPECT_EQ(widened(weight_grad.values()), std::vector<double>(size, 1 + 0x1p-20));
+    EXPECT_EQ(widened(bias_grad.values()), std::vector<double>(kFilters, 1 + 0x1p-10));
+  };
+  for (const std::int64_t c : {1, 8}) {
+    for (const ConvAlgo algo : {ConvAlgo::implicit_gemm, ConvAlgo::im2col, ConvAlgo::reference}) check(algo, c, 1);
+  }
+  check(ConvAlgo::direct, kFilters, kFilters);
 }
 
 TEST(ImplicitGemm, NothingToSum) {
