@@ -194,7 +194,7 @@ View permuted(View view, std::initializer_list<int> axes) {
   return result;
 }
 
-/// A pass of one dtype: what its three functions share.
+/// A pass: what its three functions share. `dtype` is that of x and y.
 class Pass {
  public:
   /// Parameters are of the dtype that arithmetic happens in.

@@ -14,9 +14,9 @@ namespace weft::cuda {
 
 namespace {
 
-constexpr std::int64_t kBatch = 32768;  // products of one call: above 65,535 some of cuBLASLt's kernels fail
-constexpr std::size_t kBiasAlignment =
-    16;  // some of its kernels read a bias 16 bytes at a time, whatever they are told
+// Of one call: some of cuBLASLt's kernels fail above 65,535 products, and some read 16 bytes of a bias at a time.
+constexpr std::int64_t kBatch = 32768;
+constexpr std::size_t kBiasAlignment = 16;
 constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;  // what cuBLASLt's Hopper kernels ask for at most
 
 blas::Type blas_type(DType dtype) {
@@ -96,7 +96,7 @@ void gemm(Context& context, const Gemm& g) {
     return;
   }
   bool accumulate = g.accumulate;
-  // cuBLASLt adds one to f32 and bf16 only.
+  // cuBLASLt adds an aligned one, and to f32 and bf16 only.
   const bool bias_first =
       g.bias != nullptr && (g.in == DType::f64 || reinterpret_cast<std::uintptr_t>(g.bias) % kBiasAlignment != 0);
   if (bias_first) {

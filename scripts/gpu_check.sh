@@ -41,7 +41,7 @@ done
 build=build/gpu python=${PYTHON:-python3}
 mkdir -p "$out" && rm -f "$out"/{gpu_check.log,gpu_check.json,table.txt} && out=$(realpath "$out") || exit 2
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap 'kill $(jobs -p) 2> /dev/null; rm -rf "$work"' EXIT
 rows=$work/rows stages=$work/stages failed=0
 touch "$rows" "$stages"
 gpu=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2> /dev/null | head -n 1)
@@ -62,7 +62,7 @@ stage() { # NAME COMMAND...: the output goes to the log, the end of a failed one
   "$@" > "$work/$name" 2>&1 || status=$?
   { echo "== $name: $*" && cat "$work/$name"; } >> "$out/gpu_check.log"
   ((status == 0)) || { result="failed: status $status" && tail -n 20 "$work/$name"; }
-  ((status != 124)) || result="failed: out of time"
+  ((status != 124 && status != 137)) || result="failed: out of time"
   record "$name" $((SECONDS - start)) "$result"
   return "$status"
 }
@@ -85,10 +85,10 @@ configure() {
   options+=("-DCUDA_cublasLt_LIBRARY=$cublas" "-DCMAKE_CXX_FLAGS=-isystem $(dirname "$(dirname "$cublas")")/include")
   cmake -S . -B "$build" "${options[@]}"
 }
-compile() { # TARGET
+compile() { # TARGETS
   local options=()
   [[ ! -f $build/build.ninja ]] || options=(-- -k 0)  # what does not build keeps nothing else from being tested
-  limited 300 cmake --build "$build" --parallel "$(nproc)" --target "$1" "${options[@]}"
+  limited 300 cmake --build "$build" --parallel "$(nproc)" --target "$@" "${options[@]}"
 }
 tests() { # all but the op table
   WEFT_REQUIRE_CUDA=1 limited 300 ctest --test-dir "$build" --output-on-failure -j "$(nproc)" -E '^device_test$'
@@ -96,15 +96,17 @@ tests() { # all but the op table
 
 # In parts beside each other: an error that breaks the device for a process leaves it to the other parts.
 op_table() { # PARTS SECONDS NAME COMMAND...: the outputs to $work/NAME.of.PART
-  local parts=$1 limit=$2 name=$3 part pids=() status=0
+  local parts=$1 limit=$2 name=$3 part pids=() failures=() status=0
   shift 3
   for ((part = 0; part < parts; ++part)); do
     WEFT_REQUIRE_CUDA=1 GTEST_TOTAL_SHARDS=$parts GTEST_SHARD_INDEX=$part limited "$limit" "$@" --gtest_brief=1 \
       > "$work/$name.of.$part" 2>&1 &
     pids+=($!)
   done
-  for part in "${!pids[@]}"; do wait "${pids[part]}" || status=$?; done
-  cat "$work/$name.of."*
+  for part in "${!pids[@]}"; do  # those that failed last, where the end is looked at
+    if wait "${pids[part]}"; then cat "$work/$name.of.$part"; else status=$? && failures+=("$work/$name.of.$part"); fi
+  done
+  ((status == 0)) || cat "${failures[@]}"
   return "$status"
 }
 
@@ -112,6 +114,7 @@ op_table() { # PARTS SECONDS NAME COMMAND...: the outputs to $work/NAME.of.PART
 sanitizer_pids=()
 start_sanitizers() {
   local tool options first test=$build/tests/device_test start=$SECONDS
+  [[ -x $test ]] || return
   first=$("$test" --gtest_list_tests --gtest_filter='*Contiguous*' | awk '/^ / { print s $1; exit } { s = $1 }')
   limited 120 compute-sanitizer "$test" --gtest_filter="$first" > "$work/trial" 2>&1
   { echo "== sanitizers: trial with $first" && cat "$work/trial"; } >> "$out/gpu_check.log"
@@ -228,16 +231,17 @@ if [[ -n $peer ]] && ! "$python" -c 'import torch; assert torch.cuda.is_availabl
   record peer 0 "skipped: no PyTorch that sees a GPU"
   peer=''
 fi
-target=all
-[[ $mode == compile ]] && target=train_bench
-[[ $mode == page ]] && target=weft_program
+targets=(all)
+[[ $part == bench ]] && targets=(train_bench conv_bench)
+[[ $mode == compile ]] && targets=(train_bench)
+[[ $mode == page ]] && targets=(weft_program)
 run_checks() {
   stage info "$build/weft" info
   start_sanitizers
   stage op_table op_table 8 250 op_table "$build/tests/device_test"
+  end_sanitizers
   stage ctest tests
   training
-  end_sanitizers
 }
 run_benchmarks() {
   local model batch
@@ -249,19 +253,21 @@ run_benchmarks() {
   stage conv_pointwise conv pointwise 128 im2col,implicit_gemm
   stage conv_depthwise conv depthwise 128 automatic,direct,copy
 }
-stage configure configure && stage build compile "$target"
+# No program of an earlier commit, should this one's not build; objects stay.
+[[ ! -d $build ]] || find "$build" -maxdepth 2 -type f -executable ! -name '*.so*' -delete
+stage configure configure && stage build compile "${targets[@]}"
 case $mode in
   all)
     [[ $part == bench ]] || [[ ! -x $build/weft ]] || run_checks
     [[ $part == check ]] || [[ ! -x $build/tests/train_bench ]] || run_benchmarks
     ;;
   compile)
-    for model in needle page; do
+    [[ -x $build/tests/train_bench ]] && for model in needle page; do
       stage "bench_${model}_512" bench "$model" 512
       stage "peer_${model}_512" bench_peer "$model" 512 270 --modes fp32-compile,tf32-compile,bf16-compile
     done
     ;;
-  page) stage train_page_24 train page_24 560 --model page --precision bf16 ;;
+  page) [[ -x $build/weft ]] && stage train_page_24 train page_24 560 --model page --precision bf16 ;;
 esac
 report
 exit "$failed"

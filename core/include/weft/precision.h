@@ -9,8 +9,8 @@ enum class Precision : std::uint8_t {
   fp32,  ///< f32 throughout (the default)
   tf32,  ///< products of numbers rounded to TF32 (10 bits of mantissa), f32 sums; on GPUs that have it, else as fp32
   bf16,  ///< operands are converted to bf16, as are the results; f32 sums. A convolution takes its f32 weight and bias
-         ///< as they are and gives their gradients in f32, batch norm likewise with its statistics; losses convert to
-         ///< f32. GPUs only.
+         ///< without a copy in bf16 (products round them) and gives their gradients in f32, as batch norm does; losses
+         ///< convert to f32. GPUs only.
 };
 Precision precision();
 
