@@ -219,8 +219,8 @@ Preference make_preference(const Product& p, const Key& key) {
 
 enum class Rounding : std::uint8_t { none, unknown, operands };
 
-// An environment variable of cuBLAS can turn f32 products into TF32 or bf16 ones: those are not taken, and one that does
-// not say how it computes only where no other is left.
+// An environment variable of cuBLAS can turn f32 products into TF32 or bf16 ones: those are not taken, and one that
+// does not say how it computes only where no other is left.
 Rounding rounding_of(const cublasLtMatmulAlgo_t& algorithm, const Product& p) {
   if (p.compute != Compute::f32 || p.in != Type::f32) return Rounding::none;
   std::uint64_t flags = 0;
