@@ -10,21 +10,22 @@
 namespace weft {
 namespace {
 
-void check_all(ConvShape s, std::int64_t shift) {
+void check_all(ConvShape s, const Shifts& shifts) {
   s.algo = ConvAlgo::winograd;
-  check_passes<float>(s, 1e-5, shift);
-  check_passes<double>(s, 1e-12, shift);
+  check_passes<float>(s, 1e-5, shifts);
+  check_passes<double>(s, 1e-12, shifts);
 }
 
 TEST(WinogradDevice, AgreesWithPlainLoops) {
   WEFT_NEEDS_CUDA();
-  for (const ConvShape& s : winograd_shapes()) check_all(s, 0);
+  for (const ConvShape& s : winograd_shapes()) check_all(s, {});
 }
 
 TEST(WinogradDevice, OperandsOffSixteenBytes) {
   WEFT_NEEDS_CUDA();
   for (const ConvShape& s : {winograd_shape(2, 16, 32, {4, 4}, {1, 1}), winograd_shape(3, 5, 6, {9, 7}, {1, 2})}) {
-    for (const std::int64_t shift : {1, 2}) check_all(s, shift);
+    for (const Shifts& shifts : kShifts) check_all(s, shifts);
+    check_all(s, {2, 2, 2});
   }
 }
 
