@@ -81,10 +81,10 @@ void check_product(const Product& p, const void* workspace, std::size_t workspac
   Range bias{"bias", 0, 0};
   if (p.bias != nullptr) {
     if (p.in == Type::f64) fail("f64 takes no bias");
-    // Some kernels read it so, though its alignment is nothing that a preference names.
-    check(reinterpret_cast<std::uintptr_t>(p.bias) % 16 == 0, "the bias is not aligned to 16 bytes");
     bias = check_matrix("bias", p.bias, p.out, p.m, 1, p.m, 1, 0);
     check_disjoint(d, bias);
+    // Some kernels read it so, though its alignment is nothing that a preference names.
+    check(reinterpret_cast<std::uintptr_t>(p.bias) % 16 == 0, "the bias is not aligned to 16 bytes");
   }
   if (workspace_bytes == 0) return;
   check(workspace != nullptr, "the workspace is null");

@@ -340,6 +340,8 @@ TEST_F(Blas, WrongArguments) {
   wrong("D overlaps B", [&](P& p) { p.d = b.data(); });
   wrong("D overlaps bias", [&](P& p) { p.bias = d.data() + 35; });
   wrong("bias is not device memory of 20 bytes", [&](P& p) { p.bias = bias.data() + 1; });
+  wrong("bias is not aligned to 16 bytes", [&](P& p) { p.bias = bias.data() + 1, p.m = 4; });
+  wrong("batch exceeds 65,535", [](P& p) { p.batch = 65536; });
 
   const auto with_workspace = [&](void* address, std::size_t bytes) {
     return error_of([&] { blas::multiply(handle_, right, address, bytes, nullptr); });
