@@ -42,9 +42,8 @@ void StepGraph::run(const std::function<void()>& step) {
   }
   Generator& generator = default_generator();
   try {
-    if (replay_ == nullptr || generator.seed() != seed_ || generator.stream() != stream_) {
-      if (!capture(step)) return step();
-    }
+    const bool recorded = replay_ != nullptr && generator.seed() == seed_ && generator.stream() == stream_;
+    if (!recorded && !capture(step)) return step();
     if (random_blocks_ != 0 && generator.offset() != expected_offset_) {
       backend(device_).fill(mutable_view(random_base_), static_cast<std::int64_t>(generator.offset()));
     }

@@ -194,15 +194,14 @@ View permuted(View view, std::initializer_list<int> axes) {
   return result;
 }
 
-/// A pass: what its three functions share. `dtype` is that of x and y.
+/// A pass: what its three functions share. `dtype` is that of x and y, `parameter` that of weight, bias and gradients.
 class Pass {
  public:
-  /// Parameters are of the dtype that arithmetic happens in.
-  Pass(Context& context, const ConvShape& shape, DType dtype)
+  Pass(Context& context, const ConvShape& shape, DType dtype, DType parameter)
       : context_(context),
         shape_(shape),
         dtype_(dtype),
-        parameter_(dtype == DType::bf16 ? DType::f32 : dtype),
+        parameter_(parameter),
         channels_(shape.c / shape.groups),
         filters_(shape.k / shape.groups),
         group_weight_(filters_ * shape.filter[0] * shape.filter[1] * shape.filter[2] * channels_) {}
@@ -396,7 +395,7 @@ void conv(Context& context, ConvPass pass, const ConvShape& shape, const ConstVi
     case ConvAlgo::implicit_gemm:
       break;
   }
-  Pass run(context, shape, a.dtype);
+  Pass run(context, shape, a.dtype, pass == ConvPass::weight_grad ? out.dtype : b.dtype);
   switch (pass) {
     case ConvPass::forward:
       return run.forward(a.data, b.data, bias != nullptr ? bias->data : nullptr, out.data);

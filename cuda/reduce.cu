@@ -194,16 +194,16 @@ void run(Context& context, const Walk<2>& kept, const Walk<1>& reduced, const In
 template <class T>
 void reduce_of(Context& context, ReduceOp op, const Walk<2>& kept, const Walk<1>& reduced, const void* x, void* out,
                DType out_type) {
-  if constexpr (std::is_same_v<T, Bfloat>) {
-    if (out_type == DType::f32) {
-      return run<Add<T>, T, float>(context, kept, reduced, static_cast<const T*>(x), static_cast<float*>(out));
-    }
-  }
   const auto go = [&](auto functor) {
     run<decltype(functor), T, T>(context, kept, reduced, static_cast<const T*>(x), static_cast<T*>(out));
   };
   switch (op) {
     case ReduceOp::sum:
+      if constexpr (std::is_same_v<T, Bfloat>) {
+        if (out_type == DType::f32) {
+          return run<Add<T>, T, float>(context, kept, reduced, static_cast<const T*>(x), static_cast<float*>(out));
+        }
+      }
       if constexpr (!std::is_same_v<T, bool>) return go(Add<T>{});
       throw DTypeError("reduce: no sum of bool");
     case ReduceOp::max:

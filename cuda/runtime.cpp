@@ -101,12 +101,13 @@ MemoryInfo memory_info() {
 
 void* allocate(std::size_t bytes, Stream stream) {
   void* address = nullptr;
-  const cudaError_t error = has_pools() ? cudaMallocAsync(&address, bytes, stream) : cudaMalloc(&address, bytes);
+  const bool pools = has_pools();
+  const cudaError_t error = pools ? cudaMallocAsync(&address, bytes, stream) : cudaMalloc(&address, bytes);
   if (error == cudaErrorMemoryAllocation) {
     ignore(error);
     return nullptr;
   }
-  check(error, "cudaMallocAsync or cudaMalloc");
+  check(error, pools ? "cudaMallocAsync" : "cudaMalloc");
   return address;
 }
 
