@@ -128,7 +128,11 @@ void Array::copy_from(const Array& source) {
   ConstView in = const_view(local);
   in.shape = expanded.shape;
   in.strides = expanded.strides;
-  if (local.storage() == storage_) in = const_view(local.view(expanded).clone());  // the two may overlap
+  Array apart;
+  if (local.storage() == storage_) {  // the two may overlap
+    apart = local.view(expanded).clone();
+    in = const_view(apart);
+  }
   backend(device()).copy(in, mutable_view(*this));
   storage_->bump_version();
 }

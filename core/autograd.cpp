@@ -20,6 +20,27 @@ std::atomic<std::uint64_t> next_sequence{1};
 
 std::string message(std::string_view op, const std::string& text) { return std::string(op) + ": " + text; }
 
+std::string describe(const Array& array) {
+  return std::string(name(array.dtype())) + " " + to_string(array.shape()) + " on " + to_string(array.device());
+}
+
+void check_unchanged(const Node& node, const Node::Saved& value) {
+  if (!value.what.array.defined() || value.what.array.version() == value.version) return;
+  throw AutogradError(message(node.name, "a value saved for backward was modified in place (version " +
+                                             std::to_string(value.what.array.version()) + ", saved at version " +
+                                             std::to_string(value.version) + ")"));
+}
+
+AutogradError used_up(std::string_view op) {
+  return AutogradError(
+      message(op, "backward ran a second time through a graph that was already used; pass retain_graph to the first"));
+}
+
+void check_usable(const Node& node) {
+  if (node.released()) throw used_up(node.name);
+  for (const Node::Saved& value : node.saved) check_unchanged(node, value);
+}
+
 }  // namespace
 
 bool grad_enabled() { return recording; }
@@ -77,11 +98,7 @@ Edge edge_of(const Tensor& tensor) {
 
 Tensor SavedValues::operator[](std::size_t i) const {
   const Node::Saved& value = node_->saved[i];
-  if (value.what.array.defined() && value.what.array.version() != value.version) {
-    throw AutogradError(message(node_->name, "a value saved for backward was modified in place (version " +
-                                                 std::to_string(value.what.array.version()) + ", saved at version " +
-                                                 std::to_string(value.version) + ")"));
-  }
+  check_unchanged(*node_, value);
   Tensor tensor(value.what.array);
   Edge edge;
   if (value.what.source == Save::kOutput) {
@@ -144,29 +161,40 @@ Tensor sum_of(Tensor a, const Tensor& b) {
   return a;
 }
 
-// The gradient in the leaf's own strides, not shared with anything.
+// The gradient in the leaf's own strides, not shared with anything; with its history while recording.
 // By value: it is shared with nobody if this is its only handle.
 Tensor owned_like(Tensor gradient, const Array& leaf) {  // NOLINT(performance-unnecessary-value-param)
   const Layout wanted = leaf.layout().is_dense() ? leaf.layout() : Layout::row_major(leaf.shape());
   const bool exclusive = gradient.state().use_count() == 1 && gradient.array().storage().use_count() == 1;
   if (exclusive && gradient.array().layout().is_dense() && gradient.array().strides() == wanted.strides)
-    return gradient.detach();
+    return recording ? gradient : gradient.detach();
   Array copy = Array::empty_like(wanted, gradient.dtype(), gradient.device());
   backend(copy.device()).copy(const_view(gradient.array()), mutable_view(copy));
-  return Tensor(std::move(copy));
+  return record("backward", std::move(copy), {gradient}, {},
+                [](const SavedValues&, const Tensor& g) { return std::vector<Tensor>{g}; });
 }
 
 void accumulate(const std::shared_ptr<TensorState>& state, Tensor gradient) {
-  GradientJournal::note(state);
   TensorState& leaf = *state;
-  if (recording) {
-    leaf.grad = leaf.grad.defined() ? add(leaf.grad, gradient) : gradient;
-  } else if (!leaf.grad.defined()) {
+  if (!(gradient.shape() == leaf.array.shape()) || gradient.dtype() != leaf.array.dtype() ||
+      gradient.device() != leaf.array.device()) {
+    throw AutogradError(message("backward", "a leaf was given another array, " + describe(leaf.array) +
+                                                ", since its values were used; the gradient is " +
+                                                describe(gradient.array())));
+  }
+  GradientJournal::note(state);
+  if (!leaf.grad.defined()) {
     leaf.grad = owned_like(std::move(gradient), leaf.array);
-  } else {
-    const Array& sum = leaf.grad.array();
+    return;
+  }
+  const Array& sum = leaf.grad.array();
+  const bool in_place = !recording && !leaf.grad.requires_grad() && sum.layout().is_dense() &&
+                        sum.storage() != gradient.array().storage();
+  if (in_place) {
     backend(sum.device()).binary(BinaryOp::add, const_view(sum), const_view(gradient.array()), mutable_view(sum));
     sum.storage()->bump_version();
+  } else {
+    leaf.grad = owned_like(add(leaf.grad, gradient), leaf.array);
   }
 }
 
@@ -183,7 +211,7 @@ class Engine {
   void seed(const Edge& edge, const Tensor& gradient) { flow(edge, gradient); }
 
   void run() {
-    if (selective_) find_useful();
+    find_nodes();
     const GradMode mode(options_.create_graph);
     while (!queue_.empty()) {
       const std::shared_ptr<Node> node = queue_.top().node;
@@ -195,6 +223,10 @@ class Engine {
     }
   }
 
+  /// Throws where a graph that was used up may be why a target was not reached.
+  void check_whole() const {
+    if (!released_.empty()) throw used_up(released_);
+  }
   /// Undefined when no gradient reached the target.
   Tensor gradient_of(const Edge& target) const {
     const auto it = found_.find(target.target());
@@ -215,11 +247,6 @@ class Engine {
   }
 
   void step(const std::shared_ptr<Node>& node, Tensor gradient) {
-    if (node->released()) {
-      throw AutogradError(
-          message(node->name,
-                  "backward ran a second time through a graph that was already used; pass retain_graph to the first"));
-    }
     std::vector<bool> needs;
     needs.reserve(node->inputs.size());
     for (const Edge& edge : node->inputs) needs.push_back(edge && is_useful(edge));
@@ -254,8 +281,9 @@ class Engine {
     }
   }
 
-  // Nodes from which a target can be reached: in ascending sequence every node comes after its inputs.
-  void find_useful() {
+  // The nodes that run, checked before any does. With targets, those from which one can be reached: in ascending
+  // sequence every node comes after its inputs.
+  void find_nodes() {
     std::vector<Node*> nodes;
     std::unordered_set<Node*> seen;
     auto copy = queue_;
@@ -267,16 +295,23 @@ class Engine {
         if (edge.node && seen.insert(edge.node.get()).second) nodes.push_back(edge.node.get());
       }
     }
+    if (!selective_) {
+      for (const Node* node : nodes) check_usable(*node);
+      return;
+    }
     std::sort(nodes.begin(), nodes.end(), [](const Node* a, const Node* b) { return a->sequence < b->sequence; });
     for (const Node* node : nodes) {
       if (std::any_of(node->inputs.begin(), node->inputs.end(),
                       [&](const Edge& edge) { return edge && is_useful(edge); }))
         useful_.insert(node);
+      if (useful_.contains(node)) check_usable(*node);
+      if (node->released()) released_ = node->name;  // what is behind it is no longer known
     }
   }
 
   BackwardOptions options_;
   bool selective_ = false;
+  std::string_view released_;  // the name of such a node
   std::unordered_set<const void*> wanted_;
   std::unordered_set<const void*> useful_;
   std::unordered_map<const void*, Tensor> found_;
@@ -339,6 +374,7 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<T
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     gradients.push_back(engine.gradient_of(targets[i]));
     if (!gradients.back().defined() && !allow_unused) {
+      engine.check_whole();
       throw AutogradError("grad: input " + std::to_string(i) +
                           " takes no part in the outputs; pass allow_unused if that is meant");
     }

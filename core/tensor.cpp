@@ -14,8 +14,32 @@ Tensor::Tensor(Array array, bool requires_grad) : state_(std::make_shared<Tensor
   if (requires_grad) set_requires_grad(true);
 }
 
+namespace {
+
+void check_defined(const std::shared_ptr<TensorState>& state) {
+  if (!state) throw Error("tensor: the tensor is undefined");
+}
+
+/// Throws unless the gradient has the shape, dtype and device of the array.
+void check_gradient(const std::string& op, const Array& gradient, const Array& array) {
+  if (!(gradient.shape() == array.shape())) {
+    throw ShapeError(op + ": gradient " + to_string(gradient.shape()) + " does not have the tensor's shape " +
+                     to_string(array.shape()));
+  }
+  if (gradient.dtype() != array.dtype()) {
+    throw DTypeError(op + ": gradient of " + std::string(name(gradient.dtype())) +
+                     " does not have the tensor's dtype " + std::string(name(array.dtype())));
+  }
+  if (gradient.device() != array.device()) {
+    throw DeviceError(op + ": gradient on " + to_string(gradient.device()) + " but the tensor on " +
+                      to_string(array.device()));
+  }
+}
+
+}  // namespace
+
 const Array& Tensor::array() const& {
-  if (!state_) throw Error("tensor: the tensor is undefined");
+  check_defined(state_);
   return state_->array;
 }
 
@@ -26,6 +50,7 @@ bool Tensor::requires_grad() const { return state_ && state_->requires_grad; }
 bool Tensor::is_leaf() const { return !state_ || (!state_->node && !state_->alias_of); }
 
 void Tensor::set_requires_grad(bool requires_grad) {
+  check_defined(state_);
   if (requires_grad && !is_floating_point(dtype())) {
     throw DTypeError("requires_grad: a tensor of " + std::string(name(dtype())) +
                      " cannot have a gradient; floating dtypes can");
@@ -37,10 +62,8 @@ void Tensor::set_requires_grad(bool requires_grad) {
 Tensor Tensor::grad() const { return state_ ? state_->grad : Tensor(); }
 
 void Tensor::set_grad(const Tensor& grad) {
-  if (grad.defined() && !(grad.shape() == shape())) {
-    throw ShapeError("grad: gradient " + to_string(grad.shape()) + " does not have the tensor's shape " +
-                     to_string(shape()));
-  }
+  check_defined(state_);
+  if (grad.defined()) check_gradient("set_grad", grad.array(), array());
   GradientJournal::note(state_);
   state_->grad = grad;
 }
@@ -48,7 +71,14 @@ void Tensor::set_grad(const Tensor& grad) {
 Tensor Tensor::detach() const { return Tensor(array()); }
 
 void Tensor::set_array(Array array) {
+  check_defined(state_);
   if (!is_leaf()) throw AutogradError("set_array: only a leaf's array can be replaced");
+  if (!array.defined()) throw Error("set_array: the array is undefined");
+  if (requires_grad() && !is_floating_point(array.dtype())) {
+    throw DTypeError("set_array: the tensor requires a gradient, which " + std::string(name(array.dtype())) +
+                     " cannot have");
+  }
+  if (state_->grad.defined()) check_gradient("set_array (zero_grad() comes before it)", state_->grad.array(), array);
   state_->array = std::move(array);
 }
 

@@ -4,35 +4,13 @@
 
 #include <thread>
 
-#include "tests/device.h"
+#include "tests/leaves.h"
 #include "weft/error.h"
 #include "weft/ops.h"
 #include "weft/random.h"
 
 namespace weft {
 namespace {
-
-using Numbers = std::vector<double>;
-
-constexpr TensorOptions kF64{.dtype = DType::f64, .device = kTestDevice};
-
-Tensor leaf(const Numbers& values, const Shape& shape) {
-  return Tensor::from(std::span<const double>(values), shape,
-                      {.dtype = DType::f64, .device = kTestDevice, .requires_grad = true});
-}
-Tensor leaf(double value) { return leaf({value}, {}); }
-
-Numbers numbers(const Tensor& tensor) { return tensor.to_vector<double>(); }
-
-template <class Exception, class F>
-void expect_message(const F& f, const std::string& part) {
-  try {
-    f();
-    FAIL() << "nothing was thrown";
-  } catch (const Exception& error) {
-    EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
-  }
-}
 
 TEST(Autograd, AValueUsedRepeatedlyAddsItsGradients) {
   const Tensor x = leaf(3);

@@ -23,8 +23,9 @@ struct TensorOptions {
 
 struct BackwardOptions {
   bool retain_graph = false;  ///< keep what backward needs, so that it can run again
-  bool create_graph =
-      false;  ///< record the gradients' own computation, for gradients of gradients; implies retain_graph
+  /// Record the gradients' own computation, for gradients of gradients; implies retain_graph. A leaf then holds its
+  /// grad, and that the graph, which holds the leaf: none is freed before zero_grad(). grad() makes no such circle.
+  bool create_graph = false;
 };
 
 /// An Array that takes part in automatic differentiation. A shared handle: copies are the same tensor.
@@ -70,19 +71,21 @@ class Tensor {
   void set_requires_grad(bool requires_grad);
   /// True for tensors that no recorded op made.
   bool is_leaf() const;
-  /// The accumulated gradient; undefined before the first backward. Its strides are this tensor's.
+  /// The accumulated gradient; undefined before the first backward. What backward made has this tensor's strides.
   Tensor grad() const;
+  /// Throws ShapeError, DTypeError or DeviceError unless the gradient is as this tensor's array.
   void set_grad(const Tensor& grad);
   void zero_grad() { set_grad(Tensor()); }
   /// Adds the gradient of this one-element tensor to the grad of every leaf that requires one.
-  /// Throws AutogradError when it has more than one element, has no graph, or the graph was used up.
+  /// Throws AutogradError, before any grad changes, when it has more than one element, has no graph, or the graph was
+  /// used up or a value that it needs changed.
   void backward(const BackwardOptions& options = {}) const;
   /// The same for any shape, with the gradient of some later scalar with respect to this tensor.
   void backward(const Tensor& gradient, const BackwardOptions& options = {}) const;
   /// The same array without its history.
   Tensor detach() const;
   /// Replaces the elements' array in place, for example with a copy on another device; every handle sees it. Leaves
-  /// only.
+  /// only; a grad that is there must fit the array. Throws AutogradError, or as set_grad.
   void set_array(Array array);
 
   // The views and functions of ops.h that read best as members.

@@ -1,0 +1,98 @@
+// What backward leaves in grad(): whose it is, when it changes, and what may be set there.
+#include <gtest/gtest.h>
+
+#include "tests/leaves.h"
+#include "weft/error.h"
+#include "weft/ops.h"
+
+namespace weft {
+namespace {
+
+TEST(Gradient, ARecordedGradientIsNobodyElses) {
+  const Tensor x = leaf({1, 2, 3}, {3});
+  sum(x).backward({.create_graph = true});  // made by an expand, of one element
+  sum(x).backward();
+  EXPECT_EQ(numbers(x.grad()), (Numbers{2, 2, 2}));
+  const Tensor a = leaf({1, 2}, {2}), b = leaf({3, 4}, {2});
+  const Tensor g = Tensor::from<double>({1, 5}, {2}).to(kTestDevice);
+  (a + b).backward(g, {.create_graph = true});
+  (a * 2).backward(g);
+  EXPECT_EQ(numbers(a.grad()), (Numbers{3, 15}));
+  EXPECT_EQ(numbers(b.grad()), (Numbers{1, 5}));
+  EXPECT_EQ(numbers(g), (Numbers{1, 5}));
+}
+
+TEST(Gradient, ARecordedGradientHasItsLeafsStridesAndItsHistory) {
+  Tensor x(Array::from(std::span<const double>(Numbers{1, 2, 3, 4, 5, 6}), {3, 2}, kTestDevice).view({{2, 3}, {1, 2}}),
+           true);
+  for (int times = 1; times <= 2; ++times) {
+    (square(x) * x + zeros({2, 3}, kF64)).backward(ones({2, 3}, kF64), {.create_graph = true});
+    EXPECT_EQ(x.grad().array().strides(), x.array().strides());
+    const std::vector<Tensor> second = grad({sum(x.grad())}, {x}, {}, {.retain_graph = true});
+    EXPECT_EQ(numbers(second[0]), numbers(x * (6 * times)));
+  }
+  x.zero_grad();  // or the graph lives on
+}
+
+TEST(Gradient, AGradientThatIsAViewOfTheSumIsAddedAsItWas) {
+  Tensor x = leaf({0, 0, 0, 0}, {2, 2});
+  x.set_grad(Tensor::from<double>({1, 2, 3, 4}, {2, 2}).to(kTestDevice));
+  transpose(x, 0, 1).backward(x.grad());
+  EXPECT_EQ(numbers(x.grad()), (Numbers{1 + 1, 2 + 3, 3 + 2, 4 + 4}));
+  x.set_grad(zeros({1, 1}, kF64).expand({2, 2}));
+  sum(x).backward();
+  EXPECT_EQ(numbers(x.grad()), (Numbers{1, 1, 1, 1}));
+}
+
+TEST(Gradient, GradientsFitTheirTensors) {
+  Tensor x = leaf({1, 2, 3}, {3});
+  expect_message<DTypeError>([&] { x.set_grad(zeros({3}, {.device = kTestDevice})); }, "f32");
+  expect_message<ShapeError>([&] { x.set_grad(zeros({1}, kF64)); }, "(1,)");
+  EXPECT_FALSE(x.grad().defined());
+  sum(x).backward();
+  expect_message<DTypeError>([&] { x.set_array(x.array().to(DType::f32)); }, "zero_grad");
+  expect_message<ShapeError>([&] { x.set_array(Array::full({4}, 1, DType::f64, kTestDevice)); }, "(4,)");
+  x.zero_grad();
+  expect_message<DTypeError>([&] { x.set_array(x.array().to(DType::i64)); }, "i64");
+  expect_message<Error>([&] { x.set_array(Array()); }, "undefined");
+  const Tensor y = sum(square(x)) + sum(x);
+  x.set_array(Array::full({4}, 1, DType::f64, kTestDevice));
+  expect_message<AutogradError>([&] { y.backward(); }, "f64 (4,)");
+  EXPECT_FALSE(x.grad().defined());
+}
+
+TEST(Gradient, UndefinedTensorsAreErrors) {
+  Tensor none;
+  expect_message<Error>([&] { none.zero_grad(); }, "undefined");
+  expect_message<Error>([&] { none.set_requires_grad(false); }, "undefined");
+  expect_message<Error>([&] { none.set_array(Array::full({}, 1)); }, "undefined");
+}
+
+TEST(Gradient, WhatCannotRunChangesNoGradient) {
+  const Tensor w = leaf({1, 2}, {2}), v = leaf({3, 4}, {2});
+  const Tensor h = exp(w), first = sum(square(h)), second = sum(h * exp(v));
+  first.backward();
+  expect_message<AutogradError>([&] { second.backward(); }, "exp");
+  EXPECT_FALSE(v.grad().defined());
+  const Tensor third = sum(v * 2) + sum(square(w));
+  Array(w.array()).fill(5);
+  expect_message<AutogradError>([&] { third.backward(); }, "square");
+  EXPECT_FALSE(v.grad().defined());
+  expect_message<AutogradError>([&] { grad({second}, {w}); }, "retain_graph");
+  EXPECT_EQ(numbers(grad({second}, {v})[0]).size(), 2u);  // which takes no part in what was used up
+}
+
+TEST(Array, CopiesWithinOneReadWhatWasThere) {
+  const auto counted = [](const Shape& shape) {
+    return Array::from(std::span<const double>(Numbers{1, 2, 3, 4, 5, 6}), shape, kTestDevice);
+  };
+  Array line = counted({6});
+  line.view({{5}, {1}, 1}).copy_from(line.view({{5}, {1}, 0}));
+  EXPECT_EQ(line.to_vector<double>(), (Numbers{1, 1, 2, 3, 4, 5}));
+  Array square = counted({6}).view({{2, 2}, {2, 1}});
+  square.copy_from(square.view({{2, 2}, {1, 2}}));
+  EXPECT_EQ(square.to_vector<double>(), (Numbers{1, 3, 2, 4}));
+}
+
+}  // namespace
+}  // namespace weft
