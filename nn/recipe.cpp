@@ -20,8 +20,8 @@ Recipe Recipe::make(Kind kind) {
 
 Schedule Recipe::schedule() const {
   if (kind == Kind::needle) return Schedule::constant(peak_lr);
-  const double peak = peak_lr / static_cast<double>(batch_size);
-  return Schedule::piecewise_linear({{0, 0}, {epochs * 5 / 24, peak}, {epochs, 0}});
+  const double peak = peak_lr / static_cast<double>(batch_size), end = static_cast<double>(epochs);
+  return Schedule::piecewise_linear({{0, 0}, {end * 5 / 24, peak}, {end, 0}});
 }
 
 std::unique_ptr<Optimizer> Recipe::optimizer(std::vector<Tensor> parameters) const {

@@ -79,9 +79,16 @@ expect 2 "--nonsense" "$weft" train --nonsense
 expect 2 "--model" "$weft" train --model resnet50
 expect 2 "--batch" "$weft" train --batch 0
 expect 2 "--epochs" "$weft" train --epochs many
+expect 2 "--epochs" "$weft" train --epochs 0.5
+expect 2 "--lr" "$weft" train --lr nan
+expect 2 "--lr" "$weft" train --lr inf
+expect 2 "--seed" "$weft" train --seed -1
+expect 2 "--device" "$weft" train --device gpu
+expect 2 "--device" "$weft" eval --device gpu
 
 # Other errors: 1.
 expect 1 "a batch of 512 exceeds the 256 images" "$weft" train --data builtin --limit 256 --recipe page --out wrong
+expect 1 "the last would be alone" "$weft" train --device cpu --data builtin --limit 129 --epochs 1 --out wrong
 
 # Data: 3, and no run folder.
 expect 3 "nowhere" "$weft" train --data nowhere --out wrong
@@ -111,6 +118,16 @@ expect 3 "other.safetensors" "$weft" eval other.safetensors --device cpu --data 
 # Devices: 4, where there is no GPU.
 "$weft" info | grep -q '^cuda: available' || expect 4 "cuda" "$weft" train "${images[@]}" --device cuda --out wrong
 
+# Divergence: 6, and the model of before; also where only the last step ruined it.
+mkdir diverged
+cp run/model.safetensors diverged
+expect 6 "try a smaller --lr" "$weft" train --device cpu --data builtin --limit 128 --epochs 1 --lr 1e30 --out diverged
+cmp run/model.safetensors diverged/model.safetensors || fail "a model that diverged replaced another"
+
+# A folder whose name is not UTF-8.
+expect 0 "" "$weft" train "${small[@]}" --out $'not\xffutf8'
+[[ $(json "$(tail -n 1 $'not\xffutf8'/log.jsonl)" reason) == "done" ]] || fail "the log of a folder that is not UTF-8"
+
 # Signals: a checkpoint that can be read, and 128 + the signal.
 for signal in INT TERM; do
   rm -rf stopped
@@ -119,7 +136,7 @@ for signal in INT TERM; do
     > stdout 2> stderr &
   pid=$!
   for _ in {1..600}; do
-    grep -qs epoch stopped/log.jsonl && break
+    grep -qs '"epoch"' stopped/log.jsonl && break
     sleep 0.1
   done
   kill -"$signal" "$pid"
@@ -129,7 +146,23 @@ for signal in INT TERM; do
   only_run_files stopped
   [[ $(json "$(tail -n 1 stopped/log.jsonl)" reason) == signal ]] || fail "the log ends with $(tail -n 1 stopped/log.jsonl)"
   expect 0 "" "$weft" eval stopped/model.safetensors --device cpu --data builtin --limit 10
+  expect 0 "" "$weft" info stopped/model.safetensors
+  grep -q '^epochs: [1-9]' stdout || fail "info: no epochs of a run that was stopped"
+  if grep -q test_accuracy stdout; then fail "info: an accuracy that this model was not measured at"; fi
 done
+
+# A signal that the parent has had ignored stays so.
+(
+  trap '' INT
+  exec "$weft" train --device cpu --data builtin --limit 4096 --batch 64 --epochs 3 --out ignored > stdout 2> stderr
+) &
+pid=$!
+for _ in {1..600}; do
+  grep -qs '"epoch"' ignored/log.jsonl && break
+  sleep 0.1
+done
+kill -INT "$pid"
+wait "$pid" || fail "SIGINT that was ignored: exit code $?"
 
 # A checkpoint that cannot be written whole: an error, the old one intact, no temporary file.
 full_disk() { # FOLDER COMMAND...

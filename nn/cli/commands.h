@@ -38,6 +38,9 @@ Command add_train(CLI::App& app);
 Command add_eval(CLI::App& app);
 Command add_info(CLI::App& app);
 
+/// --device, which takes what choose_device does.
+void add_device_option(CLI::App& command, std::string& device);
+
 /// "auto", "cpu", "cuda" or "cuda:N"; auto takes a GPU where there is one. Throws DeviceError when the one asked for is
 /// not there.
 Device choose_device(const std::string& text);

@@ -1,3 +1,4 @@
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
@@ -5,6 +6,19 @@
 #include "nn/cli/commands.h"
 
 namespace weft::cli {
+
+void add_device_option(CLI::App& command, std::string& device) {
+  command.add_option("--device", device, "auto, cpu, cuda or cuda:N")
+      ->capture_default_str()
+      ->check([](const std::string& text) {
+        try {
+          if (text != "auto") Device::parse(text);
+        } catch (const Error& error) {
+          return std::string(error.what());
+        }
+        return std::string();
+      });
+}
 
 Device choose_device(const std::string& text) {
   if (text == "auto") {

@@ -33,7 +33,7 @@ Command add_eval(CLI::App& app) {
   CLI::App* command = app.add_subcommand("eval", "Test accuracy of a saved model");
   command->add_option("checkpoint", options->checkpoint, "a model.safetensors that weft train wrote")
       ->capture_default_str();
-  command->add_option("--device", options->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  add_device_option(*command, options->device);
   command->add_option(
       "--data", options->data,
       "folder of CIFAR-10's binary files, or builtin (default: data/cifar-10-batches-bin if it is there)");

@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <cctype>
 #include <cstdio>
 
 #include "core/backend.h"
@@ -18,11 +19,27 @@ void print_system() {
   }
 }
 
+/// A file's text with its control characters, which could be commands for a terminal, as \xNN.
+std::string printable(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    if (std::iscntrl(static_cast<unsigned char>(c)) == 0) {
+      out += c;
+    } else {
+      char escaped[5];
+      std::snprintf(escaped, sizeof escaped, "\\x%02x", static_cast<unsigned>(static_cast<unsigned char>(c)));
+      out += escaped;
+    }
+  }
+  return out;
+}
+
 void print_checkpoint(const std::string& path) {
   const TensorFile file = load_safetensors(path);
-  for (const auto& [key, value] : file.metadata) std::printf("%s: %s\n", key.c_str(), value.c_str());
+  for (const auto& [key, value] : file.metadata)
+    std::printf("%s: %s\n", printable(key).c_str(), printable(value).c_str());
   for (const auto& [key, array] : file.arrays) {
-    std::printf("%-32s %-5s %s\n", key.c_str(), std::string(name(array.dtype())).c_str(),
+    std::printf("%-32s %-5s %s\n", printable(key).c_str(), std::string(name(array.dtype())).c_str(),
                 to_string(array.shape()).c_str());
   }
 }

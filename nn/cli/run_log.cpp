@@ -16,7 +16,8 @@ void RunLog::write(const std::string& event, const nlohmann::ordered_json& field
   nlohmann::ordered_json line = {
       {"event", event}, {"time", std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count()}};
   line.update(fields);
-  file_ << line.dump() << std::endl;
+  // A path need not be UTF-8, which JSON is.
+  file_ << line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << std::endl;
   if (!file_) throw IoError(path_.string() + ": cannot be written (" + std::strerror(errno) + ")");
 }
 

@@ -2,7 +2,10 @@
 #include <cmath>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
+#include <map>
+#include <optional>
 
 #include "nn/cli/commands.h"
 #include "nn/cli/progress.h"
@@ -26,9 +29,8 @@ struct Options {
   std::string data;
   std::string out = "runs/latest";
   std::string init;
-  double epochs = 0;
-  std::int64_t batch = 0;
-  double lr = -1;
+  std::optional<std::int64_t> epochs, batch;
+  std::optional<double> lr;
   std::uint64_t seed = 1;
   std::int64_t limit = 0;
   std::string precision = "fp32";
@@ -38,9 +40,9 @@ struct Options {
 
 nn::Recipe make_recipe(const Options& o) {
   nn::Recipe recipe = nn::Recipe::make(o.recipe == "needle" ? nn::Recipe::Kind::needle : nn::Recipe::Kind::page);
-  if (o.epochs > 0) recipe.epochs = o.epochs;
-  if (o.batch > 0) recipe.batch_size = o.batch;
-  if (o.lr >= 0) recipe.peak_lr = o.lr;
+  recipe.epochs = o.epochs.value_or(recipe.epochs);
+  recipe.batch_size = o.batch.value_or(recipe.batch_size);
+  recipe.peak_lr = o.lr.value_or(recipe.peak_lr);
   return recipe;
 }
 
@@ -78,6 +80,11 @@ class Run {
       throw ValueError("train: a batch of " + std::to_string(recipe_.batch_size) + " exceeds the " +
                        std::to_string(train_set.size()) + " images");
     }
+    if (!recipe_.drop_last && train_set.size() % recipe_.batch_size == 1 && variant_ == nn::ResNet9::needle) {
+      throw ValueError("train: of " + std::to_string(train_set.size()) + " images in batches of " +
+                       std::to_string(recipe_.batch_size) +
+                       " the last would be alone, and batch norm needs two; choose another --batch or --limit");
+    }
     std::error_code error;
     std::filesystem::create_directories(options_.out, error);
     if (error) throw IoError(options_.out + ": cannot be created (" + error.message() + ")");
@@ -95,35 +102,36 @@ class Run {
                          .device = device_,
                          .precision = precision_,
                          .graph = !options_.no_graph});
-    std::signal(SIGINT, on_signal);
-    std::signal(SIGTERM, on_signal);
+    for (const int signal : {SIGINT, SIGTERM}) {  // not one that whoever started this program has had ignored
+      if (std::signal(signal, on_signal) == SIG_IGN) std::signal(signal, SIG_IGN);
+    }
     start(log, model, train_set, test_set);
 
-    const auto epochs = static_cast<std::int64_t>(std::ceil(recipe_.epochs));
+    const std::int64_t epochs = recipe_.epochs;
+    bool saved = false;
     Progress progress;
     nn::Metrics test;
     while (trainer.epoch() < epochs && stop_signal == 0) {
       const std::int64_t epoch = trainer.epoch();
+      saved = false;
       const nn::Metrics train = trainer.run_epoch([&](const nn::Trainer::Step& step) {
         if (progress.due()) progress.update(epoch, epochs, step.step + 1, step.steps, step.metrics());
         return stop_signal == 0;
       });
       progress.clear();
       if (trainer.stopped()) break;
-      if (!std::isfinite(train.loss)) {
-        log.write("run_end", {{"reason", "diverged"}, {"epoch", epoch + 1}});
-        throw DivergedError("train: the loss is " + std::to_string(train.loss) + " after epoch " +
-                            std::to_string(epoch + 1) + "; try a smaller --lr");
-      }
+      check_finite(log, "", train.loss, epoch + 1);
       test = nn::evaluate(model, test_set, device_, 512, precision_);
+      check_finite(log, "test ", test.loss, epoch + 1);  // the last step can ruin a model whose losses were finite
       print_epoch(epoch + 1, epochs, train, test);
       log.write(
           "epoch",
           {{"epoch", epoch + 1}, {"lr", trainer.optimizer().lr()}, {"train", to_json(train)}, {"test", to_json(test)}});
       save(log, model, train_set, epoch + 1, test.accuracy);
+      saved = true;
     }
     if (stop_signal != 0) {
-      save(log, model, train_set, trainer.epoch(), test.accuracy);
+      if (!saved) save(log, model, train_set, trainer.epoch(), {});
       log.write("run_end", {{"reason", "signal"}, {"signal", static_cast<int>(stop_signal)}});
       std::cerr << "weft: stopped by signal " << stop_signal << "; the model is in " << checkpoint().string() << '\n';
       return stop_signal == SIGINT ? kInterrupted : kTerminated;
@@ -159,14 +167,22 @@ class Run {
     std::fflush(stdout);
   }
 
+  static void check_finite(RunLog& log, const char* which, double loss, std::int64_t epoch) {
+    if (std::isfinite(loss)) return;
+    log.write("run_end", {{"reason", "diverged"}, {"epoch", epoch}});
+    throw DivergedError("train: the " + std::string(which) + "loss is " + std::to_string(loss) + " after epoch " +
+                        std::to_string(epoch) + "; try a smaller --lr");
+  }
+
+  /// `epochs` are whole ones; a model that was stopped within one has no accuracy.
   void save(RunLog& log, const nn::Sequential& model, const nn::ImageDataset& data, std::int64_t epochs,
-            double accuracy) {
-    nn::save(checkpoint(), model.state_dict(),
-             {{"model", to_string(variant_)},
-              {"data", data.name},
-              {"epochs", std::to_string(epochs)},
-              {"test_accuracy", std::to_string(accuracy)},
-              {"weft_version", WEFT_VERSION}});
+            std::optional<double> accuracy) {
+    std::map<std::string, std::string> metadata = {{"model", to_string(variant_)},
+                                                   {"data", data.name},
+                                                   {"epochs", std::to_string(epochs)},
+                                                   {"weft_version", WEFT_VERSION}};
+    if (accuracy) metadata["test_accuracy"] = std::to_string(*accuracy);
+    nn::save(checkpoint(), model.state_dict(), metadata);
     log.write("checkpoint", {{"epoch", epochs}, {"file", checkpoint().string()}});
   }
 
@@ -182,18 +198,25 @@ class Run {
 Command add_train(CLI::App& app) {
   const auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("train", "Train a ResNet9, evaluate it after every epoch and save it");
-  command->add_option("--device", options->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  add_device_option(*command, options->device);
   command->add_option("--model", options->model, "needle or page (default: needle on the CPU, page on a GPU)")
       ->check(CLI::IsMember({"needle", "page"}));
   command->add_option("--recipe", options->recipe, "needle or page (default: the model's)")
       ->check(CLI::IsMember({"needle", "page"}));
   command->add_option("--init", options->init, "pytorch or needle (default: the model's)")
       ->check(CLI::IsMember({"pytorch", "needle"}));
-  command->add_option("--epochs", options->epochs, "default: the recipe's, 10 or 24")->check(CLI::Range(0.01, 1e6));
+  command->add_option("--epochs", options->epochs, "default: the recipe's, 10 or 24")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30));
   command->add_option("--batch", options->batch, "images per step (default: the recipe's, 128 or 512)")
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{1} << 20));
-  command->add_option("--lr", options->lr, "peak learning rate (default: the recipe's)")->check(CLI::NonNegativeNumber);
-  command->add_option("--seed", options->seed, "of initialisation, order and augmentation")->capture_default_str();
+  command->add_option("--lr", options->lr, "peak learning rate (default: the recipe's)")
+      ->check(CLI::NonNegativeNumber)
+      ->check([](const std::string& text) {  // CLI11's ranges take "nan"
+        return std::isfinite(std::strtod(text.c_str(), nullptr)) ? std::string() : text + " is not finite";
+      });
+  command->add_option("--seed", options->seed, "of initialisation, order and augmentation")
+      ->check([](const std::string& text) { return text.starts_with('-') ? text + " is negative" : std::string(); })
+      ->capture_default_str();
   command->add_option(
       "--data", options->data,
       "folder of CIFAR-10's binary files, or builtin (default: data/cifar-10-batches-bin if it is there)");

@@ -18,7 +18,7 @@ struct Recipe {
            ///< by 4, cutout 8, 24 epochs
   };
   Kind kind = Kind::needle;
-  double epochs = 10;
+  std::int64_t epochs = 10;
   std::int64_t batch_size = 128;
   double peak_lr = 1e-3;  ///< page: of the mean loss; the summed loss gets it divided by the batch size
   bool drop_last = false;
