@@ -221,8 +221,12 @@ ImageDataset builtin_images(Split split, std::int64_t count, std::uint64_t seed)
       .classes = {"disc", "ring", "square", "frame", "triangle", "plus", "cross", "rows", "columns", "checkers"},
       .images = {},
       .labels = {}};
-  data.images.resize(static_cast<std::size_t>(count) * kImageBytes);
-  data.labels.resize(static_cast<std::size_t>(count));
+  try {
+    data.images.resize(static_cast<std::size_t>(count) * kImageBytes);
+    data.labels.resize(static_cast<std::size_t>(count));
+  } catch (const std::exception&) {  // bad_alloc, or length_error
+    throw OutOfMemoryError("builtin_images: cannot allocate " + std::to_string(count * kImageBytes) + " bytes");
+  }
   const std::uint64_t set = Random::mix(2 * Random::mix(seed) + (split == Split::test));
   for (std::size_t i = 0; i < data.labels.size(); ++i) {
     data.labels[i] =

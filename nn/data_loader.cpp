@@ -14,7 +14,7 @@ namespace weft::nn {
 namespace {
 
 std::int64_t batch_count(std::int64_t images, const DataLoaderOptions& options) {
-  return options.drop_last ? images / options.batch_size : (images + options.batch_size - 1) / options.batch_size;
+  return images / options.batch_size + (!options.drop_last && images % options.batch_size != 0 ? 1 : 0);
 }
 
 }  // namespace

@@ -1,8 +1,10 @@
 #include "nn/device_batches.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
+#include "core/number.h"
 #include "weft/error.h"
 #include "weft/random.h"
 
@@ -26,10 +28,23 @@ void check_loader_options(const ImageDataset& dataset, const DataLoaderOptions& 
   };
   require(options.batch_size >= 1, "batch_size", options.batch_size);
   require(dataset.channels >= 1 && dataset.channels <= 3, "the number of channels", dataset.channels);
+  require(dataset.height >= 1 && dataset.height <= 1024, "the height", dataset.height);
   require(dataset.width >= 1 && dataset.width <= 1024, "the width", dataset.width);
+  const auto image = static_cast<std::size_t>(dataset.channels * dataset.height * dataset.width);
+  if (dataset.images.size() % image != 0 || dataset.images.size() / image != dataset.labels.size()) {
+    throw ShapeError("data loader: images of " + to_string(Shape{dataset.channels, dataset.height, dataset.width}) +
+                     " with " + std::to_string(dataset.labels.size()) + " labels cannot have " +
+                     std::to_string(dataset.images.size()) + " bytes");
+  }
   require(a.crop_padding >= 0 && (!a.reflect || a.crop_padding < smaller) && a.crop_padding <= 1024, "crop_padding",
           a.crop_padding);
   require(a.cutout >= 0 && a.cutout <= smaller, "cutout", a.cutout);
+  for (std::size_t c = 0; c < static_cast<std::size_t>(dataset.channels); ++c) {
+    const float mean = options.mean[c], stddev = options.stddev[c];
+    if (!std::isfinite(mean)) throw ValueError("data loader: mean must be finite, got " + number(mean));
+    if (!(stddev > 0 && std::isfinite(stddev)))
+      throw ValueError("data loader: stddev must be finite and positive, got " + number(stddev));
+  }
 }
 
 ImageBatchArguments image_batch_arguments(const DataLoaderOptions& options) {

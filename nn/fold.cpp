@@ -45,6 +45,13 @@ Layer folded(const Layer& layer, const BatchNorm& norm) {
                                folded_bias(affine, layer.bias(), weight.dtype()));
 }
 
+void check_evaluation(const Module& module, const std::string& name) {
+  if (module.is_training())
+    throw ValueError("fold_batch_norms: the model" + (name.empty() ? "" : "'s " + name) + " is in training mode");
+  for (const auto& [child_name, child] : module.named_children())
+    check_evaluation(*child, name.empty() ? child_name : name + "." + child_name);
+}
+
 using Children = std::vector<std::pair<std::string, std::shared_ptr<Module>>>;
 
 /// The layer and the norm as one, where they are of these types; null otherwise.
@@ -70,7 +77,9 @@ void append_folded(const Sequential& from, Sequential& to);
 
 std::shared_ptr<Module> folded_tree(const std::shared_ptr<Module>& module) {
   if (const auto* sequence = dynamic_cast<const Sequential*>(module.get())) {
-    return std::make_shared<Sequential>(fold_batch_norms(*sequence));
+    Sequential result;
+    append_folded(*sequence, result);
+    return std::make_shared<Sequential>(result);
   }
   if (const auto* residual = dynamic_cast<const Residual*>(module.get())) {
     Residual result;
@@ -125,9 +134,10 @@ template ConvTransposeNd<2> fold_batch_norm(const ConvTransposeNd<2>&, const Bat
 template ConvTransposeNd<3> fold_batch_norm(const ConvTransposeNd<3>&, const BatchNorm&);
 
 Sequential fold_batch_norms(const Sequential& model) {
+  check_evaluation(model, "");
   Sequential result;
   append_folded(model, result);
-  result.eval();
+  result.eval();  // of what is the model's own, nothing changes
   return result;
 }
 

@@ -26,13 +26,22 @@ Tensor reduced(const Tensor& losses, Reduction reduction) {
   return reduction == Reduction::mean ? mean(losses) : sum(losses);
 }
 
-// d²/(2·beta) where |d| < beta, |d| - beta/2 elsewhere.
+// d²/(2·beta) where |d| < beta, |d| - beta/2 elsewhere; so for a beta beyond the dtype's range too, 0 or infinite
+// there.
 Tensor smooth_l1(const Tensor& d, double beta) {
   const Tensor size = abs(d);
-  if (beta == 0) return size;
+  if (beta == 0 || (d.dtype() != DType::f64 && static_cast<float>(beta) == 0)) return size;
   const Tensor small = less(size, scalar_like(size, beta));
   const Tensor inside = where(small, d, scalar_like(d, 0));  // elsewhere d² may overflow
-  return where(small, square(inside) * (0.5 / beta), size - 0.5 * beta);
+  return where(small, inside / beta * inside * 0.5, size - 0.5 * beta);
+}
+
+// d²/2 where |d| < delta, delta·(|d| - delta/2) elsewhere.
+Tensor huber(const Tensor& d, double delta) {
+  if (d.dtype() != DType::f64 && delta > std::numeric_limits<float>::max()) return square(d) * 0.5;
+  const Tensor size = abs(d), small = less(size, scalar_like(size, delta));
+  const Tensor inside = where(small, d, scalar_like(d, 0));
+  return where(small, square(inside) * 0.5, (size - 0.5 * delta) * delta);
 }
 
 void check_weight(const char* what, const Tensor& weight, const Tensor& logits) {
@@ -60,7 +69,7 @@ Tensor smooth_l1_loss(const Tensor& prediction, const Tensor& target, double bet
 
 Tensor huber_loss(const Tensor& prediction, const Tensor& target, double delta, Reduction reduction) {
   require(delta > 0 && std::isfinite(delta), "huber_loss", "delta", "finite and positive", delta);
-  return reduced(smooth_l1(difference("huber_loss", prediction, target), delta) * delta, reduction);
+  return reduced(huber(difference("huber_loss", prediction, target), delta), reduction);
 }
 
 Tensor binary_cross_entropy_with_logits(const Tensor& logits, const Tensor& target,

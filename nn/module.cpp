@@ -63,6 +63,10 @@ Array converted(const Array& array, DType dtype, const Device& device) {
   return out;
 }
 
+bool is_same(const Array& a, const Array& b) {
+  return a.data() == b.data() && a.dtype() == b.dtype() && a.shape() == b.shape() && a.strides() == b.strides();
+}
+
 /// Gives each tensor, and its gradient, the array that `convert` makes of it; all are made before any is replaced.
 template <class Convert>
 void replace_arrays(const NamedTensors& tensors, const Convert& convert) {
@@ -121,7 +125,7 @@ void Module::load_state_dict(const StateDict& state, bool strict) {
     const auto found = state.find(name);
     if (found == state.end()) {
       if (strict) report.missing(name);
-    } else if (report.fits(name, found->second, array.shape()) && found->second.data() != array.data()) {
+    } else if (report.fits(name, found->second, array.shape()) && !is_same(found->second, array)) {
       copies.emplace_back(array, found->second);
     }
   }
@@ -129,9 +133,12 @@ void Module::load_state_dict(const StateDict& state, bool strict) {
     if (strict && own.count(entry.first) == 0) report.unexpected(entry.first);
   }
   report.throw_if_any();
-  // Conversions may fail for want of memory, so they come before the first write.
+  // Conversions may fail for want of memory, so they come before the first write; so do copies of what is written.
+  std::set<const Storage*> written;
+  for (const auto& entry : copies) written.insert(entry.first.storage().get());
   for (auto& [target, source] : copies) {
-    if (source.device() != target.device() || source.dtype() != target.dtype()) {
+    if (source.device() != target.device() || source.dtype() != target.dtype() ||
+        written.count(source.storage().get()) != 0) {
       source = converted(source, target.dtype(), target.device());
     }
   }

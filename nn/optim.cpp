@@ -187,10 +187,14 @@ void Optimizer::load_state_dict(const StateDict& state) {
     if (known.count(entry.first) == 0) report.unexpected(entry.first);
   }
   const double new_lr = lr.defined() ? lr.item<double>() : 0;
-  const std::int64_t new_step = step.defined() ? step.item<std::int64_t>() : 0;
+  const double counted = step.defined() ? step.item<double>() : 0;  // a float in other libraries' files
+  if (lr.defined() && !is_floating_point(lr.dtype())) report.mismatch("lr is of " + std::string(name(lr.dtype())));
   if (!(new_lr >= 0 && std::isfinite(new_lr))) report.mismatch("lr is " + number(new_lr));
-  if (new_step < 0) report.mismatch("step is " + std::to_string(new_step));
+  if (!(counted >= 0 && counted <= 0x1p53 && counted == std::trunc(counted)))
+    report.mismatch("step is " + number(counted));
   report.throw_if_any();
+
+  const auto new_step = static_cast<std::int64_t>(counted);
 
   // Arrays that a parameter has already stay where they are, as a recorded step writes to them; what was never stepped
   // is 0.

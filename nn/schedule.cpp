@@ -17,6 +17,10 @@ double half_cosine(double from, double to, double share) {
 
 }  // namespace
 
+Schedule::Schedule(std::function<double(double)> rate) : rate_(std::move(rate)) {
+  if (!rate_) throw ValueError("Schedule: the function is empty");
+}
+
 Schedule Schedule::constant(double rate) {
   require_not_negative("Schedule::constant", "the rate", rate);
   return Schedule([rate](double) { return rate; });

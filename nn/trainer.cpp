@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "nn/check.h"
 #include "nn/device_batches.h"
 #include "nn/tally.h"
 #include "weft/graph.h"
@@ -26,12 +27,33 @@ Tensor losses_of(const Tensor& logits, const Tensor& labels) {
   return cross_entropy(logits, labels, {.reduction = Reduction::none, .ignore_index = std::nullopt});
 }
 
+/// Puts a model into evaluation mode; in the end every module is in its own again.
+class EvaluationMode {
+ public:
+  explicit EvaluationMode(Module& model) {
+    remember(model);
+    model.eval();
+  }
+  ~EvaluationMode() {  // a module's mode is also given to those below, which come behind it
+    for (const auto& [module, training] : modes_) module->train(training);
+  }
+  EvaluationMode(const EvaluationMode&) = delete;
+  EvaluationMode& operator=(const EvaluationMode&) = delete;
+
+ private:
+  void remember(Module& module) {
+    modes_.emplace_back(&module, module.is_training());
+    for (const auto& child : module.named_children()) remember(*child.second);
+  }
+
+  std::vector<std::pair<Module*, bool>> modes_;
+};
+
 }  // namespace
 
 Metrics evaluate(Module& model, const ImageDataset& dataset, const Device& device, std::int64_t batch_size,
                  Precision precision) {
-  const bool training = model.is_training();
-  model.eval();
+  const EvaluationMode mode(model);
   const NoGrad no_grad;
   const PrecisionGuard precise(precision);
   Tally tally(device);
@@ -40,7 +62,6 @@ Metrics evaluate(Module& model, const ImageDataset& dataset, const Device& devic
     tally.add(logits, labels, losses_of(logits, labels));
     tally.count(labels.size());
   }
-  model.train(training);
   return tally.metrics();
 }
 
@@ -51,7 +72,7 @@ class Trainer::DeviceSteps {
   DeviceSteps(const ImageDataset& train, const TrainerOptions& options)
       : batches_(train, loader_options(options, options.device)),
         dtype_(options.precision == Precision::bf16 ? DType::bf16 : DType::f32),
-        full_(batches_.make_arrays(options.recipe.batch_size, dtype_)),
+        full_(batches_.make_arrays(std::min(options.recipe.batch_size, batches_.images()), dtype_)),
         graph_(options.device, options.graph) {}
 
   void start_epoch(std::int64_t epoch) { batches_.start_epoch(epoch); }
@@ -84,10 +105,19 @@ Trainer::Trainer(Module& model, const ImageDataset& train, const TrainerOptions&
       schedule_(options.recipe.schedule()),
       optimizer_(options.recipe.optimizer(model.parameters())),
       tally_(std::make_unique<Tally>(options.device)) {
+  if (loader_.size() == 0) {
+    throw ValueError("Trainer: " + std::to_string(loader_.images()) + " images make no batch of " +
+                     std::to_string(options.recipe.batch_size));
+  }
   if (options.device.is_cuda()) device_steps_ = std::make_unique<DeviceSteps>(train, options);
 }
 
 Trainer::~Trainer() = default;
+
+void Trainer::set_epoch(std::int64_t epoch) {
+  require_at_least(0, "Trainer::set_epoch", "the epoch", epoch);
+  epoch_ = epoch;
+}
 
 bool Trainer::captured() const { return device_steps_ != nullptr && device_steps_->captured(); }
 

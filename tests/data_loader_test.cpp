@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <set>
 
 #include "cpu/threads.h"
 #include "nn/device_batches.h"
+#include "tests/nn_support.h"
 #include "weft/weft.h"
 
 namespace weft::nn {
@@ -298,6 +300,79 @@ TEST(Trainer, StopsWhenAsked) {
   EXPECT_TRUE(trainer.stopped());
   EXPECT_EQ(trainer.epoch(), 0);
   EXPECT_EQ(metrics.images, 256);
+}
+
+TEST(DataLoader, RefusesADataSetWhoseBytesAreNotItsImages) {
+  const auto message = [](const ImageDataset& data, const DataLoaderOptions& options) {
+    return message_of<Error>([&] { DataLoader(data, options); });
+  };
+  ImageDataset data = random_images(4);
+  data.labels.resize(5);
+  EXPECT_EQ(message(data, {}), "data loader: images of (3, 8, 6) with 5 labels cannot have 576 bytes");
+  data.labels.resize(4);
+  data.images.pop_back();
+  EXPECT_EQ(message(data, {}), "data loader: images of (3, 8, 6) with 4 labels cannot have 575 bytes");
+  data.height = 1 << 30;
+  EXPECT_EQ(message(data, {}), "data loader: the height must not be 1073741824");
+  data = random_images(4);
+  EXPECT_EQ(message(data, {.stddev = {1, 0, 1}}), "data loader: stddev must be finite and positive, got 0");
+  EXPECT_EQ(message(data, {.mean = {1, 1, std::nanf("")}}), "data loader: mean must be finite, got nan");
+}
+
+TEST(DataLoader, ABatchMayBeLargerThanAnything) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  const ImageDataset data = random_images(5);
+  DataLoader loader(data, {.batch_size = kMost});
+  EXPECT_EQ(loader.size(), 1);
+  for (const Batch& batch : loader) EXPECT_EQ(batch.labels.size(), 5);
+  EXPECT_EQ(DataLoader(data, {.batch_size = kMost, .drop_last = true}).size(), 0);
+}
+
+TEST(Trainer, GoesOnWhereAnotherStopped) {
+  const ImageDataset train = builtin_images(Split::train, 24);
+  Recipe recipe = Recipe::make(Recipe::Kind::page);
+  recipe.batch_size = 8;
+  recipe.epochs = 4;
+  const TrainerOptions options{.recipe = recipe, .seed = 3};
+  const auto make_model = [] {
+    manual_seed(2);
+    return Sequential(Flatten(), Linear(3072, 10));
+  };
+  Sequential whole = make_model(), parts = make_model();
+  Trainer once(whole, train, options), first(parts, train, options);
+  for (int i = 0; i < 4; ++i) once.run_epoch();
+  for (int i = 0; i < 2; ++i) first.run_epoch();
+  Trainer second(parts, train, options);
+  second.optimizer().load_state_dict(first.optimizer().state_dict());
+  second.set_epoch(2);
+  for (int i = 0; i < 2; ++i) second.run_epoch();
+  EXPECT_EQ(second.epoch(), 4);
+  EXPECT_EQ(parts.parameters()[0].to_vector<float>(), whole.parameters()[0].to_vector<float>());
+  EXPECT_EQ(message_of<ValueError>([&] { second.set_epoch(-1); }),
+            "Trainer::set_epoch: the epoch must be at least 0, got -1");
+}
+
+TEST(Trainer, RefusesADataSetWithoutABatch) {
+  const ImageDataset train = builtin_images(Split::train, 24);
+  Sequential model(Flatten(), Linear(3072, 10));
+  EXPECT_EQ(message_of<ValueError>([&] { Trainer(model, train, {.recipe = Recipe::make(Recipe::Kind::page)}); }),
+            "Trainer: 24 images make no batch of 512");
+}
+
+TEST(Evaluate, RestoresTheModeOfEveryModule) {
+  const ImageDataset data = builtin_images(Split::test, 8);
+  const BatchNorm2d frozen(3);
+  Sequential model(frozen, Flatten(), Linear(3072, 10), Residual(Identity()));
+  BatchNorm2d(frozen).eval();
+  const auto expect_modes = [&] {
+    EXPECT_TRUE(model.is_training());
+    EXPECT_FALSE(frozen.is_training());
+    EXPECT_TRUE(model[3].is_training());
+  };
+  evaluate(model, data, Device::cpu());
+  expect_modes();
+  EXPECT_THROW(evaluate(model, data, Device::cpu(), 0), ValueError);
+  expect_modes();
 }
 
 }  // namespace

@@ -89,7 +89,7 @@ TEST(FoldBatchNorm, Errors) {
   EXPECT_EQ(message_of<ShapeError>([&] { fold_batch_norm(Linear(3, 8), narrow); }),
             "fold_batch_norm: the layer has 8 output channels but the norm 6 features");
   EXPECT_EQ(message_of<ValueError>([&] { fold_batch_norms(Sequential(conv, norm)); }),
-            "fold_batch_norm: the norm is in training mode, where its statistics are the batch's");
+            "fold_batch_norms: the model is in training mode");
 }
 
 TEST(FoldBatchNorm, TakesBothOnOneDevice) {
@@ -172,6 +172,17 @@ TEST(FoldBatchNorms, KeepsNamesAndWhatHasNoNorm) {
   const Tensor x = randn({2, 3, 6, 6});
   Sequential copy = folded;
   EXPECT_LE(relative_difference(copy(x), model(x)), 1e-5);
+}
+
+TEST(FoldBatchNorms, LeavesTheModesOfTheModelAlone) {
+  const Dropout dropout(0.5);
+  Sequential model(Conv2d(3, 4, 3), BatchNorm2d(4), Sequential(dropout));
+  model.eval();
+  Dropout(dropout).train();
+  EXPECT_EQ(message_of<ValueError>([&] { fold_batch_norms(model); }),
+            "fold_batch_norms: the model's 2.0 is in training mode");
+  EXPECT_TRUE(dropout.is_training());
+  EXPECT_FALSE(model.is_training());
 }
 
 }  // namespace

@@ -176,4 +176,32 @@ TEST(BinaryCrossEntropy, TakesIntegerTargets) {
             binary_cross_entropy_with_logits(z, y.to(DType::f32)).item<float>());
 }
 
+TEST(SmoothL1, BoundsBeyondTheRangeOfFloats) {
+  const auto losses = [](const auto& loss, const std::vector<float>& d) {
+    const Tensor x =
+        Tensor::from(std::span<const float>(d), {static_cast<std::int64_t>(d.size())}, {.requires_grad = true});
+    const Tensor each = loss(x, zeros_like(x.detach()));
+    each.backward(ones_like(each.detach()));
+    return std::pair(each.template to_vector<float>(), x.grad().template to_vector<float>());
+  };
+  using Floats = std::vector<float>;
+  for (const double delta : {1e38, 3.4e38, 1e39, 1e300}) {
+    const auto [values, slopes] =
+        losses([&](const Tensor& x, const Tensor& y) { return huber_loss(x, y, delta, Reduction::none); },
+               {0.0f, 1e-4f, 2.0f});
+    EXPECT_EQ(values, (Floats{0, 0.5f * 1e-4f * 1e-4f, 2})) << delta;
+    EXPECT_EQ(slopes, (Floats{0, 1e-4f, 2})) << delta;
+  }
+  for (const double beta : {1e-46, 1e-40}) {
+    const auto [values, slopes] = losses(
+        [&](const Tensor& x, const Tensor& y) { return smooth_l1_loss(x, y, beta, Reduction::none); }, {0, -1, 3});
+    EXPECT_EQ(values, (Floats{0, 1, 3})) << beta;
+    EXPECT_EQ(slopes, (Floats{0, -1, 1})) << beta;
+  }
+  const auto [values, slopes] = losses(
+      [](const Tensor& x, const Tensor& y) { return smooth_l1_loss(x, y, 1e39, Reduction::none); }, {0, 1, -1e30f});
+  EXPECT_EQ(values, (Floats{0, 0, 0}));
+  EXPECT_EQ(slopes, (Floats{0, 0, 0}));
+}
+
 }  // namespace

@@ -201,4 +201,19 @@ TEST(Checkpoint, RoundTrips) {
   EXPECT_THROW(page.load_state_dict(state), FormatError);
 }
 
+TEST(Module, LoadsWhatLiesInItsOwnArrays) {
+  Sequential model(Linear(2, 2), Linear(2, 2));
+  StateDict state = model.state_dict();
+  const auto first = state.at("0.weight").to_vector<float>(), second = state.at("1.weight").to_vector<float>();
+  const std::vector<float> turned{second[0], second[2], second[1], second[3]};
+  state["0.weight"] = transpose(Tensor(state.at("1.weight")), 0, 1).array();
+  state["1.weight"] = model.state_dict().at("0.weight");
+  state["1.bias"] = state.at("1.bias").view(Layout({2}, {-1}, 1));
+  const auto bias = model.state_dict().at("1.bias").to_vector<float>();
+  model.load_state_dict(state);
+  EXPECT_EQ(model.state_dict().at("0.weight").to_vector<float>(), turned);
+  EXPECT_EQ(model.state_dict().at("1.weight").to_vector<float>(), first);
+  EXPECT_EQ(model.state_dict().at("1.bias").to_vector<float>(), (std::vector<float>{bias[1], bias[0]}));
+}
+
 }  // namespace

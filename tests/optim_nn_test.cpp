@@ -336,4 +336,24 @@ TEST(Optimizer, RefusesWhatItCannotStepBeforeChangingAnything) {
   EXPECT_EQ(first.to_vector<float>(), (std::vector<float>{1, 1}));
 }
 
+TEST(Optimizer, ReadsItsCountAsAWholeNumber) {
+  std::vector<Tensor> parameters = make_parameters(DType::f32);
+  Adam optimizer(parameters, {.lr = 0.5});
+  const StateDict state = optimizer.state_dict();
+  const auto with_step = [&](const Array& step) {
+    StateDict other = state;
+    other["step"] = step;
+    return other;
+  };
+  optimizer.load_state_dict(with_step(Array::full({}, 3.0, DType::f32)));  // as PyTorch keeps it
+  EXPECT_EQ(optimizer.state_dict().at("step").item<int>(), 3);
+  for (const double bad : {2.5, -1.0, 1e300, std::nan("")}) {
+    EXPECT_THROW(optimizer.load_state_dict(with_step(Array::full({}, bad, DType::f64))), FormatError) << bad;
+  }
+  EXPECT_EQ(optimizer.state_dict().at("step").item<int>(), 3);
+  StateDict whole = state;
+  whole["lr"] = Array::full({}, 1, DType::i64);
+  EXPECT_THROW(optimizer.load_state_dict(whole), FormatError);
+}
+
 }  // namespace

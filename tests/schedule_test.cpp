@@ -71,6 +71,7 @@ TEST(Schedule, OneCycleMayLackOnePhase) {
 }
 
 TEST(Schedule, BadOptionsNameTheValue) {
+  EXPECT_THROW(Schedule(nullptr), ValueError);
   const double nan = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
   EXPECT_THROW(Schedule::constant(-0.5), ValueError);
   EXPECT_THROW(Schedule::constant(nan), ValueError);

@@ -41,7 +41,7 @@ struct Batch {
 /// alone. The data set must outlive the loader.
 class DataLoader {
  public:
-  /// Throws ValueError on options out of range.
+  /// Throws ValueError on options out of range, ShapeError where the data set's bytes are not those of its images.
   DataLoader(const ImageDataset& dataset, const DataLoaderOptions& options = {});
   DataLoader(ImageDataset&& dataset, const DataLoaderOptions& options = {}) = delete;
 

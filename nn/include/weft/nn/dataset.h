@@ -26,7 +26,8 @@ struct ImageDataset {
 ImageDataset cifar10(const std::filesystem::path& folder, Split split);
 
 /// Procedurally drawn 32x32 pictures of ten shapes; the class is that of the large figure. Image i depends on
-/// (split, seed, i) alone and is the same on every machine. `count` 0 means 50,000 for train, 10,000 for test.
+/// (split, seed, i) alone and is the same on every machine. `count` 0 means 50,000 for train, 10,000 for test. Throws
+/// OutOfMemoryError where that many do not fit.
 ImageDataset builtin_images(Split split, std::int64_t count = 0, std::uint64_t seed = 0);
 
 }  // namespace weft::nn

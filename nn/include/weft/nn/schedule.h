@@ -31,10 +31,11 @@ class Schedule {
   /// Loshchilov and Hutter 2017, without restarts: end + (start - end)·(1 + cos(π·t/steps))/2.
   static Schedule cosine(const CosineOptions& options);
   /// Smith and Topin 2018 in two phases, PyTorch's OneCycleLR: from the first rate to the peak at step
-  /// rising·steps - 1, then to the last rate at step steps - 1.
+  /// rising·steps - 1, then to the last rate at step steps - 1. Where that is before step 0, the peak is step 0, which
+  /// PyTorch has already left.
   static Schedule one_cycle(const OneCycleOptions& options);
-  /// Any function.
-  explicit Schedule(std::function<double(double)> rate) : rate_(std::move(rate)) {}
+  /// Any function. Throws ValueError on an empty one.
+  explicit Schedule(std::function<double(double)> rate);
 
   double operator()(double time) const { return rate_(time); }
 

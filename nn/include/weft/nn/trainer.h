@@ -18,7 +18,7 @@ struct Metrics {
   double images_per_second() const { return seconds > 0 ? static_cast<double>(images) / seconds : 0; }
 };
 
-/// Loss and accuracy in evaluation mode; the model's mode is restored.
+/// Loss and accuracy in evaluation mode; the mode of every module is restored.
 Metrics evaluate(Module& model, const ImageDataset& dataset, const Device& device, std::int64_t batch_size = 512,
                  Precision precision = Precision::fp32);
 
@@ -43,13 +43,17 @@ class Trainer {
   };
   using Callback = std::function<bool(const Step&)>;
 
-  /// Model and data set must outlive the trainer; the model's arrays stay in place while it lives.
+  /// Model and data set must outlive the trainer; the model's arrays stay in place while it lives. Throws ValueError
+  /// where an epoch would have no batch, and as DataLoader.
   Trainer(Module& model, const ImageDataset& train, const TrainerOptions& options);
   ~Trainer();
 
   /// Trains one epoch and returns its training metrics; of the images seen until then when the callback stopped it.
   Metrics run_epoch(const Callback& callback = {});
+  /// The number of the epoch that the next run_epoch() trains, which sets its order, augmentation and rates; set it to
+  /// resume. Throws ValueError below 0.
   std::int64_t epoch() const { return epoch_; }
+  void set_epoch(std::int64_t epoch);
   /// True when the callback stopped the last epoch.
   bool stopped() const { return stopped_; }
   /// True when full batches run as a recorded graph.
