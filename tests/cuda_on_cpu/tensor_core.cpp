@@ -13,7 +13,7 @@ namespace {
 struct Fragments {
   std::uint32_t a[4], b[2];
 };
-static_assert(sizeof(Fragments) <= kShuffleBytes);
+static_assert(sizeof(Fragments) <= kShuffleBytes && sizeof(Fragments) == 6 * sizeof(std::uint32_t));
 
 double product(TensorCore kind, std::uint32_t a, std::uint32_t b) {
   const auto tf32 = [](std::uint32_t word) { return double{scalar::bits_as<float>(word & ~0x1FFFu)}; };
@@ -42,15 +42,18 @@ void multiply_add(TensorCore kind, float (&sums)[2][2], const std::uint32_t (&a)
   std::memcpy(own.b, b, sizeof own.b);
   const unsigned char* const all = exchange_all(&own, sizeof own, line);
   const Quiet quiet;
-  Fragments lanes[32];
-  for (int lane = 0; lane < 32; ++lane) std::memcpy(&lanes[lane], all + lane * kShuffleBytes, sizeof(Fragments));
+  const auto word_of = [all](int lane, int at) {
+    std::uint32_t word;
+    std::memcpy(&word, all + lane * kShuffleBytes + at * int{sizeof word}, sizeof word);
+    return word;
+  };
   const int lane = static_cast<int>(threadIdx.x % 32), group = lane / 4, place = lane % 4;
   for (int i = 0; i < 4; ++i) {
     const int row = group + i / 2 * 8, column = 2 * place + i % 2;
     double sum = double{sums[i / 2][i % 2]};
     for (int word = 0; word < 8; ++word) {
-      const std::uint32_t left = lanes[row % 8 * 4 + word % 4].a[row / 8 + word / 4 * 2];
-      const std::uint32_t right = lanes[column * 4 + word % 4].b[word / 4];
+      const std::uint32_t left = word_of(row % 8 * 4 + word % 4, row / 8 + word / 4 * 2);
+      const std::uint32_t right = word_of(column * 4 + word % 4, 4 + word / 4);
       sum += product(kind, left, right);
     }
     sums[i / 2][i % 2] = static_cast<float>(sum);
