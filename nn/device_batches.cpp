@@ -30,11 +30,11 @@ void check_loader_options(const ImageDataset& dataset, const DataLoaderOptions& 
   require(dataset.channels >= 1 && dataset.channels <= 3, "the number of channels", dataset.channels);
   require(dataset.height >= 1 && dataset.height <= 1024, "the height", dataset.height);
   require(dataset.width >= 1 && dataset.width <= 1024, "the width", dataset.width);
-  const auto image = static_cast<std::size_t>(dataset.channels * dataset.height * dataset.width);
-  if (dataset.images.size() % image != 0 || dataset.images.size() / image != dataset.labels.size()) {
-    throw ShapeError("data loader: images of " + to_string(Shape{dataset.channels, dataset.height, dataset.width}) +
-                     " with " + std::to_string(dataset.labels.size()) + " labels cannot have " +
-                     std::to_string(dataset.images.size()) + " bytes");
+  const Shape image{dataset.channels, dataset.height, dataset.width};
+  const auto bytes = static_cast<std::size_t>(element_count(image));
+  if (dataset.images.size() % bytes != 0 || dataset.images.size() / bytes != dataset.labels.size()) {
+    throw ShapeError("data loader: images of " + to_string(image) + " with " + std::to_string(dataset.labels.size()) +
+                     " labels cannot have " + std::to_string(dataset.images.size()) + " bytes");
   }
   require(a.crop_padding >= 0 && (!a.reflect || a.crop_padding < smaller) && a.crop_padding <= 1024, "crop_padding",
           a.crop_padding);

@@ -45,11 +45,14 @@ Layer folded(const Layer& layer, const BatchNorm& norm) {
                                folded_bias(affine, layer.bias(), weight.dtype()));
 }
 
-void check_evaluation(const Module& module, const std::string& name) {
-  if (module.is_training())
-    throw ValueError("fold_batch_norms: the model" + (name.empty() ? "" : "'s " + name) + " is in training mode");
-  for (const auto& [child_name, child] : module.named_children())
-    check_evaluation(*child, name.empty() ? child_name : name + "." + child_name);
+/// `prefix`: of the names of what is below.
+void check_evaluation(const Module& module, const std::string& prefix) {
+  for (const auto& [name, child] : module.named_children()) {
+    std::string full = prefix;
+    full += name;
+    if (child->is_training()) throw ValueError("fold_batch_norms: the model's " + full + " is in training mode");
+    check_evaluation(*child, full += '.');
+  }
 }
 
 using Children = std::vector<std::pair<std::string, std::shared_ptr<Module>>>;
@@ -134,6 +137,7 @@ template ConvTransposeNd<2> fold_batch_norm(const ConvTransposeNd<2>&, const Bat
 template ConvTransposeNd<3> fold_batch_norm(const ConvTransposeNd<3>&, const BatchNorm&);
 
 Sequential fold_batch_norms(const Sequential& model) {
+  if (model.is_training()) throw ValueError("fold_batch_norms: the model is in training mode");
   check_evaluation(model, "");
   Sequential result;
   append_folded(model, result);
