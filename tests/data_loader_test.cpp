@@ -34,8 +34,8 @@ constexpr std::array<double, 3> kMean{0.4914, 0.4822, 0.4465};
 constexpr std::array<double, 3> kStd{0.2470, 0.2435, 0.2616};
 
 double normalised(const ImageDataset& data, int image, int c, int y, int x) {
-  const auto at = static_cast<std::size_t>(((image * data.channels + c) * data.height + y) * data.width + x);
-  return (data.images[at] / 255.0 - kMean[static_cast<std::size_t>(c)]) / kStd[static_cast<std::size_t>(c)];
+  const int at = ((image * data.channels + c) * data.height + y) * data.width + x;
+  return (data.images[static_cast<std::size_t>(at)] / 255.0 - kMean[static_cast<std::size_t>(c)]) / kStd[static_cast<std::size_t>(c)];
 }
 
 // The padded image at (y, x), which may lie outside by up to the padding.

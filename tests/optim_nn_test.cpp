@@ -172,6 +172,7 @@ void expect_resumes_exactly(const Make& make, bool had_state) {
   run(optimizer, parameters, 0, 3);
   const StateDict saved = cloned(optimizer->state_dict());
   std::vector<Tensor> others;
+  others.reserve(parameters.size());
   for (const Tensor& parameter : parameters) others.emplace_back(parameter.array().clone(), true);
   auto resumed = make(others);
   if (had_state) run(resumed, others, 0, 1);  // to be replaced
