@@ -2,6 +2,7 @@
 
 #include "core/backend.h"
 #include "core/layout.h"
+#include "core/number.h"
 #include "weft/error.h"
 
 namespace weft {
@@ -37,6 +38,7 @@ Array Array::empty(const Shape& shape, DType dtype, const Device& device) {
 }
 
 Array Array::full(const Shape& shape, Scalar value, DType dtype, const Device& device) {
+  check_fits("full", value, dtype);
   Array array = empty(shape, dtype, device);
   backend(device).fill(mutable_view(array), value);
   return array;
@@ -118,7 +120,9 @@ Array Array::to(const Device& target) const {
 }
 
 void Array::fill(Scalar value) {
-  backend(device()).fill(mutable_view(*this), value);
+  Backend& target = backend(device());
+  check_fits("fill", value, dtype_);
+  target.fill(mutable_view(*this), value);
   storage_->bump_version();
 }
 
@@ -145,6 +149,12 @@ void Array::to_host(void* values, DType dtype) const {
   const Array dense = contiguous();
   if (size() > 0)
     backend(device()).copy_to_host(values, dense.data(), static_cast<std::size_t>(size()) * size_of(dtype));
+}
+
+void Array::check_item(const Scalar& value, int bits, bool is_signed) {
+  if (value.fits(bits, is_signed)) return;
+  throw ValueError("item: " + number(value) + " does not fit " + (is_signed ? "a signed" : "an unsigned") +
+                   " integer of " + std::to_string(bits + (is_signed ? 1 : 0)) + " bits");
 }
 
 Scalar Array::scalar() const {

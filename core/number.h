@@ -2,6 +2,9 @@
 
 #include <charconv>
 #include <string>
+#include <string_view>
+
+#include "weft/array.h"
 
 namespace weft {
 
@@ -10,5 +13,11 @@ inline std::string number(double value) {
   char text[32];
   return {text, std::to_chars(text, text + sizeof text, value).ptr};
 }
+std::string number(const Scalar& value);
+
+/// Whether an integer dtype holds the value without its fraction; true of the other dtypes.
+bool fits(const Scalar& value, DType dtype);
+/// Throws ValueError, naming op, where it does not.
+void check_fits(std::string_view op, const Scalar& value, DType dtype);
 
 }  // namespace weft

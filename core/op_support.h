@@ -34,6 +34,8 @@ Tensor autocast(const Tensor& x);
 
 /// PyTorch's result dtype: a 0-dimensional operand counts only when its kind (bool, integer, floating) is higher.
 DType result_dtype(const Tensor& a, const Tensor& b);
+/// Of a number in an expression with a tensor of dtype x.
+DType scalar_dtype(DType x, const Scalar& value);
 
 // Array-level kernels, output allocated here. Operands of binary broadcast and have one dtype already.
 Array unary_array(UnaryOp op, const Array& x);

@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "core/number.h"
 #include "core/op_support.h"
 
 namespace weft {
@@ -71,10 +72,14 @@ Tensor one_hot(const Tensor& indices, std::int64_t classes, DType dtype) {
   return equal(unsqueeze(indices, -1), numbers).to(dtype);
 }
 
+DType scalar_dtype(DType x, const Scalar& value) {
+  if (value.is_floating_point() && !is_floating_point(x)) return DType::f32;
+  return value.is_integer() && x == DType::boolean ? DType::i64 : x;
+}
+
 Tensor scalar_like(const Tensor& x, Scalar value) {
-  DType dtype = x.dtype();
-  if (value.is_floating_point() && !is_floating_point(dtype)) dtype = DType::f32;
-  if (value.is_integer() && dtype == DType::boolean) dtype = DType::i64;
+  const DType dtype = scalar_dtype(x.dtype(), value);
+  check_fits("scalar_like", value, dtype);
   return full({}, value, {.dtype = dtype, .device = x.device()});
 }
 

@@ -1,5 +1,6 @@
 #include <numbers>
 
+#include "core/number.h"
 #include "core/op_support.h"
 
 namespace weft {
@@ -113,6 +114,18 @@ Tensor gelu(const Tensor& x, bool tanh_approximation) {
   });
 }
 
+namespace {
+
+// A lower bound below, or an upper one above, all numbers of an integer dtype is none.
+std::optional<Scalar> bound_within(DType dtype, const std::optional<Scalar>& bound, bool lower) {
+  if (!bound || fits(*bound, dtype)) return bound;
+  if ((bound->as_int() < 0) == lower) return std::nullopt;
+  throw ValueError("clamp: no " + std::string(name(dtype)) + (lower ? " reaches low " : " is as small as high ") +
+                   number(*bound));
+}
+
+}  // namespace
+
 Tensor clamp(const Tensor& x, std::optional<Scalar> low, std::optional<Scalar> high) {
   check_numbers("clamp", x);
   if (low && high && low->as_double() > high->as_double()) {
@@ -120,10 +133,12 @@ Tensor clamp(const Tensor& x, std::optional<Scalar> low, std::optional<Scalar> h
                      std::to_string(high->as_double()));
   }
   DType dtype = x.dtype();
-  if (low) dtype = promote(dtype, scalar_like(x, *low).dtype());
-  if (high) dtype = promote(dtype, scalar_like(x, *high).dtype());
+  if (low) dtype = promote(dtype, scalar_dtype(x.dtype(), *low));
+  if (high) dtype = promote(dtype, scalar_dtype(x.dtype(), *high));
+  low = bound_within(dtype, low, true);
+  high = bound_within(dtype, high, false);
   const Tensor input = x.to(dtype);
-  Tensor y = input.detach();
+  Tensor y = low || high ? input.detach() : clone(input.detach());
   if (low) y = maximum(y, *low);
   if (high) y = minimum(y, *high);
   return record("clamp", y.array(), {input}, {Save::input(0)}, [low, high](const SavedValues& saved, const Tensor& g) {

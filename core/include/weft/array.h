@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <iosfwd>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -15,7 +16,7 @@
 
 namespace weft {
 
-/// A number of any kind, kept exactly: booleans and integers as int64, the rest as double.
+/// A number of any kind: booleans and integers as int64, the rest as double, unsigned integers above 2^63 - 1 too.
 class Scalar {
  public:
   template <class T, class = std::enable_if_t<std::is_arithmetic_v<T>>>
@@ -23,18 +24,20 @@ class Scalar {
       : kind_(std::is_same_v<T, bool> ? Kind::boolean
               : std::is_integral_v<T> ? Kind::integer
                                       : Kind::floating) {
-    if constexpr (std::is_integral_v<T>) {
-      integer_ = static_cast<std::int64_t>(value);
-      floating_ = static_cast<double>(value);
-    } else {
-      floating_ = static_cast<double>(value);
+    floating_ = static_cast<double>(value);
+    if constexpr (std::is_integral_v<T>) integer_ = static_cast<std::int64_t>(value);
+    if constexpr (std::is_integral_v<T> && std::is_unsigned_v<T> && sizeof(T) == sizeof(integer_)) {
+      if (value > static_cast<T>(INT64_MAX)) kind_ = Kind::floating;
     }
   }
   bool is_boolean() const { return kind_ == Kind::boolean; }
   bool is_integer() const { return kind_ == Kind::integer; }
   bool is_floating_point() const { return kind_ == Kind::floating; }
   double as_double() const { return floating_; }
-  std::int64_t as_int() const { return is_floating_point() ? static_cast<std::int64_t>(floating_) : integer_; }
+  /// Truncates; the nearest int64 beyond its range; NaN is 0.
+  std::int64_t as_int() const;
+  /// Whether the number without its fraction is an integer of so many bits, the sign not counted.
+  bool fits(int bits, bool is_signed) const;
 
  private:
   enum class Kind : std::uint8_t { boolean, integer, floating };
@@ -74,6 +77,7 @@ class Array {
   static Array empty(const Shape& shape, DType dtype = DType::f32, const Device& device = Device::cpu());
   /// Uninitialised, of the shape of `layout` and dense in its order of axes (row-major where it has gaps or overlaps).
   static Array empty_like(const Layout& layout, DType dtype, const Device& device);
+  /// Throws ValueError when an integer dtype cannot hold the value; fractions are cut off.
   static Array full(const Shape& shape, Scalar value, DType dtype = DType::f32, const Device& device = Device::cpu());
   /// Copies host values in row-major order. Throws ShapeError when their number is not that of the shape.
   template <class T>
@@ -111,7 +115,8 @@ class Array {
   /// Elements converted to the dtype (or this array where it has it already).
   Array to(DType dtype) const;
 
-  /// In-place writes; both count as a new version of the storage. copy_from broadcasts and converts dtypes and devices.
+  /// In-place writes; both count as a new version of the storage. fill throws as full; copy_from broadcasts and
+  /// converts dtypes and devices.
   void fill(Scalar value);
   void copy_from(const Array& source);
 
@@ -123,10 +128,19 @@ class Array {
     to_host(values.data(), dtype_of<T>);
     return values;
   }
-  /// The only element, converted to T. Throws ShapeError when there is not exactly one.
+  /// The only element, converted to T; a bool is whether it is not 0. Throws ShapeError when there is not exactly one,
+  /// ValueError when an integer T cannot hold it.
   template <class T>
   T item() const {
-    return std::is_integral_v<T> ? static_cast<T>(scalar().as_int()) : static_cast<T>(scalar().as_double());
+    const Scalar value = scalar();
+    if constexpr (std::is_same_v<T, bool>) {
+      return value.as_double() != 0;
+    } else if constexpr (std::is_integral_v<T>) {
+      check_item(value, std::numeric_limits<T>::digits, std::is_signed_v<T>);
+      return value.is_floating_point() ? static_cast<T>(value.as_double()) : static_cast<T>(value.as_int());
+    } else {
+      return static_cast<T>(value.as_double());
+    }
   }
   Scalar scalar() const;
 
@@ -134,6 +148,7 @@ class Array {
   static Array from_host(const void* values, std::size_t count, DType dtype, const Shape& shape, const Device& device);
   void to_host(void* values, DType dtype) const;
   void check_host(DType dtype) const;
+  static void check_item(const Scalar& value, int bits, bool is_signed);
 
   std::shared_ptr<Storage> storage_;
   Layout layout_;

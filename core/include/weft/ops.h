@@ -21,6 +21,7 @@ namespace weft {
 Tensor empty(const Shape& shape, const TensorOptions& options = {});
 Tensor zeros(const Shape& shape, const TensorOptions& options = {});
 Tensor ones(const Shape& shape, const TensorOptions& options = {});
+/// Throws ValueError when an integer dtype cannot hold the value; fractions are cut off.
 Tensor full(const Shape& shape, Scalar value, const TensorOptions& options = {});
 Tensor zeros_like(const Tensor& x);
 Tensor ones_like(const Tensor& x);
@@ -107,10 +108,12 @@ Tensor hardtanh(const Tensor& x, double low = -1, double high = 1);
 Tensor relu6(const Tensor& x);        ///< hardtanh between 0 and 6
 Tensor hardsigmoid(const Tensor& x);  ///< relu6(x + 3)/6; gradient 0 at ±3
 Tensor hardswish(const Tensor& x);    ///< x·hardsigmoid(x); gradient 0 at -3, 1 at 3
-Tensor floor(const Tensor& x);
+Tensor floor(const Tensor& x);        ///< integers are themselves, also of ceil and round
 Tensor ceil(const Tensor& x);
-Tensor round(const Tensor& x);                                                         ///< halves to even
-Tensor clamp(const Tensor& x, std::optional<Scalar> low, std::optional<Scalar> high);  ///< gradient 1 on the bounds
+Tensor round(const Tensor& x);  ///< halves to even
+/// Gradient 1 on the bounds. Throws ValueError when low exceeds high, and when no number of an integer x's dtype is
+/// within a bound; a bound below or above all of them has no effect.
+Tensor clamp(const Tensor& x, std::optional<Scalar> low, std::optional<Scalar> high);
 Tensor is_nan(const Tensor& x);
 Tensor is_finite(const Tensor& x);
 Tensor logical_not(const Tensor& x);
@@ -139,7 +142,7 @@ Tensor logical_xor(const Tensor& a, const Tensor& b);
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
 
 /// A 0-dimensional operand of an expression with x: x's device, and x's dtype unless the number's kind is higher (2.5
-/// with an integer x is f32).
+/// with an integer x is f32). Throws ValueError when an integer dtype cannot hold the number.
 Tensor scalar_like(const Tensor& x, Scalar value);
 
 inline Tensor operator-(const Tensor& x) { return negative(x); }

@@ -1,0 +1,135 @@
+// What an Array refuses, and numbers that a dtype or a C++ type cannot hold.
+#include "weft/array.h"
+
+#include <cmath>
+#include <limits>
+
+#include "tests/device.h"
+#include "tests/error_support.h"
+#include "weft/error.h"
+
+namespace weft {
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
+constexpr auto kLeast = std::numeric_limits<std::int64_t>::min();
+constexpr auto kMostUnsigned = std::numeric_limits<std::uint64_t>::max();
+
+using Integers = std::vector<std::int64_t>;
+
+TensorOptions of(DType dtype) { return {.dtype = dtype, .device = kTestDevice}; }
+Integers integers(const Tensor& x) { return x.to(DType::i64).to_vector<std::int64_t>(); }
+
+TEST(Scalar, KeepsNumbersOfEveryKind) {
+  EXPECT_TRUE(Scalar(true).is_boolean());
+  EXPECT_TRUE(Scalar(static_cast<std::uint64_t>(kMost)).is_integer());
+  EXPECT_EQ(Scalar(static_cast<std::uint64_t>(kMost)).as_int(), kMost);
+  EXPECT_TRUE(Scalar(kMostUnsigned).is_floating_point());
+  EXPECT_EQ(Scalar(kMostUnsigned).as_double(), 0x1p64);
+  EXPECT_EQ(full({1}, kMostUnsigned, of(DType::f64)).item<double>(), 0x1p64);
+  EXPECT_EQ((ones({1}, of(DType::f64)) + kMostUnsigned).item<double>(), 0x1p64);
+}
+
+TEST(Scalar, AFloatingOneBeyondInt64IsTheNearest) {
+  const auto as_int = [](double value) {
+    const volatile double unfolded = value;
+    return Scalar(unfolded).as_int();
+  };
+  EXPECT_EQ(as_int(-2.75), -2);
+  EXPECT_EQ(as_int(0x1p63), kMost);
+  EXPECT_EQ(as_int(-0x1p63), kLeast);
+  EXPECT_EQ(as_int(1e300), kMost);
+  EXPECT_EQ(as_int(-kInf), kLeast);
+  EXPECT_EQ(as_int(kNaN), 0);
+}
+
+TEST(Item, IsOfTheTypeAskedForOrThrows) {
+  const auto f64 = [](double value) { return full({}, value, of(DType::f64)); };
+  const auto i64 = [](std::int64_t value) { return full({}, value, of(DType::i64)); };
+  EXPECT_TRUE(f64(0.5).item<bool>());
+  EXPECT_TRUE(f64(kNaN).item<bool>());
+  EXPECT_FALSE(f64(-0.0).item<bool>());
+  EXPECT_TRUE(i64(kLeast).item<bool>());
+  EXPECT_EQ(f64(-0.75).item<unsigned>(), 0u);
+  EXPECT_EQ(f64(255.75).item<std::uint8_t>(), 255);
+  EXPECT_EQ(f64(0x1p63).item<std::uint64_t>(), std::uint64_t{1} << 63);
+  EXPECT_EQ(f64(-0x1p63).item<std::int64_t>(), kLeast);
+  EXPECT_EQ(i64(INT32_MIN).item<int>(), INT32_MIN);
+  EXPECT_EQ(i64(kLeast).item<std::int64_t>(), kLeast);
+  EXPECT_EQ(i64(kMost).item<std::uint64_t>(), static_cast<std::uint64_t>(kMost));
+  EXPECT_EQ(i64(kMost).item<double>(), 0x1p63);
+  expect_error<ValueError>("item: 1e+30 does not fit a signed integer of 32 bits", [&] { f64(1e30).item<int>(); });
+  expect_error<ValueError>("item: nan does not fit a signed integer of 64 bits",
+                           [&] { f64(kNaN).item<std::int64_t>(); });
+  expect_error<ValueError>("item: -inf does not fit a signed integer of 64 bits",
+                           [&] { f64(-kInf).item<std::int64_t>(); });
+  expect_error<ValueError>("item: 2147483648 does not fit a signed integer of 32 bits",
+                           [&] { i64(2147483648).item<int>(); });
+  expect_error<ValueError>("item: -2147483649 does not fit a signed integer of 32 bits",
+                           [&] { i64(-2147483649).item<int>(); });
+  expect_error<ValueError>("item: -1 does not fit an unsigned integer of 64 bits",
+                           [&] { i64(-1).item<std::uint64_t>(); });
+  expect_error<ValueError>("item: 256 does not fit an unsigned integer of 8 bits",
+                           [&] { i64(256).item<std::uint8_t>(); });
+}
+
+TEST(Full, RefusesWhatAnIntegerDTypeCannotHold) {
+  EXPECT_EQ(integers(full({2}, 255.75, of(DType::u8))), (Integers{255, 255}));
+  EXPECT_EQ(integers(full({1}, -0.75, of(DType::u8))), Integers{0});
+  EXPECT_EQ(integers(full({1}, -2147483648.5, of(DType::i32))), Integers{INT32_MIN});
+  EXPECT_EQ(integers(full({1}, kLeast, of(DType::i64))), Integers{kLeast});
+  EXPECT_EQ(integers(full({1}, kNaN, of(DType::boolean))), Integers{1});
+  EXPECT_EQ(full({1}, 1e300, of(DType::f32)).item<float>(), std::numeric_limits<float>::infinity());
+  const auto refuses = [](Scalar value, DType dtype, const std::string& message) {
+    expect_error<ValueError>("full: " + message, [&] { full({2}, value, of(dtype)); });
+    expect_error<ValueError>("full: " + message, [&] { Array::full({2}, value, dtype, kTestDevice); });
+    expect_error<ValueError>("fill: " + message, [&] { Array::empty({2}, dtype, kTestDevice).fill(value); });
+  };
+  refuses(300, DType::u8, "300 does not fit u8");
+  refuses(-1, DType::u8, "-1 does not fit u8");
+  refuses(3'000'000'000, DType::i32, "3000000000 does not fit i32");
+  refuses(1e30, DType::i32, "1e+30 does not fit i32");
+  refuses(0x1p63, DType::i64, "9223372036854775808 does not fit i64");
+  refuses(kNaN, DType::i64, "nan does not fit i64");
+  refuses(-kInf, DType::i64, "-inf does not fit i64");
+}
+
+TEST(ScalarLike, RefusesWhatAnIntegerDTypeCannotHold) {
+  const Tensor x = full({2}, 44, of(DType::u8));
+  const std::string message = "scalar_like: 300 does not fit u8";
+  expect_error<ValueError>(message, [&] { scalar_like(x, 300); });
+  expect_error<ValueError>(message, [&] { x + 300; });
+  expect_error<ValueError>(message, [&] { 300 - x; });
+  expect_error<ValueError>(message, [&] { maximum(x, 300); });
+  expect_error<ValueError>(message, [&] { less(x, scalar_like(x, 300)); });
+  expect_error<ValueError>(message, [&] { where(equal(x, x), x, scalar_like(x, 300)); });
+  expect_error<ValueError>("scalar_like: -1 does not fit u8", [&] { x * -1; });
+  EXPECT_EQ((x + 300.5).to_vector<float>(), (std::vector<float>{344.5, 344.5}));
+  EXPECT_EQ(integers(x + 211), (Integers{255, 255}));
+  EXPECT_EQ(integers(x.to(DType::boolean) + 300), (Integers{301, 301}));
+}
+
+TEST(Clamp, OfIntegersTakesBoundsBeyondTheDType) {
+  const Tensor x = Tensor::from<std::uint8_t>({0, 100, 255}, {3}, of(DType::u8));
+  const auto check = [&](std::optional<Scalar> low, std::optional<Scalar> high, const Integers& expected) {
+    const Tensor y = clamp(x, low, high);
+    EXPECT_EQ(y.dtype(), DType::u8);
+    EXPECT_EQ(integers(y), expected);
+    EXPECT_NE(y.array().data(), x.array().data());
+  };
+  check(-1, 300, {0, 100, 255});
+  check(-1, {}, {0, 100, 255});
+  check({}, kMost, {0, 100, 255});
+  check(kLeast, 50, {0, 50, 50});
+  check(50, 300, {50, 100, 255});
+  check({}, {}, {0, 100, 255});
+  expect_error<ValueError>("clamp: no u8 reaches low 300", [&] { clamp(x, 300, {}); });
+  expect_error<ValueError>("clamp: no u8 is as small as high -1", [&] { clamp(x, {}, -1); });
+  EXPECT_EQ(clamp(x, -0.5, 300.0).dtype(), DType::f32);
+  EXPECT_EQ(integers(clamp(x.to(DType::i32), kLeast, 3'000'000'000)), (Integers{0, 100, 255}));
+}
+
+}  // namespace
+}  // namespace weft
