@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "core/number.h"
 #include "core/op_support.h"
 
 namespace weft {
@@ -128,6 +129,25 @@ Tensor pad_edges(const Tensor& x, int axis, std::int64_t before, std::int64_t af
   return parts.size() == 1 ? x : concatenate(parts, axis);
 }
 
+namespace {
+
+// The size of an axis that is cropped by the negative amounts first, then padded by the positive ones.
+std::int64_t padded_size(const Shape& x, int axis, std::int64_t before, std::int64_t after) {
+  std::int64_t size = x[axis];
+  bool possible = true;
+  for (const std::int64_t amount : {std::min<std::int64_t>(before, 0), std::min<std::int64_t>(after, 0)}) {
+    possible = possible && amount >= -size;
+    if (possible) size += amount;
+  }
+  for (const std::int64_t amount : {std::max<std::int64_t>(before, 0), std::max<std::int64_t>(after, 0)})
+    possible = possible && !__builtin_add_overflow(size, amount, &size);
+  if (possible) return size;
+  throw ValueError("pad: amounts (" + std::to_string(before) + ", " + std::to_string(after) + ") do not fit axis " +
+                   std::to_string(axis) + " of " + to_string(x));
+}
+
+}  // namespace
+
 Tensor pad(const Tensor& x, const std::vector<std::pair<std::int64_t, std::int64_t>>& padding, PadMode mode,
            Scalar value) {
   if (padding.size() != static_cast<std::size_t>(x.rank())) {
@@ -150,16 +170,15 @@ Tensor pad(const Tensor& x, const std::vector<std::pair<std::int64_t, std::int64
   bool grows = false;
   for (int i = 0; i < x.rank(); ++i) {
     const auto [before, after] = padding[static_cast<std::size_t>(i)];
-    std::int64_t size = 0;
-    if (__builtin_add_overflow(shape[i], before, &size) || __builtin_add_overflow(size, after, &size) || size < 0) {
-      throw ValueError("pad: amounts (" + std::to_string(before) + ", " + std::to_string(after) + ") do not fit axis " +
-                       std::to_string(i) + " of " + to_string(x.shape()));
-    }
-    if (before < 0 || after < 0)
-      y = slice(y, i, std::max<std::int64_t>(-before, 0), shape[i] - std::max<std::int64_t>(-after, 0));
-    shape[i] = size;
+    shape[i] = padded_size(x.shape(), i, before, after);
     starts[i] = std::max<std::int64_t>(before, 0);
     grows |= before > 0 || after > 0;
+  }
+  if (grows) check_fits("pad", value, x.dtype());
+  for (int i = 0; i < x.rank(); ++i) {
+    const auto [before, after] = padding[static_cast<std::size_t>(i)];
+    if (before >= 0 && after >= 0) continue;
+    y = slice(y, i, -std::min<std::int64_t>(before, 0), x.shape()[i] + std::min<std::int64_t>(after, 0));
   }
   if (!grows) return y;
   const Shape inner = y.shape();

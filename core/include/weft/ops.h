@@ -57,8 +57,8 @@ Tensor to(const Tensor& x, const Device& device);
 Tensor to(const Tensor& x, DType dtype);
 Tensor concatenate(const std::vector<Tensor>& xs, int axis = 0);
 Tensor stack(const std::vector<Tensor>& xs, int axis = 0);
-/// `padding` holds {before, after} for each axis of x, first axis first; negative amounts crop (constant mode only).
-/// An axis reflects less than its size, and is circular up to it.
+/// `padding` holds {before, after} for each axis of x, first axis first; negative amounts crop (constant mode only), of
+/// one axis no more than its size. An axis reflects less than its size, and is circular up to it.
 Tensor pad(const Tensor& x, const std::vector<std::pair<std::int64_t, std::int64_t>>& padding,
            PadMode mode = PadMode::constant, Scalar value = 0);
 /// Inserts `amount` zeros between neighbours: size n becomes n + (n - 1)·amount. undilate keeps every (amount + 1)-th

@@ -1,0 +1,71 @@
+// Sizes, axes and amounts at the ends of their ranges.
+#include "core/layout.h"
+
+#include <limits>
+
+#include "tests/device.h"
+#include "tests/error_support.h"
+#include "weft/error.h"
+
+namespace weft {
+namespace {
+
+constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
+constexpr auto kLeast = std::numeric_limits<std::int64_t>::min();
+constexpr auto kHuge = std::int64_t{1} << 40;
+constexpr TensorOptions kF64{.dtype = DType::f64, .device = kTestDevice};
+
+using Numbers = std::vector<double>;
+
+Tensor counted(std::int64_t size) { return arange(1, size + 1, 1, kF64); }
+
+TEST(Pad, CropsNoMoreThanThereIs) {
+  const Tensor x(counted(3).array(), true);
+  const auto refuses = [&](std::int64_t before, std::int64_t after) {
+    expect_error<ValueError>(
+        "pad: amounts (" + std::to_string(before) + ", " + std::to_string(after) + ") do not fit axis 1 of (1, 3)",
+        [&] {
+          pad(x.unsqueeze(0), {{0, 0}, {before, after}});
+        });
+  };
+  refuses(10, -5);
+  refuses(3, -4);
+  refuses(-4, 3);
+  refuses(-2, -2);
+  refuses(kLeast, kMost);
+  refuses(kMost, kLeast);
+  refuses(kLeast, kLeast);
+  refuses(kMost, kMost);
+  refuses(kMost - 2, 0);
+  const auto check = [&](std::int64_t before, std::int64_t after, const Numbers& expected, const Numbers& slopes) {
+    const Tensor y = pad(x, {{before, after}});
+    EXPECT_EQ(y.to_vector<double>(), expected);
+    EXPECT_EQ(grad({sum(y)}, {x})[0].to_vector<double>(), slopes);
+  };
+  check(2, -3, {0, 0}, {0, 0, 0});
+  check(-3, 1, {0}, {0, 0, 0});
+  check(-1, -2, {}, {0, 0, 0});
+  check(-1, -1, {2}, {0, 1, 0});
+  check(1, -1, {0, 1, 2}, {1, 1, 0});
+}
+
+TEST(Pad, RefusesANumberThatTheDTypeCannotHold) {
+  const Tensor x = ones({2}, {.dtype = DType::u8, .device = kTestDevice});
+  expect_error<ValueError>("pad: 300 does not fit u8", [&] { pad(x, {{1, 0}}, PadMode::constant, 300); });
+  EXPECT_EQ(pad(x, {{0, -1}}, PadMode::constant, 300).shape(), Shape{1});  // of no use where nothing is added
+}
+
+TEST(Pad, RefusesSizesThatOverflow) {
+  const Tensor x = transpose(ones({2, 3}, kF64), 0, 1);
+  expect_error<ShapeError>("shape: (1099511627779, 1099511627778) has more than 2^63 - 1 elements", [&] {
+    pad(x, {{kHuge, 0}, {kHuge, 0}});
+  });
+  expect_error<ShapeError>("shape: (9223372036854775800, 9223372036854775799) has more than 2^63 - 1 elements", [&] {
+    pad(x, {{kMost - 10, 0}, {kMost - 10, 0}});
+  });
+  expect_error<ShapeError>("shape: (4611686018427387905, 2305843009213693953) has more than 2^63 - 1 elements",
+                           [&] { dilate(x, Axes::all(), kMost / 4); });
+}
+
+}  // namespace
+}  // namespace weft
