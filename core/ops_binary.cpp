@@ -89,10 +89,18 @@ Tensor multiply(const Tensor& a, const Tensor& b) {
 }
 
 Tensor divide(const Tensor& a, const Tensor& b) {
-  return differentiable(
-      BinaryOp::divide, "divide", promoted("divide", a, b, true),
-      [](const Tensor& g, const Tensor&, const Tensor& y) { return g / y; },
-      [](const Tensor& g, const Tensor& x, const Tensor& y) { return negative(g * x / square(y)); });
+  const Operands operands = promoted("divide", a, b, true);
+  const Shape shape_a = operands.a.shape();
+  const Shape shape_b = operands.b.shape();
+  std::vector<Save> saves{Save::input(1)};
+  if (is_recorded({operands.b})) saves.push_back(Save::output());
+  return record("divide", binary_array("divide", BinaryOp::divide, operands.a.array(), operands.b.array()),
+                {operands.a, operands.b}, saves, [shape_a, shape_b](const SavedValues& saved, const Tensor& g) {
+                  const Tensor y = saved[0];
+                  // By the quotient: the square of y over- and underflows before the gradient does.
+                  return Values{saved.needs(0) ? sum_to(g / y, shape_a) : Tensor(),
+                                saved.needs(1) ? sum_to(negative(g * (saved[1] / y)), shape_b) : Tensor()};
+                });
 }
 
 Tensor floor_divide(const Tensor& a, const Tensor& b) {

@@ -322,6 +322,15 @@ TEST(Autograd, TiesShareTheGradient) {
   EXPECT_EQ(numbers(pooled.grad()), (Numbers{1, 0, 0, 0}));
 }
 
+TEST(Autograd, ADivisorsGradientDoesNotSquareIt) {
+  const auto slope = [](float x, float y) {
+    const Tensor divisor(Array::full({}, y, DType::f32, kTestDevice), true);
+    return grad({scalar_like(divisor, x) / divisor}, {divisor})[0].item<float>();
+  };
+  EXPECT_FLOAT_EQ(slope(1e25f, 1e20f), -1e-15f);
+  EXPECT_FLOAT_EQ(slope(1e-30f, 1e-25f), -1e20f);
+}
+
 TEST(Autograd, GradientsComeBackInTheirOwnDType) {
   const Tensor narrow(Array::full({3}, 1.5, DType::f32, kTestDevice), true);
   const Tensor wide = leaf({1, 2, 3}, {3});
