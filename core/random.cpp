@@ -1,5 +1,6 @@
 #include "weft/random.h"
 
+#include "core/number.h"
 #include "core/op_support.h"
 #include "core/philox.h"
 #include "core/random_capture.h"
@@ -77,6 +78,10 @@ Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, const Te
     throw DTypeError("randint: gives an integer dtype, not " + std::string(name(options.dtype)));
   if (low >= high)
     throw ValueError("randint: low " + std::to_string(low) + " is not below high " + std::to_string(high));
+  if (!fits(low, options.dtype) || !fits(high - 1, options.dtype)) {
+    throw ValueError("randint: the numbers from low " + std::to_string(low) + " to below high " + std::to_string(high) +
+                     " do not fit " + std::string(name(options.dtype)));
+  }
   return draw(RandomKind::integer, shape, options, low, high, generator);
 }
 

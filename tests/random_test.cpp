@@ -11,7 +11,9 @@
 #include "core/philox.h"
 #include "cpu/random_kernels.h"
 #include "cpu/threads.h"
+#include "tests/error_support.h"
 #include "weft/error.h"
+#include "weft/random.h"
 
 namespace weft::cpu {
 namespace {
@@ -161,6 +163,21 @@ TEST(Random, InstructionSetsAgree) {
     if (isa > widest_isa()) continue;
     EXPECT_EQ(run(random_kernels(Isa::portable)), run(random_kernels(isa))) << name(isa);
   }
+}
+
+TEST(Random, IntegersFitTheirDType) {
+  const auto refuses = [](std::int64_t low, std::int64_t high, DType dtype, const std::string& message) {
+    expect_error<ValueError>("randint: the numbers from low " + message,
+                             [&] { randint(low, high, {4}, {.dtype = dtype}); });
+  };
+  refuses(0, 1000, DType::u8, "0 to below high 1000 do not fit u8");
+  refuses(-1, 5, DType::u8, "-1 to below high 5 do not fit u8");
+  refuses(0, 257, DType::u8, "0 to below high 257 do not fit u8");
+  refuses(3000000000, 3000000010, DType::i32, "3000000000 to below high 3000000010 do not fit i32");
+  refuses(INT32_MIN - std::int64_t{1}, 0, DType::i32, "-2147483649 to below high 0 do not fit i32");
+  EXPECT_EQ(randint(255, 256, {1}, {.dtype = DType::u8}).item<int>(), 255);
+  EXPECT_EQ(randint(INT32_MAX, INT32_MAX + std::int64_t{1}, {1}, {.dtype = DType::i32}).item<int>(), INT32_MAX);
+  EXPECT_EQ(randint(INT64_MIN, INT64_MIN + 1, {1}).item<std::int64_t>(), INT64_MIN);
 }
 
 TEST(Random, OtherDTypesThrow) {

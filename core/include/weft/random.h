@@ -41,7 +41,7 @@ Tensor rand(const Shape& shape, const TensorOptions& options = {}, double low = 
 /// Normal with the given mean and standard deviation. Floating dtypes only.
 Tensor randn(const Shape& shape, const TensorOptions& options = {}, double mean = 0, double stddev = 1,
              Generator& generator = default_generator());
-/// Integers in [low, high). Integer dtypes only.
+/// Integers in [low, high). Integer dtypes only; throws ValueError where the dtype cannot hold them all.
 Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape,
                const TensorOptions& options = {.dtype = DType::i64}, Generator& generator = default_generator());
 
