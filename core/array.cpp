@@ -23,6 +23,10 @@ std::size_t checked_bytes(const Shape& shape, DType dtype) {
   return bytes;
 }
 
+void check_defined(const Array& array) {
+  if (!array.defined()) throw Error("array: the array is undefined");
+}
+
 }  // namespace
 
 Array Array::empty_like(const Layout& layout, DType dtype, const Device& device) {
@@ -54,12 +58,12 @@ Array Array::from_host(const void* values, std::size_t count, DType dtype, const
 }
 
 const Device& Array::device() const {
-  if (!defined()) throw Error("array: the array is undefined");
+  check_defined(*this);
   return storage_->device();
 }
 
 void* Array::data() const {
-  if (!defined()) throw Error("array: the array is undefined");
+  check_defined(*this);
   return static_cast<std::byte*>(storage_->data()) + layout_.offset * static_cast<std::int64_t>(size_of(dtype_));
 }
 
@@ -71,6 +75,11 @@ void Array::check_host(DType dtype) const {
 }
 
 Array Array::view(const Layout& layout) const {
+  check_defined(*this);
+  if (layout.shape.rank() != layout.strides.rank()) {
+    throw ShapeError("view: shape " + to_string(layout.shape) + " and strides " + to_string(layout.strides) +
+                     " differ in length");
+  }
   const auto [first, last] = layout::extent(layout);
   const auto capacity = static_cast<std::int64_t>(storage_->bytes() / size_of(dtype_));
   if (first < 0 || last >= capacity) {
@@ -80,10 +89,12 @@ Array Array::view(const Layout& layout) const {
   }
   Array array = *this;
   array.layout_ = layout;
+  if (last < first) array.layout_.offset = 0;  // any offset is allowed where there is no element
   return array;
 }
 
 Array Array::contiguous() const {
+  check_defined(*this);
   if (layout_.is_row_major()) return *this;
   Array copy = empty(shape(), dtype_, device());
   backend(device()).copy(const_view(*this), mutable_view(copy));
@@ -97,6 +108,7 @@ Array Array::clone() const {
 }
 
 Array Array::to(DType dtype) const {
+  check_defined(*this);
   if (dtype == dtype_) return *this;
   Array copy = empty_like(layout_, dtype, device());
   backend(device()).copy(const_view(*this), mutable_view(copy));
@@ -142,7 +154,7 @@ void Array::copy_from(const Array& source) {
 }
 
 void Array::to_host(void* values, DType dtype) const {
-  if (!defined()) throw Error("array: the array is undefined");
+  check_defined(*this);
   if (dtype != dtype_) {
     throw DTypeError("array: elements are " + std::string(name(dtype_)) + ", not " + std::string(name(dtype)));
   }

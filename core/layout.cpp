@@ -75,8 +75,9 @@ Layout slice(std::string_view op, const Layout& x, int axis, std::optional<std::
   const std::int64_t count = span <= 0 ? 0 : (span - 1) / std::abs(step) + 1;
   Layout y = x;
   y.shape[axis] = count;
+  if (x.size() == 0) return y;  // its strides may be of any size, here and below
   if (count > 0) y.offset += first * x.strides[axis];
-  y.strides[axis] = count > 1 ? x.strides[axis] * step : x.strides[axis];
+  if (count > 1) y.strides[axis] = x.strides[axis] * step;
   return y;
 }
 
@@ -88,7 +89,7 @@ Layout select(const Layout& x, int axis, std::int64_t index) {
                      " of size " + std::to_string(size));
   }
   Layout y = x;
-  y.offset += (index < 0 ? index + size : index) * x.strides[axis];
+  if (x.size() > 0) y.offset += (index < 0 ? index + size : index) * x.strides[axis];
   y.shape.erase(axis);
   y.strides.erase(axis);
   return y;
@@ -143,6 +144,7 @@ Layout unsqueeze(const Layout& x, int axis) {
 Layout flip(const Layout& x, const Axes& axes) {
   const auto mask = axes_mask("flip", axes, x.rank());
   Layout y = x;
+  if (x.size() == 0) return y;
   for (int i = 0; i < x.rank(); ++i) {
     if (!mask[static_cast<std::size_t>(i)] || x.shape[i] <= 1) continue;
     y.offset += (x.shape[i] - 1) * x.strides[i];
@@ -156,7 +158,7 @@ Layout as_strided(const Layout& x, const Shape& shape, const Strides& strides, s
     throw ShapeError("as_strided: shape " + to_string(shape) + " and strides " + to_string(strides) +
                      " differ in length");
   }
-  element_count(shape);
+  if (element_count(shape) == 0) return Layout::row_major(shape);
   Layout y{shape, strides, 0};
   if (__builtin_add_overflow(x.offset, offset, &y.offset))
     throw IndexError("as_strided: offset " + std::to_string(offset) + " overflows");

@@ -24,7 +24,7 @@ Layout expand(std::string_view op, const Layout& x, const Shape& shape);
 Layout squeeze(const Layout& x, const Axes& axes);
 Layout unsqueeze(const Layout& x, int axis);
 Layout flip(const Layout& x, const Axes& axes);
-/// Offset relative to x's. The caller checks the bounds.
+/// Offset relative to x's; of an empty shape row-major at 0. The caller checks the bounds.
 Layout as_strided(const Layout& x, const Shape& shape, const Strides& strides, std::int64_t offset);
 /// Resolves one -1 and checks the number of elements.
 Shape reshaped(const Layout& x, const Shape& shape);

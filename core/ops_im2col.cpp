@@ -21,17 +21,18 @@ struct Windows {
 
   Layout operator()(const Layout& base) const {
     Layout y{{base.shape[0]}, {base.strides[0]}, base.offset};
-    const auto push = [&](std::int64_t size, std::int64_t step) {
+    const bool empty = base.size() == 0;
+    const auto push = [&](std::int64_t size, std::int64_t stride_of_base, std::int64_t step) {
       y.shape.push_back(size);
-      y.strides.push_back(step);
+      y.strides.push_back(size > 1 && !empty ? stride_of_base * step : stride_of_base);  // the product may overflow
     };
     const auto push_positions = [&] {
-      for (int i = 0; i < axes; ++i) push(out[i], base.strides[i + 2] * stride[i]);
+      for (int i = 0; i < axes; ++i) push(out[i], base.strides[i + 2], stride[i]);
     };
     if (rows) push_positions();
-    if (!channels_last) push(base.shape[1], base.strides[1]);
-    for (int i = 0; i < axes; ++i) push(kernel[i], base.strides[i + 2] * dilation[i]);
-    if (channels_last) push(base.shape[1], base.strides[1]);
+    if (!channels_last) push(base.shape[1], base.strides[1], 1);
+    for (int i = 0; i < axes; ++i) push(kernel[i], base.strides[i + 2], dilation[i]);
+    if (channels_last) push(base.shape[1], base.strides[1], 1);
     if (!rows) push_positions();
     return y;
   }
@@ -81,9 +82,9 @@ Windows windows(std::string_view op, const Shape& x, const Dims& kernel, const W
     w.out.push_back((size - reach - 1) / w.stride[i] + 1);
   }
   const Shape shape = w(Layout{w.padded, Dims::filled(x.rank(), 0)}).shape;
-  std::int64_t elements = std::find(shape.begin(), shape.end(), 0) == shape.end() ? 1 : 0;
-  for (const std::int64_t size : shape) {
-    if (__builtin_mul_overflow(elements, size, &elements)) {
+  std::int64_t elements = 1;
+  for (const std::int64_t size : shape) {  // of empty ones too, whose rows and columns are counted
+    if (__builtin_mul_overflow(elements, std::max<std::int64_t>(size, 1), &elements)) {
       throw ShapeError(prefix + "windows " + to_string(shape) + " overflow");
     }
   }

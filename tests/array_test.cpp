@@ -22,6 +22,45 @@ using Integers = std::vector<std::int64_t>;
 TensorOptions of(DType dtype) { return {.dtype = dtype, .device = kTestDevice}; }
 Integers integers(const Tensor& x) { return x.to(DType::i64).to_vector<std::int64_t>(); }
 
+TEST(Array, AnUndefinedOneThrows) {
+  const std::string message = "array: the array is undefined";
+  expect_error<Error>(message, [] { Array().view(Layout()); });
+  expect_error<Error>(message, [] { Array().contiguous(); });
+  expect_error<Error>(message, [] { Array().clone(); });
+  expect_error<Error>(message, [] { Array().to(DType::f32); });
+  expect_error<Error>(message, [] { Array().to(DType::i64); });
+  expect_error<Error>(message, [] { Array().to(Device::cpu()); });
+  expect_error<Error>(message, [] { Array().fill(1); });
+  expect_error<Error>(message, [] { Array().copy_from(Array::full({}, 1)); });
+  expect_error<Error>(message, [] { Array::full({}, 1).copy_from(Array()); });
+  expect_error<Error>(message, [] { Array().data(); });
+  expect_error<Error>(message, [] { Array().to_vector<float>(); });
+  expect_error<ShapeError>("item: an undefined array does not have one element", [] { Array().item<float>(); });
+}
+
+TEST(Array, AViewHasOneStrideForEachAxis) {
+  const Array x = Array::full({4}, 1);
+  expect_error<ShapeError>("view: shape (3, 5) and strides (1,) differ in length", [&] {
+    x.view(Layout({3, 5}, {1}));
+  });
+  expect_error<ShapeError>("view: shape (3,) and strides (1, 1) differ in length", [&] {
+    x.view(Layout({3}, {1, 1}));
+  });
+}
+
+TEST(Array, AnEmptyViewMayLieAnywhere) {
+  const Tensor x = ones({4}, of(DType::f32));
+  for (const std::int64_t offset : {kMost, kMost / 2, kLeast}) {
+    const Array y = x.array().view(Layout({0, 5}, {kMost, kLeast}, offset));
+    EXPECT_EQ(y.data(), x.array().data());
+    EXPECT_EQ((Tensor(y) + 1).shape(), (Shape{0, 5}));
+    EXPECT_EQ(flip(Tensor(y), 1).shape(), (Shape{0, 5}));
+    EXPECT_EQ(select(Tensor(y), 1, 3).shape(), Shape{0});
+    EXPECT_EQ(slice(Tensor(y), 1, 1, 5, 2).shape(), (Shape{0, 2}));
+    EXPECT_EQ(im2col(Tensor(y).unsqueeze(0), {1}, {.stride = {2}}).shape(), (Shape{3, 0}));
+  }
+}
+
 TEST(Scalar, KeepsNumbersOfEveryKind) {
   EXPECT_TRUE(Scalar(true).is_boolean());
   EXPECT_TRUE(Scalar(static_cast<std::uint64_t>(kMost)).is_integer());

@@ -67,5 +67,38 @@ TEST(Pad, RefusesSizesThatOverflow) {
                            [&] { dilate(x, Axes::all(), kMost / 4); });
 }
 
+TEST(AsStrided, OfAnEmptyShapeIsRowMajor) {
+  const Tensor x = counted(3);
+  for (const std::int64_t offset : {kMost, kMost / 2, kLeast}) {
+    const Tensor y = as_strided(x, {0, 5}, {1, kMost}, offset);
+    EXPECT_EQ(y.array().strides(), (Strides{5, 1}));
+    EXPECT_EQ(y.array().layout().offset, 0);
+    EXPECT_EQ(flip(y, 1).shape(), (Shape{0, 5}));
+    EXPECT_EQ(select(y, 1, 3).shape(), Shape{0});
+    EXPECT_EQ((y + 1).shape(), (Shape{0, 5}));
+  }
+  const Tensor leaf(x.array(), true);
+  EXPECT_EQ(grad({sum(as_strided(leaf, {0}, {kMost}, kMost))}, {leaf})[0].to_vector<double>(), (Numbers{0, 0, 0}));
+}
+
+TEST(Windows, OfNothingDoNotOverflow) {
+  const WindowOptions far{.padding = {kHuge}};
+  expect_error<ShapeError>("col2im: windows (1099511627776, 2199023255553, 0, 1) overflow", [&] {
+    col2im(ones({1, 1}, kF64), {kHuge, 0, 1}, {1}, far);
+  });
+  expect_error<ShapeError>("im2col: windows (1099511627776, 2199023255553, 0, 1) overflow", [&] {
+    im2col(empty({kHuge, 0, 1}, kF64), {1}, far);
+  });
+  EXPECT_EQ(im2col(ones({2, 0, 5}, kF64), {3}).shape(), (Shape{6, 0}));
+}
+
+TEST(Windows, OneOfThemTakesAnyStep) {
+  const Tensor x = counted(6).reshape({1, 1, 2, 3});
+  EXPECT_EQ(im2col(x, {1}, {.stride = {kMost, 1}}).to_vector<double>(), (Numbers{1, 2, 3}));
+  EXPECT_EQ(im2col(x, {1}, {.dilation = {kMost}}).to_vector<double>(), (Numbers{1, 2, 3, 4, 5, 6}));
+  EXPECT_EQ(col2im(ones({3, 1}, kF64), x.shape(), {1}, {.stride = {kMost, 1}}).to_vector<double>(),
+            (Numbers{1, 1, 1, 0, 0, 0}));
+}
+
 }  // namespace
 }  // namespace weft

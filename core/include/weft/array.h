@@ -104,7 +104,8 @@ class Array {
   }
   std::uint64_t version() const { return storage_ ? storage_->version() : 0; }
 
-  /// The same storage seen through another layout. Throws IndexError when it reaches outside the storage.
+  /// The same storage seen through another layout, at offset 0 where that is empty. Throws IndexError when it reaches
+  /// outside the storage, ShapeError when shape and strides differ in length.
   Array view(const Layout& layout) const;
   /// Row-major copy, or this array where it is row-major already.
   Array contiguous() const;
