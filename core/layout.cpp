@@ -13,12 +13,12 @@ std::string prefix(std::string_view op) { return std::string(op) + ": "; }
 
 }  // namespace
 
-int normalize_axis(std::string_view op, int axis, int rank) {
+int normalize_axis(std::string_view op, std::int64_t axis, int rank) {
   if (axis < -rank || axis >= rank) {
     throw IndexError(prefix(op) + "axis " + std::to_string(axis) + " is out of range for " + std::to_string(rank) +
                      " dimensions");
   }
-  return axis < 0 ? axis + rank : axis;
+  return static_cast<int>(axis < 0 ? axis + rank : axis);
 }
 
 std::array<bool, kMaxRank> axes_mask(std::string_view op, const Axes& axes, int rank) {
@@ -28,8 +28,7 @@ std::array<bool, kMaxRank> axes_mask(std::string_view op, const Axes& axes, int 
     return mask;
   }
   for (const std::int64_t axis : axes.list()) {
-    const auto i =
-        static_cast<std::size_t>(normalize_axis(op, static_cast<int>(std::clamp<std::int64_t>(axis, -100, 100)), rank));
+    const auto i = static_cast<std::size_t>(normalize_axis(op, axis, rank));
     if (mask[i])
       throw ValueError(prefix(op) + "axis " + std::to_string(axis) + " is named twice in " + to_string(axes.list()));
     mask[i] = true;
@@ -45,7 +44,7 @@ Layout permute(const Layout& x, const Dims& axes) {
   axes_mask("permute", axes, x.rank());
   Layout y = x;
   for (int i = 0; i < x.rank(); ++i) {
-    const int from = normalize_axis("permute", static_cast<int>(axes[i]), x.rank());
+    const int from = normalize_axis("permute", axes[i], x.rank());
     y.shape[i] = x.shape[from];
     y.strides[i] = x.strides[from];
   }

@@ -10,7 +10,7 @@
 namespace weft::layout {
 
 /// An axis counted from the end when negative. Throws IndexError.
-int normalize_axis(std::string_view op, int axis, int rank);
+int normalize_axis(std::string_view op, std::int64_t axis, int rank);
 /// The mask of the axes; throws IndexError on an axis outside the rank, ValueError on one named twice.
 std::array<bool, kMaxRank> axes_mask(std::string_view op, const Axes& axes, int rank);
 

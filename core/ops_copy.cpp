@@ -77,15 +77,17 @@ Tensor concatenate(const std::vector<Tensor>& xs, int axis) {
 
 Tensor stack(const std::vector<Tensor>& xs, int axis) {
   if (xs.empty()) throw ValueError("stack: needs at least one tensor");
+  common_device("stack", {xs[0]});
+  const int at = layout::normalize_axis("stack", axis, xs[0].rank() + 1);
   std::vector<Tensor> rows;
   for (const Tensor& x : xs) {
     common_device("stack", {xs[0], x});
     if (!(x.shape() == xs[0].shape())) {
       throw ShapeError("stack: shapes " + to_string(xs[0].shape()) + " and " + to_string(x.shape()) + " differ");
     }
-    rows.push_back(unsqueeze(x, axis));
+    rows.push_back(unsqueeze(x, at));
   }
-  return concatenate(rows, layout::normalize_axis("stack", axis, rows[0].rank()));
+  return concatenate(rows, at);
 }
 
 void check_edges(std::string_view op, const Shape& x, int axis, std::int64_t before, std::int64_t after, PadMode mode) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <limits>
 
 #include "core/op_support.h"
@@ -33,8 +34,8 @@ Tensor last_axis(bool log, const Tensor& x) {
 
 Tensor softmax_along(std::string_view name, bool log, const Tensor& x, int axis) {
   check_float(name, x);
+  const int at = layout::normalize_axis(name, axis, std::max(x.rank(), 1));  // 0 dimensions count as one
   if (x.rank() == 0) return reshape(last_axis(log, reshape(x, {1})), {});
-  const int at = layout::normalize_axis(name, axis, x.rank());
   if (at == x.rank() - 1) return last_axis(log, contiguous(x));
   return transpose(last_axis(log, contiguous(transpose(x, at, -1))), at, -1);
 }

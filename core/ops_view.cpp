@@ -7,8 +7,7 @@ namespace weft {
 Tensor permute(const Tensor& x, const Dims& axes) {
   Array out = x.array().view(layout::permute(x.array().layout(), axes));
   Dims inverse = Dims::filled(x.rank(), 0);
-  for (int i = 0; i < x.rank(); ++i)
-    inverse[layout::normalize_axis("permute", static_cast<int>(axes[i]), x.rank())] = i;
+  for (int i = 0; i < x.rank(); ++i) inverse[layout::normalize_axis("permute", axes[i], x.rank())] = i;
   return record("permute", std::move(out), {x}, {},
                 [inverse](const SavedValues&, const Tensor& g) { return std::vector<Tensor>{permute(g, inverse)}; });
 }
@@ -60,13 +59,14 @@ Tensor reshape(const Tensor& x, const Shape& shape) {
 }
 
 Tensor flatten(const Tensor& x, int first_axis, int last_axis) {
-  if (x.rank() == 0) return reshape(x, {1});
-  const int first = layout::normalize_axis("flatten", first_axis, x.rank());
-  const int last = layout::normalize_axis("flatten", last_axis, x.rank());
+  const int rank = std::max(x.rank(), 1);  // 0 dimensions count as one
+  const int first = layout::normalize_axis("flatten", first_axis, rank);
+  const int last = layout::normalize_axis("flatten", last_axis, rank);
   if (first > last) {
     throw ValueError("flatten: first axis " + std::to_string(first_axis) + " comes after last axis " +
                      std::to_string(last_axis));
   }
+  if (x.rank() == 0) return reshape(x, {1});
   Shape shape;
   std::int64_t joined = 1;
   for (int i = 0; i < x.rank(); ++i) {

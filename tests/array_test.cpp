@@ -61,6 +61,14 @@ TEST(Array, AnEmptyViewMayLieAnywhere) {
   }
 }
 
+TEST(Device, ThereIsOneCpu) {
+  const Device third{Device::Type::cpu, 3};
+  EXPECT_EQ(third, Device::cpu());
+  EXPECT_NE(third, Device::cuda(3));
+  EXPECT_NE(Device::cuda(0), Device::cuda(1));
+  EXPECT_EQ(integers(ones({2}, {.dtype = DType::i64, .device = third}) + ones({2})), (Integers{2, 2}));
+}
+
 TEST(Scalar, KeepsNumbersOfEveryKind) {
   EXPECT_TRUE(Scalar(true).is_boolean());
   EXPECT_TRUE(Scalar(static_cast<std::uint64_t>(kMost)).is_integer());

@@ -67,6 +67,39 @@ TEST(Pad, RefusesSizesThatOverflow) {
                            [&] { dilate(x, Axes::all(), kMost / 4); });
 }
 
+TEST(Stack, NamesItself) {
+  const std::vector<Tensor> xs{ones({2, 2}, kF64), ones({2, 2}, kF64)};
+  expect_error<IndexError>("stack: axis 3 is out of range for 3 dimensions", [&] { stack(xs, 3); });
+  expect_error<IndexError>("stack: axis -4 is out of range for 3 dimensions", [&] { stack(xs, -4); });
+  EXPECT_EQ(stack(xs, 2).shape(), (Shape{2, 2, 2}));
+  EXPECT_EQ(stack(xs, -3).shape(), (Shape{2, 2, 2}));
+  expect_error<ValueError>("stack: an operand is undefined", [&] { stack({Tensor()}, 0); });
+}
+
+TEST(Axes, AreReportedAsGiven) {
+  const Tensor x = ones({2, 2}, kF64);
+  expect_error<IndexError>("sum: axis 1000 is out of range for 2 dimensions", [&] { sum(x, {1000}); });
+  expect_error<IndexError>("flip: axis -1000 is out of range for 2 dimensions", [&] { flip(x, {-1000}); });
+  expect_error<IndexError>("permute: axis 4294967297 is out of range for 2 dimensions", [&] {
+    permute(x, {0, 4294967297});
+  });
+  expect_error<IndexError>("sum: axis -9223372036854775808 is out of range for 2 dimensions",
+                           [&] { sum(x, {kLeast}); });
+}
+
+TEST(Axes, NoDimensionsCountAsOne) {
+  const Tensor x = full({}, 2, kF64);
+  for (const int axis : {0, -1}) {
+    EXPECT_EQ(softmax(x, axis).item<double>(), 1);
+    EXPECT_EQ(log_softmax(x, axis).item<double>(), 0);
+    EXPECT_EQ(flatten(x, axis, axis).shape(), Shape{1});
+  }
+  expect_error<IndexError>("softmax: axis 57 is out of range for 1 dimensions", [&] { softmax(x, 57); });
+  expect_error<IndexError>("log_softmax: axis -2 is out of range for 1 dimensions", [&] { log_softmax(x, -2); });
+  expect_error<IndexError>("flatten: axis 5 is out of range for 1 dimensions", [&] { flatten(x, 5, 9); });
+  expect_error<IndexError>("flatten: axis 9 is out of range for 1 dimensions", [&] { flatten(x, 0, 9); });
+}
+
 TEST(AsStrided, OfAnEmptyShapeIsRowMajor) {
   const Tensor x = counted(3);
   for (const std::int64_t offset : {kMost, kMost / 2, kLeast}) {

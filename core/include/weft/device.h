@@ -5,7 +5,7 @@
 
 namespace weft {
 
-/// Where an array lives: the CPU, or CUDA GPU number `index`.
+/// Where an array lives: the CPU, of which there is one whatever the index, or CUDA GPU number `index`.
 struct Device {
   enum class Type { cpu, cuda };
   Type type = Type::cpu;
@@ -18,7 +18,9 @@ struct Device {
 
   bool is_cpu() const { return type == Type::cpu; }
   bool is_cuda() const { return type == Type::cuda; }
-  friend bool operator==(const Device&, const Device&) = default;
+  friend bool operator==(const Device& a, const Device& b) {
+    return a.type == b.type && (a.is_cpu() || a.index == b.index);
+  }
 };
 
 std::string to_string(const Device& device);
