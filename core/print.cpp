@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -7,6 +8,7 @@
 #include <ostream>
 #include <vector>
 
+#include "core/backend.h"
 #include "core/layout.h"
 #include "weft/array.h"
 #include "weft/error.h"
@@ -23,11 +25,26 @@ constexpr std::size_t kLineWidth = 75;
 
 using Formatter = std::function<std::string(const Scalar&)>;
 
+// Digits in positional notation, zeros filling up to the point: to_chars fills with the digits of the exact value.
+std::string without_exponent(const std::string& text) {
+  const std::size_t e = text.find('e');
+  const int exponent = std::stoi(text.substr(e + 1));
+  const std::size_t sign = text[0] == '-' ? 1 : 0;
+  std::string digits = text.substr(sign, 1) + (e > sign + 1 ? text.substr(sign + 2, e - sign - 2) : "");
+  if (exponent < 0)
+    return text.substr(0, sign) + "0." + std::string(static_cast<std::size_t>(-exponent - 1), '0') + digits;
+  const std::size_t whole = static_cast<std::size_t>(exponent) + 1;
+  if (digits.size() < whole) digits.append(whole - digits.size(), '0');
+  if (digits.size() > whole) digits.insert(whole, 1, '.');
+  return text.substr(0, sign) + digits;
+}
+
 // The digits of a number in its own dtype: the fewest that read back as the same value.
 std::string shortest(double value, DType dtype, std::chars_format format) {
   char text[400];
   const auto written = [&](auto number) {
-    return std::string(text, std::to_chars(text, text + sizeof(text), number, format).ptr);
+    const std::string digits(text, std::to_chars(text, text + sizeof(text), number, std::chars_format::scientific).ptr);
+    return format == std::chars_format::fixed ? without_exponent(digits) : digits;
   };
   if (dtype == DType::f64) return written(value);
   if (dtype == DType::f32) return written(static_cast<float>(value));
@@ -154,13 +171,11 @@ Formatter float_formatter(const std::vector<Scalar>& shown, DType dtype) {
 
 Formatter formatter(const std::vector<Scalar>& shown, DType dtype) {
   if (is_floating_point(dtype)) return float_formatter(shown, dtype);
-  const auto text = [dtype](const Scalar& value) {
-    if (dtype == DType::boolean) return std::string(value.as_int() != 0 ? "True" : "False");
-    return std::to_string(value.as_int());
-  };
+  if (dtype == DType::boolean)
+    return [](const Scalar& value) { return std::string(value.as_int() != 0 ? " True" : "False"); };
   std::size_t width = 0;
-  for (const Scalar& value : shown) width = std::max(width, text(value).size());
-  return [text, width](const Scalar& value) { return padded_left(text(value), width); };
+  for (const Scalar& value : shown) width = std::max(width, std::to_string(value.as_int()).size());
+  return [width](const Scalar& value) { return padded_left(std::to_string(value.as_int()), width); };
 }
 
 // A float on its own, as Python's str(): exponents outside [1e-4, 1e16).
@@ -175,11 +190,41 @@ std::string single(const Scalar& scalar, DType dtype) {
   return text;
 }
 
+bool is_cut(const Array& array, int axis) { return array.size() > kSummaryAbove && array.shape()[axis] > 2 * kEdge; }
+
+// The first and last items of every axis that is cut, dense: all that is shown of the array.
+Array shown_items(const Array& array) {
+  Shape shape = array.shape();
+  Dims cut;
+  for (int i = 0; i < array.rank(); ++i) {
+    if (!is_cut(array, i)) continue;
+    cut.push_back(i);
+    shape[i] = 2 * kEdge;
+  }
+  if (cut.empty()) return array;
+  Array shown = Array::empty(shape, array.dtype(), array.device());
+  for (unsigned corner = 0; corner < 1u << cut.rank(); ++corner) {
+    Layout from = array.layout();
+    Layout to = shown.layout();
+    for (int i = 0; i < cut.rank(); ++i) {
+      const int axis = static_cast<int>(cut[i]);
+      const bool last = (corner >> i & 1u) != 0;
+      for (Layout* layout : {&from, &to}) {
+        const std::int64_t start = last ? layout->shape[axis] - kEdge : 0;
+        *layout = layout::slice("print", *layout, axis, start, start + kEdge, 1);
+      }
+    }
+    const Array window = shown.view(to);
+    backend(array.device()).copy(const_view(array.view(from)), mutable_view(window));
+  }
+  return shown;
+}
+
 class Printer {
  public:
   explicit Printer(const Array& array)
-      : values_(array.to(is_floating_point(array.dtype()) ? DType::f64 : DType::i64).to(Device::cpu())),
-        summarised_(array.size() > kSummaryAbove) {
+      : values_(shown_items(array).to(is_floating_point(array.dtype()) ? DType::f64 : DType::i64).to(Device::cpu())) {
+    for (int i = 0; i < array.rank(); ++i) cut_[static_cast<std::size_t>(i)] = is_cut(array, i);
     std::vector<Scalar> shown;
     visit(0, values_.layout().offset, [&](std::int64_t at) { shown.push_back(value(at)); });
     format_ = formatter(shown, array.dtype());
@@ -195,14 +240,13 @@ class Printer {
     return a.data_as<std::int64_t>()[index];
   }
 
-  // The positions shown along an axis; -1 stands for the dots.
+  // The positions along an axis of the shown items; -1 stands for the dots.
   std::vector<std::int64_t> positions(int axis) const {
-    const std::int64_t size = values_.shape()[axis];
     std::vector<std::int64_t> result;
-    const bool dots = summarised_ && size > 2 * kEdge;
-    for (std::int64_t i = 0; i < (dots ? kEdge : size); ++i) result.push_back(i);
-    if (dots) result.push_back(-1);
-    for (std::int64_t i = size - kEdge; dots && i < size; ++i) result.push_back(i);
+    for (std::int64_t i = 0; i < values_.shape()[axis]; ++i) {
+      if (i == kEdge && cut_[static_cast<std::size_t>(axis)]) result.push_back(-1);
+      result.push_back(i);
+    }
     return result;
   }
 
@@ -239,7 +283,7 @@ class Printer {
   }
 
   Array values_;
-  bool summarised_;
+  std::array<bool, kMaxRank> cut_{};
   Formatter format_;
 };
 

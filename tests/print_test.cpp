@@ -45,6 +45,38 @@ TEST(Print, Integers) {
 
 TEST(Print, Booleans) { EXPECT_EQ(to_string(t<std::int64_t>({1, 0}, {2}).to(DType::boolean)), R"([ True False])"); }
 
+TEST(Print, BooleansWithoutAFalse) {
+  EXPECT_EQ(to_string(t<bool>({true, true}, {2})), R"([ True  True])");
+  EXPECT_EQ(to_string(t<bool>({false, false}, {2})), R"([False False])");
+  EXPECT_EQ(to_string(t<bool>({true}, {})), "True");
+}
+
+TEST(Print, ShortestDigitsOfLargeF32) {
+  EXPECT_EQ(to_string(full({}, -213117232.f)), "-213117230.0");
+  EXPECT_EQ(to_string(full({}, 16777216.f)), "16777216.0");
+  EXPECT_EQ(to_string(full({}, 0x1p53, {.dtype = DType::f64})), "9007199254740992.0");
+  EXPECT_EQ(to_string(full({}, 0.0001234f)), "0.0001234");
+  EXPECT_EQ(to_string(full({}, -0.f)), "-0.0");
+  EXPECT_EQ(to_string(t<f>({99999992, 99999976}, {2})), "[99999990. 99999976.]");
+}
+
+TEST(Print, ConvertsOnlyWhatItShows) {
+  EXPECT_EQ(to_string(expand(full({1}, 1.5), {std::int64_t{1} << 58})), "[1.5 1.5 1.5 ... 1.5 1.5 1.5]");
+  EXPECT_EQ(to_string(expand(arange(0, 2).reshape({2, 1}), {2, std::int64_t{1} << 58})),
+            "[[0 0 0 ... 0 0 0]\n [1 1 1 ... 1 1 1]]");
+  EXPECT_EQ(to_string(expand(zeros({1}, {.dtype = DType::f16}), {0, std::int64_t{1} << 58})), "[]");
+}
+
+TEST(Print, SummarisesEveryLongAxis) {
+  EXPECT_EQ(to_string(arange(0, 1029).reshape({7, 147}).transpose(0, 1)), R"([[   0  147  294 ...  588  735  882]
+ [   1  148  295 ...  589  736  883]
+ [   2  149  296 ...  590  737  884]
+ ...
+ [ 144  291  438 ...  732  879 1026]
+ [ 145  292  439 ...  733  880 1027]
+ [ 146  293  440 ...  734  881 1028]])");
+}
+
 TEST(Print, ThreeAxes) {
   EXPECT_EQ(to_string(arange(0, 8).reshape({2, 2, 2})), R"([[[0 1]
   [2 3]]
