@@ -86,16 +86,31 @@ WEFT_FLOAT_UNARY(cosh, input, g* sinh(v))
 WEFT_FLOAT_UNARY(tanh, output, g*(1 - square(v)))
 WEFT_FLOAT_UNARY(erf, input, g* exp(negative(square(v))) * (2 * std::numbers::inv_sqrtpi))
 WEFT_FLOAT_UNARY(sigmoid, output, g* v*(1 - v))
-WEFT_FLOAT_UNARY(relu, output, relu_grad(g, v))
 WEFT_FLOAT_UNARY(silu, input, silu_grad(g, v))
 WEFT_FLOAT_UNARY(hardsigmoid, input, hardsigmoid_grad(g, v))
 WEFT_FLOAT_UNARY(hardswish, input, hardswish_grad(g, v))
-WEFT_FLOAT_UNARY(floor, nothing, zeros_like(g))
-WEFT_FLOAT_UNARY(ceil, nothing, zeros_like(g))
-WEFT_FLOAT_UNARY(round, nothing, zeros_like(g))
 
 #undef WEFT_NUMERIC_UNARY
 #undef WEFT_FLOAT_UNARY
+
+Tensor relu(const Tensor& x) {
+  if (is_integer(x.dtype())) return maximum(x, 0);
+  return differentiable(UnaryOp::relu, "relu", floating("relu", x), Saves::output, relu_grad);
+}
+
+namespace {
+
+Tensor rounded(UnaryOp op, std::string_view name, const Tensor& x) {
+  if (is_integer(x.dtype())) return clone(x);
+  return differentiable(op, name, floating(name, x), Saves::nothing,
+                        [](const Tensor& g, const Tensor&) { return zeros_like(g); });
+}
+
+}  // namespace
+
+Tensor floor(const Tensor& x) { return rounded(UnaryOp::floor, "floor", x); }
+Tensor ceil(const Tensor& x) { return rounded(UnaryOp::ceil, "ceil", x); }
+Tensor round(const Tensor& x) { return rounded(UnaryOp::round, "round", x); }
 
 Tensor gelu(const Tensor& x, bool tanh_approximation) {
   const Tensor input = floating("gelu", x);

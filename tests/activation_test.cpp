@@ -118,6 +118,20 @@ TEST(Activations, SmallInputsKeepTheirDigits) {
   EXPECT_NEAR(softplus(x).to_vector<double>()[1], std::exp(-40.0), 1e-30);
 }
 
+TEST(Activations, IntegersKeepTheirDigits) {
+  const std::int64_t wide = (std::int64_t{1} << 53) + 1;
+  const Tensor x = Tensor::from<std::int64_t>({-wide, 0, wide}, {3});
+  EXPECT_EQ(relu(x).to_vector<std::int64_t>(), (std::vector<std::int64_t>{0, 0, wide}));
+  for (Tensor (*const rounds)(const Tensor&) : {weft::floor, weft::ceil, weft::round}) {
+    const Tensor y = rounds(x);
+    EXPECT_EQ(y.to_vector<std::int64_t>(), x.to_vector<std::int64_t>());
+    EXPECT_NE(y.array().data(), x.array().data());
+  }
+  const Tensor bytes = Tensor::from<std::uint8_t>({0, 255}, {2});
+  EXPECT_EQ(relu(bytes).to_vector<std::uint8_t>(), bytes.to_vector<std::uint8_t>());
+  EXPECT_EQ(relu(Tensor::from<bool>({true}, {1})).dtype(), DType::f32);
+}
+
 TEST(Activations, OptionsOutOfRange) {
   const Tensor x = randn({3});
   EXPECT_EQ(message_of<ValueError>([&] { celu(x, 0); }), "celu: alpha must be finite and not 0, got 0.000000");

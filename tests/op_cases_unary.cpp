@@ -91,6 +91,10 @@ const Whole kWhole[] = {
                                          : x < 0 ? -1.0
                                                  : 0.0; }},
     {"square", square, [](double x) { return x * x; }},
+    {"relu", relu, [](double x) { return std::fmax(x, 0); }},
+    {"floor", floor, [](double x) { return x; }},
+    {"ceil", ceil, [](double x) { return x; }},
+    {"round", round, [](double x) { return x; }},
     {"clamp", [](const Tensor& x) { return clamp(x, -1, 2); }, [](double x) { return std::fmin(std::fmax(x, -1), 2); }},
 };
 

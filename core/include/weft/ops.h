@@ -91,7 +91,7 @@ Tensor cosh(const Tensor& x);
 Tensor tanh(const Tensor& x);
 Tensor erf(const Tensor& x);
 Tensor sigmoid(const Tensor& x);
-Tensor relu(const Tensor& x);  ///< gradient 0 at 0
+Tensor relu(const Tensor& x);  ///< gradient 0 at 0; integers keep their dtype
 /// Gaussian error linear unit, x·Φ(x); `tanh_approximation` is 0.5x(1 + tanh(√(2/π)(x + 0.044715x³))) (Hendrycks and
 /// Gimpel 2016).
 Tensor gelu(const Tensor& x, bool tanh_approximation = false);
