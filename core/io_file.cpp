@@ -26,11 +26,16 @@ std::string message(std::string_view name, std::string_view what, std::string_vi
 
 std::string describe(int error) { return std::system_category().message(error); }
 
+// What a chain of symbolic links leads to, be it there or not; the path itself where the chain does not end.
 std::filesystem::path follow_link(const std::filesystem::path& path) {
+  constexpr int kMaxLinks = 40;  // Linux's own limit
   std::error_code error;
-  if (!std::filesystem::is_symlink(path, error)) return path;
-  auto target = std::filesystem::canonical(path, error);
-  return error ? path : target;
+  std::filesystem::path target = path;
+  for (int i = 0; i < kMaxLinks && !error; ++i) {
+    if (!std::filesystem::is_symlink(target, error)) return target;
+    target = target.parent_path() / std::filesystem::read_symlink(target, error);
+  }
+  return path;
 }
 
 int open_folder_of(const std::filesystem::path& path) {

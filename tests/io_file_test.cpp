@@ -125,6 +125,27 @@ TEST(AtomicFile, FollowsALinkAndKeepsPermissions) {
   EXPECT_EQ(std::filesystem::status(folder / "sub/real").permissions(), std::filesystem::perms(0600));
 }
 
+TEST(AtomicFile, FollowsALinkToWhatIsNotThereYet) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "sub");
+  std::filesystem::create_symlink("sub/second", folder / "first");
+  std::filesystem::create_symlink("new", folder / "sub/second");
+  write_file_atomically(folder / "first", "text");
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "first"));
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "sub/second"));
+  EXPECT_FALSE(std::filesystem::is_symlink(folder / "sub/new"));
+  EXPECT_EQ(read_file(folder / "sub/new"), "text");
+  std::filesystem::create_symlink((folder / "absolute").string(), folder / "link");
+  write_file_atomically(folder / "link", "text");
+  EXPECT_EQ(read_file(folder / "absolute"), "text");
+  std::filesystem::create_symlink("missing/new", folder / "astray");
+  EXPECT_EQ(message_of<IoError>([&] { write_file_atomically(folder / "astray", "text"); }),
+            (folder / "missing/new").string() + ": cannot open its folder (No such file or directory)");
+  std::filesystem::create_symlink("circle", folder / "circle");
+  EXPECT_EQ(message_of<IoError>([&] { write_file_atomically(folder / "circle", "text"); }),
+            (folder / "circle").string() + ": cannot write (Too many levels of symbolic links)");
+}
+
 TEST(AtomicFile, WritersOfOneFileDoNotMix) {
   const TemporaryFolder folder;
   std::vector<std::thread> writers;
