@@ -147,7 +147,7 @@ void add_rows(int64_t rows, int64_t columns, const T* sum, T* c, int64_t ldc) {
 
 bool gemm_uses_onednn() noexcept {
 #ifdef WEFT_ONEDNN
-  return !own_gemm.load(std::memory_order_relaxed);
+  return !own_gemm.load(std::memory_order_relaxed) && !process_ends();
 #else
   return false;
 #endif

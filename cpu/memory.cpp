@@ -1,5 +1,6 @@
 #include "cpu/memory.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -18,6 +19,7 @@ namespace {
 constexpr std::size_t kAlignment = 64;
 static_assert(kSmallestClass % kAlignment == 0);
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
+constexpr std::size_t kKept = std::size_t{64} << 20;  // bytes of free blocks that never call for their release
 
 // AddressSanitizer must see every block come and go, and where it ends.
 #if defined(__SANITIZE_ADDRESS__)
@@ -39,6 +41,9 @@ struct Cache {
 // Never destroyed: arrays with static lifetime give their memory back after everything else is gone.
 Cache& cache() {
   static Cache& instance = *new Cache;
+  [[maybe_unused]] static const int watched = pthread_atfork([] { instance.mutex.lock(); },    // held by nobody else in
+                                                             [] { instance.mutex.unlock(); },  // a child process
+                                                             [] { instance.mutex.unlock(); });
   return instance;
 }
 
@@ -75,6 +80,8 @@ void* allocate(std::size_t bytes) {
     c.free[index] = c.free[index]->next;
     s.cached -= rounded;
   } else {
+    // Blocks of sizes that are no longer asked for: more than was ever live at once.
+    if (s.cached > std::max(s.peak, kKept)) release(c);
     if (bytes <= PTRDIFF_MAX / 2) address = system_allocate(rounded);
     if (address == nullptr && bytes <= PTRDIFF_MAX / 2) {
       release(c);

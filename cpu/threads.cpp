@@ -1,11 +1,13 @@
 #include "cpu/threads.h"
 
+#include <pthread.h>
 #include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cctype>
 #include <chrono>
+#include <climits>
 #include <condition_variable>
 #include <cstdlib>
 #include <exception>
@@ -67,8 +69,10 @@ int affinity_cpus() {
 
 int initial_thread_count() {
   if (const char* text = std::getenv("OMP_NUM_THREADS")) {  // "4", or "4,2" for nested levels
-    const long wanted = std::strtol(text, nullptr, 10);
-    if (wanted >= 1) return static_cast<int>(std::min(wanted, 1024L));
+    char* end = nullptr;
+    const long wanted = std::strtol(text, &end, 10);
+    const bool is_number = *end == '\0' || *end == ',' || std::isspace(static_cast<unsigned char>(*end)) != 0;
+    if (is_number && wanted >= 1 && wanted < LONG_MAX) return static_cast<int>(std::min(wanted, 1024L));
   }
   return allowed_cpus();
 }
@@ -78,6 +82,7 @@ int initial_thread_count() {
 /// So a worker that is late, or off the CPU, can neither delay a region nor see a stale one.
 class Pool {
  public:
+  explicit Pool(int threads) : threads_(threads) {}
   int threads() const { return threads_.load(std::memory_order_relaxed); }
 
   void resize(int n) {
@@ -123,7 +128,6 @@ class Pool {
 
  private:
   void start_workers() {
-    owner_ = getpid();
     spin_ = threads() <= allowed_cpus();
     try {
       while (static_cast<int>(workers_.size()) < threads() - 1) workers_.emplace_back([this] { worker(); });
@@ -137,12 +141,8 @@ class Pool {
       stop_.store(true);
     }
     wake_.notify_all();
-    if (owner_ == getpid()) {
-      for (std::thread& thread : workers_) thread.join();
-      workers_.clear();
-    } else {  // after a fork the threads are the parent's: there is nothing to join
-      (new std::vector<std::thread>)->swap(workers_);
-    }
+    for (std::thread& thread : workers_) thread.join();
+    workers_.clear();
     stop_.store(false);
   }
 
@@ -202,48 +202,51 @@ class Pool {
 
   std::mutex region_;  // held by the thread whose region this is
   bool closed_ = false;
-  std::atomic<int> threads_{initial_thread_count()};
+  std::atomic<int> threads_;
   std::vector<std::thread> workers_;
-  pid_t owner_ = getpid();  // of workers_
 
   std::mutex mutex_;  // sleeping, waking and error_
   std::condition_variable wake_, done_;
   std::exception_ptr error_;
 };
 
-/// Never destroyed, so that destructors of other statics may still run regions; its workers are joined at exit.
+std::atomic<bool> workers_ended{false};
+
+/// Never destroyed, so that destructors of other statics may still run regions; its workers are joined at exit. A child
+/// process has none of its parent's threads, so it gets another pool; the parent's, whose locks may be held for ever,
+/// stays as it is.
 Pool& pool() {
-  static Pool* const the_pool = new Pool;
+  static std::atomic<Pool*> current{new Pool(initial_thread_count())};
+  [[maybe_unused]] static const int watched =
+      pthread_atfork(nullptr, nullptr, [] { current.store(new Pool(current.load()->threads())); });
   static struct Closer {
-    ~Closer() { the_pool->close(); }
+    ~Closer() {
+      current.load()->close();
+      workers_ended.store(true);
+    }
   } closer;
-  return *the_pool;
+  return *current.load(std::memory_order_acquire);
 }
 
-class Scratch {
- public:
-  Scratch() = default;
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  ~Scratch() {
-    for (void* buffer : buffers_) release(buffer);
+/// The buffers of a thread. Without a destructor: those of statics may use them behind ScratchOwner's.
+struct Scratch {
+  void* buffers[kScratchSlots];
+  std::size_t sizes[kScratchSlots];
+
+  void release(int slot) {
+    ::operator delete (std::exchange(buffers[slot], nullptr), std::align_val_t{kCacheLine});
+    sizes[slot] = 0;
   }
+};
+thread_local constinit Scratch thread_scratch{};
 
-  void* get(int slot, std::size_t bytes) {
-    if (bytes > sizes_[slot]) {
-      release(std::exchange(buffers_[slot], nullptr));
-      sizes_[slot] = 0;
-      buffers_[slot] = ::operator new (bytes, std::align_val_t{kCacheLine});
-      sizes_[slot] = bytes;
-    }
-    return buffers_[slot];
+struct ScratchOwner {
+  ScratchOwner() = default;
+  ScratchOwner(const ScratchOwner&) = delete;
+  ScratchOwner& operator=(const ScratchOwner&) = delete;
+  ~ScratchOwner() {
+    for (int slot = 0; slot < kScratchSlots; ++slot) thread_scratch.release(slot);
   }
-
- private:
-  static void release(void* buffer) { ::operator delete (buffer, std::align_val_t{kCacheLine}); }
-
-  void* buffers_[kScratchSlots] = {};
-  std::size_t sizes_[kScratchSlots] = {};
 };
 
 }  // namespace
@@ -281,8 +284,16 @@ void parallel_blocks(std::int64_t n, std::int64_t grain, FunctionRef<void(std::i
 }
 
 void* scratch(int slot, std::size_t bytes) {
-  thread_local Scratch buffers;
-  return buffers.get(slot, bytes);
+  thread_local const ScratchOwner owner;
+  Scratch& own = thread_scratch;
+  if (bytes > own.sizes[slot]) {
+    own.release(slot);
+    own.buffers[slot] = ::operator new (bytes, std::align_val_t{kCacheLine});
+    own.sizes[slot] = bytes;
+  }
+  return own.buffers[slot];
 }
+
+bool process_ends() noexcept { return workers_ended.load(std::memory_order_relaxed); }
 
 }  // namespace weft::cpu

@@ -36,4 +36,7 @@ inline constexpr int kScratchSlots = 6;
 /// until this thread asks for a larger one of the same slot, and is freed when the thread ends.
 void* scratch(int slot, std::size_t bytes);
 
+/// True once the process is ending and its workers are gone: destructors of statics run, and libraries' own are gone.
+bool process_ends() noexcept;
+
 }  // namespace weft::cpu

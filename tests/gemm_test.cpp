@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "cpu/threads.h"
+#include "weft/ops.h"
+#include "weft/random.h"
 
 namespace weft::cpu {
 namespace {
@@ -244,6 +246,19 @@ void check_bits() {
 
 TEST(GemmBits, DoNotDependOnThreadsFloat) { check_bits<float>(); }
 TEST(GemmBits, DoNotDependOnThreadsDouble) { check_bits<double>(); }
+
+TEST(GemmBits, OfBatchesDoNotDependOnThreads) {
+  for (const int64_t batch : {1, 3, 8}) {
+    const Tensor a = randn({batch, 40, 4096}), b = randn({batch, 4096, 24});
+    set_thread_count(1);
+    const auto alone = matmul(a, b).to_vector<float>();
+    for (const int threads : {2, 4, 8}) {
+      set_thread_count(threads);
+      EXPECT_EQ(matmul(a, b).to_vector<float>(), alone) << batch << " by " << threads << " threads";
+    }
+  }
+  set_thread_count(allowed_cpus());
+}
 
 TEST(GemmBits, OwnKernelSumsInTheSameOrderWhateverTheTile) {
   Random random;

@@ -40,6 +40,16 @@ TEST(Memory, ReusesBlocksAndGivesThemBack) {
   EXPECT_EQ(memory_statistics(Device::cpu()).cached, 0u);
 }
 
+TEST(Memory, KeepsNoMoreThanWasEverLive) {
+  if (!kCaching) GTEST_SKIP() << "no cache under AddressSanitizer";
+  release_cached_memory(Device::cpu());
+  for (std::int64_t i = 1; i <= 30; ++i) {  // of a size class each
+    const std::vector<Array> arrays(1, Array::empty({i << 20}));
+    EXPECT_LE(memory_statistics(Device::cpu()).cached,
+              std::max<std::size_t>(64 << 20, memory_statistics(Device::cpu()).peak));
+  }
+}
+
 TEST(Memory, EverySizeIsWholeAndItsOwn) {
   std::vector<Array> arrays;
   for (std::int64_t size = 0; size < 700; ++size) {

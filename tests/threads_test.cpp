@@ -1,13 +1,17 @@
 #include "cpu/threads.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <numeric>
 #include <set>
 #include <stdexcept>
@@ -17,6 +21,8 @@
 
 #include "cpu/cgroup.h"
 #include "weft/error.h"
+#include "weft/ops.h"
+#include "weft/random.h"
 
 namespace weft::cpu {
 namespace {
@@ -190,6 +196,71 @@ TEST(ThreadCount, WorkersTakePart) {
   EXPECT_EQ(arrived, 2);
   set_thread_count(allowed_cpus());
 }
+
+#if !defined(__SANITIZE_THREAD__)  // which lets no child start threads
+/// What a child process that runs `body` exits with; 142 where it hangs.
+int exit_code_of_child(const std::function<void()>& body) {
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(60);
+    body();
+    _exit(0);
+  }
+  int status = 0;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+TEST(Fork, AChildHasWorkersOfItsOwn) {
+  set_thread_count(2);
+  std::atomic<bool> ends{false};
+  std::thread other([&] {  // holds the parent's locks most of the time
+    while (!ends) {
+      parallel_for(64, [](std::int64_t) { scratch(0, 1 << 20); });
+      const std::vector<float> kept = randn({1000}).to_vector<float>();
+    }
+  });
+  for (int round = 0; round < 10; ++round) {
+    EXPECT_EQ(exit_code_of_child([] {
+                std::atomic<int> arrived{0};
+                parallel_for(2, [&](std::int64_t) {
+                  ++arrived;
+                  while (arrived < 2) std::this_thread::yield();
+                });
+                if (randn({1000}).size() != 1000) _exit(1);
+                set_thread_count(3);
+              }),
+              0);
+  }
+  ends = true;
+  other.join();
+  set_thread_count(allowed_cpus());
+}
+
+void (*at_exit)() = nullptr;
+struct AtExit {
+  ~AtExit() {
+    if (at_exit != nullptr) at_exit();
+  }
+} const at_exit_object;  // made before the workers, so destroyed behind them
+
+TEST(Fork, DestructorsAtAChildsExitMayCompute) {
+  EXPECT_EQ(exit_code_of_child([] {
+              at_exit = [] {
+                if (!process_ends()) _exit(1);
+                parallel_for(8, [](std::int64_t i) { *static_cast<std::int64_t*>(scratch(1, 1 << 16)) = i; });
+                const Tensor a = ones({64, 64});
+                _exit(matmul(a, a).to_vector<float>()[0] == 64 ? 7 : 2);
+              };
+              static_cast<char*>(scratch(1, 1 << 10))[0] = 1;
+              parallel_for(8, [](std::int64_t) {});
+              const Tensor a = ones({64, 64});
+              matmul(a, a);
+              std::exit(3);
+            }),
+            7);
+}
+#endif
 
 TEST(ThreadCount, SleepingWorkersWake) {
   set_thread_count(3);
