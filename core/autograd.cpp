@@ -1,7 +1,11 @@
 #include "core/autograd.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <cstddef>
+#include <functional>
+#include <mutex>
 #include <queue>
 #include <unordered_map>
 #include <unordered_set>
@@ -174,8 +178,15 @@ Tensor owned_like(Tensor gradient, const Array& leaf) {  // NOLINT(performance-u
                 [](const SavedValues&, const Tensor& g) { return std::vector<Tensor>{g}; });
 }
 
+// Backward may run in several threads that share leaves.
+std::mutex& mutex_of(const TensorState& leaf) {
+  static std::array<std::mutex, 64> mutexes;
+  return mutexes[std::hash<const void*>()(&leaf) / alignof(std::max_align_t) % mutexes.size()];
+}
+
 void accumulate(const std::shared_ptr<TensorState>& state, Tensor gradient) {
   TensorState& leaf = *state;
+  const std::lock_guard lock(mutex_of(leaf));
   if (!(gradient.shape() == leaf.array.shape()) || gradient.dtype() != leaf.array.dtype() ||
       gradient.device() != leaf.array.device()) {
     throw AutogradError(message("backward", "a leaf was given another array, " + describe(leaf.array) +

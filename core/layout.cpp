@@ -252,8 +252,10 @@ Layout dense_like(const Layout& x, const Shape& shape) {
   for (int i = rank - 1; i >= 0; --i) {
     const int axis = order[static_cast<std::size_t>(i)];
     y.strides[axis] = step;
-    if (__builtin_mul_overflow(step, std::max<std::int64_t>(shape[axis], 1), &step))
-      throw ShapeError("shape: " + to_string(shape) + " has more than 2^63 - 1 elements");
+    if (__builtin_mul_overflow(step, std::max<std::int64_t>(shape[axis], 1), &step)) {
+      element_count(shape);  // throws, unless there are none
+      step = 1;
+    }
   }
   return y;
 }

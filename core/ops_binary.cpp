@@ -1,3 +1,4 @@
+#include "core/number.h"
 #include "core/op_support.h"
 
 namespace weft {
@@ -126,6 +127,19 @@ Tensor power(const Tensor& a, const Tensor& b) {
         const Tensor flat = logical_and(equal(x, zero), greater_equal(y, zero));
         return where(flat, zero, g * power(x, y) * log(where(flat, scalar_like(g, 1), x)));
       });
+}
+
+Tensor power(const Tensor& a, Scalar b) {
+  const double exponent = b.as_double();
+  if (is_floating_point(a.dtype())) {
+    if (exponent == 2) return square(a);
+    if (exponent == 3) return square(a) * a;
+    if (exponent == 0.5) return sqrt(a);
+    if (exponent == -1) return 1 / a;
+  } else if (b.is_integer() && exponent < 0) {
+    throw ValueError("power: integers have no power of " + number(b));
+  }
+  return power(a, scalar_like(a, b));
 }
 
 Tensor maximum(const Tensor& a, const Tensor& b) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 #include <ostream>
+#include <string_view>
 #include <vector>
 
 #include "core/backend.h"
@@ -122,7 +123,8 @@ Formatter scientific_formatter(const std::vector<double>& finite, DType dtype, s
     if (parts.mantissa.size() - parts.mantissa.find('.') - 1 < right) {  // filled up with digits of the exact value
       char filled[64];
       std::snprintf(filled, sizeof(filled), "%.*e", static_cast<int>(right), value);
-      parts.mantissa = std::string(filled, std::find(filled, filled + sizeof(filled), 'e'));
+      const std::string_view text = filled;  // whose exponent can be smaller by one
+      parts = {std::string(text.substr(0, text.find('e'))), std::string(text.substr(text.find('e') + 1))};
     }
     parts.exponent.insert(1, exponent - parts.exponent.size(), '0');
     return padded_left(parts.mantissa + 'e' + parts.exponent, width);

@@ -1,5 +1,7 @@
 #include "weft/random.h"
 
+#include <limits>
+
 #include "core/number.h"
 #include "core/op_support.h"
 #include "core/philox.h"
@@ -62,7 +64,13 @@ void manual_seed(std::uint64_t seed) { thread_generator = Generator(seed); }
 
 Tensor rand(const Shape& shape, const TensorOptions& options, double low, double high, Generator& generator) {
   check_floating("rand", options.dtype);
-  if (!(low <= high)) throw ValueError("rand: low " + std::to_string(low) + " exceeds high " + std::to_string(high));
+  const double most =
+      options.dtype == DType::f32 ? std::numeric_limits<float>::max() : std::numeric_limits<double>::max();
+  if (!(low <= high)) throw ValueError("rand: low " + number(low) + " exceeds high " + number(high));
+  if (!(-most <= low && high <= most && high - low <= most)) {
+    throw ValueError("rand: the range from low " + number(low) + " to high " + number(high) + " exceeds that of " +
+                     std::string(name(options.dtype)));
+  }
   return draw(RandomKind::uniform, shape, options, low, high, generator);
 }
 

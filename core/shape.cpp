@@ -65,7 +65,8 @@ Strides row_major_strides(const Shape& shape) {
   for (int i = shape.rank() - 1; i >= 0; --i) {
     strides[i] = step;
     if (shape[i] > 1 && __builtin_mul_overflow(step, shape[i], &step)) {
-      throw ShapeError("shape: " + to_string(shape) + " has more than 2^63 - 1 elements");
+      element_count(shape);  // throws, unless there are none
+      step = 1;
     }
   }
   return strides;

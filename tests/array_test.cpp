@@ -178,5 +178,24 @@ TEST(Clamp, OfIntegersTakesBoundsBeyondTheDType) {
   EXPECT_EQ(integers(clamp(x.to(DType::i32), kLeast, 3'000'000'000)), (Integers{0, 100, 255}));
 }
 
+TEST(Array, DivisionByANumberIsOfRealNumbers) {
+  const Tensor x = arange(1, 3, 1, {.dtype = DType::u8, .device = kTestDevice});
+  EXPECT_EQ((x / -1).to_vector<float>(), (std::vector<float>{-1, -2}));
+  EXPECT_EQ((x / 256).to_vector<float>(), (std::vector<float>{1 / 256.0f, 2 / 256.0f}));
+  EXPECT_EQ((1000 / x).to_vector<float>(), (std::vector<float>{1000, 500}));
+}
+
+TEST(Array, CopiesWithinOneReadWhatWasThere) {
+  const auto counted = [](const Shape& shape) {
+    return Array::from(std::span<const double>(std::vector<double>{1, 2, 3, 4, 5, 6}), shape, kTestDevice);
+  };
+  Array line = counted({6});
+  line.view({{5}, {1}, 1}).copy_from(line.view({{5}, {1}, 0}));
+  EXPECT_EQ(line.to_vector<double>(), (std::vector<double>{1, 1, 2, 3, 4, 5}));
+  Array square = counted({6}).view({{2, 2}, {2, 1}});
+  square.copy_from(square.view({{2, 2}, {1, 2}}));
+  EXPECT_EQ(square.to_vector<double>(), (std::vector<double>{1, 3, 2, 4}));
+}
+
 }  // namespace
 }  // namespace weft

@@ -1,6 +1,9 @@
 // What backward leaves in grad(): whose it is, when it changes, and what may be set there.
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <thread>
+
 #include "tests/leaves.h"
 #include "weft/error.h"
 #include "weft/ops.h"
@@ -82,16 +85,39 @@ TEST(Gradient, WhatCannotRunChangesNoGradient) {
   EXPECT_EQ(numbers(grad({second}, {v})[0]).size(), 2u);  // which takes no part in what was used up
 }
 
-TEST(Array, CopiesWithinOneReadWhatWasThere) {
-  const auto counted = [](const Shape& shape) {
-    return Array::from(std::span<const double>(Numbers{1, 2, 3, 4, 5, 6}), shape, kTestDevice);
-  };
-  Array line = counted({6});
-  line.view({{5}, {1}, 1}).copy_from(line.view({{5}, {1}, 0}));
-  EXPECT_EQ(line.to_vector<double>(), (Numbers{1, 1, 2, 3, 4, 5}));
-  Array square = counted({6}).view({{2, 2}, {2, 1}});
-  square.copy_from(square.view({{2, 2}, {1, 2}}));
-  EXPECT_EQ(square.to_vector<double>(), (Numbers{1, 3, 2, 4}));
+TEST(Gradient, ThreadsShareLeaves) {
+  const Tensor w = leaf({1, 2, 3}, {3});
+  constexpr int kThreads = 4, kTimes = 200;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&] {
+      for (int time = 0; time < kTimes; ++time) sum(w * 2).backward();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(numbers(w.grad()), Numbers(3, 2.0 * kThreads * kTimes));
+}
+
+TEST(Gradient, OfPowersWithAPlainExponent) {
+  for (const double exponent : {2.0, 3.0, 0.5, -1.0, 2.5, 0.0}) {
+    const Numbers at{0.25, 1, 3};
+    const Tensor x = leaf(at, {3}), y = power(x, exponent);
+    const Tensor first = grad({sum(y)}, {x}, {}, {.create_graph = true})[0];
+    const Numbers values = numbers(y), slopes = numbers(first);
+    for (std::size_t i = 0; i < 3; ++i) {
+      EXPECT_DOUBLE_EQ(values[i], std::pow(at[i], exponent)) << exponent;
+      EXPECT_NEAR(slopes[i], exponent * std::pow(at[i], exponent - 1), 1e-13 * std::abs(slopes[i])) << exponent;
+    }
+    if (exponent == 0) continue;
+    const Numbers curves = numbers(grad({sum(first)}, {x})[0]);
+    for (std::size_t i = 0; i < 3; ++i) {
+      const double expected = exponent * (exponent - 1) * std::pow(at[i], exponent - 2);
+      EXPECT_NEAR(curves[i], expected, 1e-12 * std::abs(expected)) << exponent;
+    }
+  }
+  const Tensor whole = arange(0, 3, 1, {.dtype = DType::i64, .device = kTestDevice});
+  EXPECT_EQ(power(whole, 2).to_vector<std::int64_t>(), (std::vector<std::int64_t>{0, 1, 4}));
+  expect_message<ValueError>([&] { power(whole, -1); }, "integers have no power of -1");
 }
 
 }  // namespace

@@ -147,6 +147,10 @@ TEST(Print, FillsUpExponentsWithExactDigits) {
   3.3333334e+02 3.3366666e+02]])");
 }
 
+TEST(Print, FilledUpDigitsMayHaveAnotherExponent) {
+  EXPECT_EQ(to_string(t<f>({1e-20f, 12345678}, {2})), R"([9.9999997e-21 1.2345678e+07])");
+}
+
 TEST(Print, Undefined) { EXPECT_EQ(to_string(Tensor()), "undefined"); }
 
 TEST(Print, FollowsViews) {

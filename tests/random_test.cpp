@@ -180,6 +180,17 @@ TEST(Random, IntegersFitTheirDType) {
   EXPECT_EQ(randint(INT64_MIN, INT64_MIN + 1, {1}).item<std::int64_t>(), INT64_MIN);
 }
 
+TEST(Random, RangesFitTheirDType) {
+  const auto refuses = [](double low, double high, DType dtype, const std::string& message) {
+    expect_error<ValueError>("rand: " + message, [&] { rand({4}, {.dtype = dtype}, low, high); });
+  };
+  refuses(-3e38, 3e38, DType::f32, "the range from low -3e+38 to high 3e+38 exceeds that of f32");
+  refuses(0, INFINITY, DType::f64, "the range from low 0 to high inf exceeds that of f64");
+  refuses(-1.7e308, 1.7e308, DType::f64, "the range from low -1.7e+308 to high 1.7e+308 exceeds that of f64");
+  refuses(NAN, 1, DType::f32, "low nan exceeds high 1");
+  EXPECT_LE(rand({1}, {}, -1e38, 1e38).item<float>(), 1e38f);
+}
+
 TEST(Random, OtherDTypesThrow) {
   std::uint16_t half = 0;
   float value = 0;

@@ -153,12 +153,13 @@ inline Tensor operator/(const Tensor& a, const Tensor& b) { return divide(a, b);
 inline Tensor operator+(const Tensor& a, Scalar b) { return add(a, scalar_like(a, b)); }
 inline Tensor operator-(const Tensor& a, Scalar b) { return subtract(a, scalar_like(a, b)); }
 inline Tensor operator*(const Tensor& a, Scalar b) { return multiply(a, scalar_like(a, b)); }
-inline Tensor operator/(const Tensor& a, Scalar b) { return divide(a, scalar_like(a, b)); }
+inline Tensor operator/(const Tensor& a, Scalar b) { return divide(a, scalar_like(a, b.as_double())); }
 inline Tensor operator+(Scalar a, const Tensor& b) { return add(scalar_like(b, a), b); }
 inline Tensor operator-(Scalar a, const Tensor& b) { return subtract(scalar_like(b, a), b); }
 inline Tensor operator*(Scalar a, const Tensor& b) { return multiply(scalar_like(b, a), b); }
-inline Tensor operator/(Scalar a, const Tensor& b) { return divide(scalar_like(b, a), b); }
-inline Tensor power(const Tensor& a, Scalar b) { return power(a, scalar_like(a, b)); }
+inline Tensor operator/(Scalar a, const Tensor& b) { return divide(scalar_like(b, a.as_double()), b); }
+/// Squares, cubes, roots and reciprocals without pow. Throws ValueError on integers to a negative integer power.
+Tensor power(const Tensor& a, Scalar b);
 inline Tensor maximum(const Tensor& a, Scalar b) { return maximum(a, scalar_like(a, b)); }
 inline Tensor minimum(const Tensor& a, Scalar b) { return minimum(a, scalar_like(a, b)); }
 

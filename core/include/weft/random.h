@@ -30,7 +30,7 @@ class Generator {
   std::uint64_t offset_ = 0;
 };
 
-/// The generator of this thread, used where none is given.
+/// The generator of this thread, used where none is given. Every thread's begins with seed 0.
 Generator& default_generator();
 /// Restarts this thread's generator.
 void manual_seed(std::uint64_t seed);
