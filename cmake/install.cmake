@@ -25,7 +25,15 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/weft-config-version.cmake
 install(FILES ${PROJECT_BINARY_DIR}/weft-config.cmake ${PROJECT_BINARY_DIR}/weft-config-version.cmake
   DESTINATION ${package_dir})
 
-# weft.pc finds its prefix from where it lies, so that an installed tree can be moved.
+# weft.pc finds its prefix from where it lies, so that an installed tree can be moved, unless folders are absolute.
 file(RELATIVE_PATH weft_pc_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+set(weft_pc_prefix "\${pcfiledir}/${weft_pc_prefix}")
+set(weft_pc_libdir "\${prefix}/${CMAKE_INSTALL_LIBDIR}")
+set(weft_pc_includedir "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
+if(IS_ABSOLUTE ${CMAKE_INSTALL_LIBDIR} OR IS_ABSOLUTE ${CMAKE_INSTALL_INCLUDEDIR})
+  set(weft_pc_prefix ${CMAKE_INSTALL_PREFIX})
+  set(weft_pc_libdir ${CMAKE_INSTALL_FULL_LIBDIR})
+  set(weft_pc_includedir ${CMAKE_INSTALL_FULL_INCLUDEDIR})
+endif()
 configure_file(${CMAKE_CURRENT_LIST_DIR}/weft.pc.in ${PROJECT_BINARY_DIR}/weft.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/weft.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -27,9 +27,9 @@ void check_loader_options(const ImageDataset& dataset, const DataLoaderOptions& 
     if (!holds) throw ValueError("data loader: " + what + " must not be " + std::to_string(value));
   };
   require(options.batch_size >= 1, "batch_size", options.batch_size);
-  require(dataset.channels >= 1 && dataset.channels <= 3, "the number of channels", dataset.channels);
-  require(dataset.height >= 1 && dataset.height <= 1024, "the height", dataset.height);
-  require(dataset.width >= 1 && dataset.width <= 1024, "the width", dataset.width);
+  require(dataset.channels >= 1 && dataset.channels <= 3, "the number of channels (1 to 3)", dataset.channels);
+  require(dataset.height >= 1 && dataset.height <= 1024, "the height (1 to 1024)", dataset.height);
+  require(dataset.width >= 1 && dataset.width <= 1024, "the width (1 to 1024)", dataset.width);
   const Shape image{dataset.channels, dataset.height, dataset.width};
   const auto bytes = static_cast<std::size_t>(element_count(image));
   if (dataset.images.size() % bytes != 0 || dataset.images.size() / bytes != dataset.labels.size()) {

@@ -35,7 +35,8 @@ constexpr std::array<double, 3> kStd{0.2470, 0.2435, 0.2616};
 
 double normalised(const ImageDataset& data, int image, int c, int y, int x) {
   const int at = ((image * data.channels + c) * data.height + y) * data.width + x;
-  return (data.images[static_cast<std::size_t>(at)] / 255.0 - kMean[static_cast<std::size_t>(c)]) / kStd[static_cast<std::size_t>(c)];
+  return (data.images[static_cast<std::size_t>(at)] / 255.0 - kMean[static_cast<std::size_t>(c)]) /
+         kStd[static_cast<std::size_t>(c)];
 }
 
 // The padded image at (y, x), which may lie outside by up to the padding.
@@ -313,7 +314,7 @@ TEST(DataLoader, RefusesADataSetWhoseBytesAreNotItsImages) {
   data.images.pop_back();
   EXPECT_EQ(message(data, {}), "data loader: images of (3, 8, 6) with 4 labels cannot have 575 bytes");
   data.height = 1 << 30;
-  EXPECT_EQ(message(data, {}), "data loader: the height must not be 1073741824");
+  EXPECT_EQ(message(data, {}), "data loader: the height (1 to 1024) must not be 1073741824");
   data = random_images(4);
   EXPECT_EQ(message(data, {.stddev = {1, 0, 1}}), "data loader: stddev must be finite and positive, got 0");
   EXPECT_EQ(message(data, {.mean = {1, 1, std::nanf("")}}), "data loader: mean must be finite, got nan");
