@@ -32,12 +32,14 @@ Tensor ones_like(const Tensor& x) { return full_like(x, 1); }
 Tensor arange(Scalar start, Scalar stop, Scalar step, const TensorOptions& options) {
   if (step.as_double() == 0) throw ValueError("arange: step must not be 0");
   std::int64_t count = 0;
+  Scalar last = start;
   if (start.is_floating_point() || stop.is_floating_point() || step.is_floating_point()) {
     const double span = std::ceil((stop.as_double() - start.as_double()) / step.as_double());
     if (!(std::abs(span) < 0x1p62))
       throw ValueError("arange: the range from " + std::to_string(start.as_double()) + " to " +
                        std::to_string(stop.as_double()) + " has no length");
     count = static_cast<std::int64_t>(std::max(span, 0.0));
+    last = start.as_double() + std::max(span - 1, 0.0) * step.as_double();
   } else {
     const __int128 span = static_cast<__int128>(stop.as_int()) - start.as_int();
     const __int128 by = step.as_int();
@@ -45,7 +47,11 @@ Tensor arange(Scalar start, Scalar stop, Scalar step, const TensorOptions& optio
     if ((span > 0) == (by > 0) && span != 0) {
       if (whole > INT64_MAX) throw ShapeError("arange: more than 2^63 - 1 elements");
       count = static_cast<std::int64_t>(whole);
+      last = static_cast<std::int64_t>(start.as_int() + (whole - 1) * by);
     }
+  }
+  for (const Scalar& end : {start, last}) {
+    if (count > 0) check_fits("arange", end, options.dtype);
   }
   check_computes("arange", options.dtype, options.device);
   Array out = Array::empty({count}, options.dtype, options.device);

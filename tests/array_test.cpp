@@ -143,6 +143,14 @@ TEST(Full, RefusesWhatAnIntegerDTypeCannotHold) {
   refuses(-kInf, DType::i64, "-inf does not fit i64");
 }
 
+TEST(Arange, RefusesWhatAnIntegerDTypeCannotHold) {
+  expect_error<ValueError>("arange: 299 does not fit u8", [] { arange(0, 300, 1, of(DType::u8)); });
+  expect_error<ValueError>("arange: -1 does not fit u8", [] { arange(-1, 3, 1, of(DType::u8)); });
+  expect_error<ValueError>("arange: 4e+09 does not fit i32", [] { arange(0.0, 5e9, 1e9, of(DType::i32)); });
+  EXPECT_EQ(integers(arange(0, 300, 255, of(DType::u8))), (Integers{0, 255}));
+  EXPECT_EQ(integers(arange(300, 0, 1, of(DType::u8))), Integers());
+}
+
 TEST(ScalarLike, RefusesWhatAnIntegerDTypeCannotHold) {
   const Tensor x = full({2}, 44, of(DType::u8));
   const std::string message = "scalar_like: 300 does not fit u8";

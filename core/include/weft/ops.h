@@ -26,6 +26,7 @@ Tensor full(const Shape& shape, Scalar value, const TensorOptions& options = {})
 Tensor zeros_like(const Tensor& x);
 Tensor ones_like(const Tensor& x);
 /// start, start + step, ... below stop (above, for a negative step).
+/// Throws ValueError when an integer dtype cannot hold the numbers; fractions are cut off.
 Tensor arange(Scalar start, Scalar stop, Scalar step = 1, const TensorOptions& options = {.dtype = DType::i64});
 /// The (rows, columns) identity; square where columns is left out.
 Tensor eye(std::int64_t rows, std::optional<std::int64_t> columns = {}, const TensorOptions& options = {});
