@@ -1,11 +1,14 @@
 #include "core/autograd.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <functional>
 #include <mutex>
+#include <new>
 #include <queue>
 #include <unordered_map>
 #include <unordered_set>
@@ -40,9 +43,12 @@ AutogradError used_up(std::string_view op) {
       message(op, "backward ran a second time through a graph that was already used; pass retain_graph to the first"));
 }
 
-void check_usable(const Node& node) {
+/// `all_needed`: the gradients of all inputs are. Otherwise a saved input may be one that nothing reads.
+void check_usable(const Node& node, bool all_needed) {
   if (node.released()) throw used_up(node.name);
-  for (const Node::Saved& value : node.saved) check_unchanged(node, value);
+  for (const Node::Saved& value : node.saved) {
+    if (all_needed || value.what.source < 0) check_unchanged(node, value);
+  }
 }
 
 }  // namespace
@@ -181,6 +187,9 @@ Tensor owned_like(Tensor gradient, const Array& leaf) {  // NOLINT(performance-u
 // Backward may run in several threads that share leaves.
 std::mutex& mutex_of(const TensorState& leaf) {
   static std::array<std::mutex, 64> mutexes;
+  [[maybe_unused]] static const int watched = pthread_atfork(nullptr, nullptr, [] {
+    for (std::mutex& mutex : mutexes) new (&mutex) std::mutex;  // held by threads that a child process has not
+  });
   return mutexes[std::hash<const void*>()(&leaf) / alignof(std::max_align_t) % mutexes.size()];
 }
 
@@ -306,8 +315,12 @@ class Engine {
         if (edge.node && seen.insert(edge.node.get()).second) nodes.push_back(edge.node.get());
       }
     }
+    const auto check = [&](const Node& node) {
+      check_usable(node, std::all_of(node.inputs.begin(), node.inputs.end(),
+                                     [&](const Edge& edge) { return edge && is_useful(edge); }));
+    };
     if (!selective_) {
-      for (const Node* node : nodes) check_usable(*node);
+      for (const Node* node : nodes) check(*node);
       return;
     }
     std::sort(nodes.begin(), nodes.end(), [](const Node* a, const Node* b) { return a->sequence < b->sequence; });
@@ -315,7 +328,7 @@ class Engine {
       if (std::any_of(node->inputs.begin(), node->inputs.end(),
                       [&](const Edge& edge) { return edge && is_useful(edge); }))
         useful_.insert(node);
-      if (useful_.contains(node)) check_usable(*node);
+      if (useful_.contains(node)) check(*node);
       if (node->released()) released_ = node->name;  // what is behind it is no longer known
     }
   }

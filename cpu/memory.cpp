@@ -80,8 +80,9 @@ void* allocate(std::size_t bytes) {
     c.free[index] = c.free[index]->next;
     s.cached -= rounded;
   } else {
-    // Blocks of sizes that are no longer asked for: more than was ever live at once.
-    if (s.cached > std::max(s.peak, kKept)) release(c);
+    // A loop needs free blocks of every size that it uses, more than are live at once. Once they are many times as
+    // much, most are of sizes no longer asked for.
+    if (s.cached > std::max(4 * s.peak, kKept)) release(c);
     if (bytes <= PTRDIFF_MAX / 2) address = system_allocate(rounded);
     if (address == nullptr && bytes <= PTRDIFF_MAX / 2) {
       release(c);

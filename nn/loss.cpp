@@ -26,8 +26,7 @@ Tensor reduced(const Tensor& losses, Reduction reduction) {
   return reduction == Reduction::mean ? mean(losses) : sum(losses);
 }
 
-// d²/(2·beta) where |d| < beta, |d| - beta/2 elsewhere; so for a beta beyond the dtype's range too, 0 or infinite
-// there.
+// d²/(2·beta) where |d| < beta, |d| - beta/2 elsewhere. Also right where the dtype turns beta into 0 or infinity.
 Tensor smooth_l1(const Tensor& d, double beta) {
   const Tensor size = abs(d);
   if (beta == 0 || (d.dtype() != DType::f64 && static_cast<float>(beta) == 0)) return size;

@@ -85,6 +85,20 @@ TEST(Gradient, WhatCannotRunChangesNoGradient) {
   EXPECT_EQ(numbers(grad({second}, {v})[0]).size(), 2u);  // which takes no part in what was used up
 }
 
+TEST(Gradient, AValueThatNothingReadsMayChange) {
+  const Tensor x = ones({2, 2}, kF64), w = leaf({1, 2, 3, 4}, {2, 2});
+  const Tensor first = sum(matmul(x, w)), second = sum(matmul(x, w) * 2);
+  first.backward();
+  Array(w.array()).fill(5);  // a step; x takes no gradient, so w is not needed
+  second.backward();
+  EXPECT_EQ(numbers(w.grad()), (Numbers{6, 6, 6, 6}));
+  const Tensor a = leaf({1, 2, 3, 4}, {2, 2}), y = sum(matmul(a, w));
+  Array(w.array()).fill(6);
+  EXPECT_EQ(numbers(grad({y}, {w}, {}, {.retain_graph = true})[0]), (Numbers{4, 4, 6, 6}));
+  expect_message<AutogradError>([&] { y.backward(); }, "matmul");
+  EXPECT_FALSE(a.grad().defined());
+}
+
 TEST(Gradient, ThreadsShareLeaves) {
   const Tensor w = leaf({1, 2, 3}, {3});
   constexpr int kThreads = 4, kTimes = 200;

@@ -11,7 +11,8 @@
 #include "weft/tensor.h"
 #include "weft/upsample_options.h"
 
-/// The differentiable functions. Every one accepts any strides, returns a new tensor (or a view, where it says so), and
+/// The differentiable functions. Every one accepts any strides, returns a new tensor (or a view, where it says so; or
+/// its argument or a view of it where there is nothing to compute: padding that only crops, reductions of no axes), and
 /// throws ShapeError, DTypeError, DeviceError, ValueError or IndexError naming itself, the rule and the values. Binary
 /// ones broadcast and promote as NumPy and PyTorch do. Shapes are NCHW as in PyTorch; convolution, pooling and
 /// batch_norm write channels-last memory.
@@ -159,7 +160,8 @@ inline Tensor operator+(Scalar a, const Tensor& b) { return add(scalar_like(b, a
 inline Tensor operator-(Scalar a, const Tensor& b) { return subtract(scalar_like(b, a), b); }
 inline Tensor operator*(Scalar a, const Tensor& b) { return multiply(scalar_like(b, a), b); }
 inline Tensor operator/(Scalar a, const Tensor& b) { return divide(scalar_like(b, a.as_double()), b); }
-/// Squares, cubes, roots and reciprocals without pow. Throws ValueError on integers to a negative integer power.
+/// Exponents 2, 3, 0.5 and -1 of floating dtypes go without pow. Throws ValueError on integers or bools to a negative
+/// integer power.
 Tensor power(const Tensor& a, Scalar b);
 inline Tensor maximum(const Tensor& a, Scalar b) { return maximum(a, scalar_like(a, b)); }
 inline Tensor minimum(const Tensor& a, Scalar b) { return minimum(a, scalar_like(a, b)); }

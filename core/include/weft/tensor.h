@@ -23,8 +23,8 @@ struct TensorOptions {
 
 struct BackwardOptions {
   bool retain_graph = false;  ///< keep what backward needs, so that it can run again
-  /// Record the gradients' own computation, for gradients of gradients; implies retain_graph. A leaf then holds its
-  /// grad, and that the graph, which holds the leaf: none is freed before zero_grad(). grad() makes no such circle.
+  /// Record the gradients' own computation, for gradients of gradients; implies retain_graph. The leaf then holds
+  /// its grad, the grad the graph and the graph the leaf: none of them is freed before zero_grad(). Not so with grad().
   bool create_graph = false;
 };
 
@@ -78,7 +78,7 @@ class Tensor {
   void zero_grad() { set_grad(Tensor()); }
   /// Adds the gradient of this one-element tensor to the grad of every leaf that requires one.
   /// Throws AutogradError, before any grad changes, when it has more than one element, has no graph, or the graph was
-  /// used up or a value that it needs changed.
+  /// used up; and when a value that it needs was changed.
   void backward(const BackwardOptions& options = {}) const;
   /// The same for any shape, with the gradient of some later scalar with respect to this tensor.
   void backward(const Tensor& gradient, const BackwardOptions& options = {}) const;
