@@ -128,7 +128,8 @@ cmp run/model.safetensors diverged/model.safetensors || fail "a model that diver
 expect 0 "" "$weft" train "${small[@]}" --out $'not\xffutf8'
 [[ $(json "$(tail -n 1 $'not\xffutf8'/log.jsonl)" reason) == "done" ]] || fail "the log of a folder that is not UTF-8"
 
-# Signals: a checkpoint that can be read, and 128 + the signal.
+# Signals: a checkpoint that can be read, and 128 + the signal. A signal mostly lands within an epoch, whose model nobody
+# has measured; between two epochs the model is the one that was just measured.
 for signal in INT TERM; do
   rm -rf stopped
   # A background job of a script ignores SIGINT, which setsid's child would inherit: env resets it.
@@ -136,7 +137,7 @@ for signal in INT TERM; do
     > stdout 2> stderr &
   pid=$!
   for _ in {1..600}; do
-    grep -qs '"epoch"' stopped/log.jsonl && break
+    grep -qs '"checkpoint"' stopped/log.jsonl && break
     sleep 0.1
   done
   kill -"$signal" "$pid"
@@ -145,10 +146,17 @@ for signal in INT TERM; do
   ((code == 128 + $(kill -l "$signal"))) || fail "SIG$signal: exit code $code ($(cat stderr))"
   only_run_files stopped
   [[ $(json "$(tail -n 1 stopped/log.jsonl)" reason) == signal ]] || fail "the log ends with $(tail -n 1 stopped/log.jsonl)"
-  expect 0 "" "$weft" eval stopped/model.safetensors --device cpu --data builtin --limit 10
+  expect 0 "" "$weft" eval stopped/model.safetensors --device cpu --data builtin --limit 4096
+  measured=$(sed -n 's/^test accuracy on built-in shapes: \([0-9.]*\)%.*/\1/p' stdout)
   expect 0 "" "$weft" info stopped/model.safetensors
   grep -q '^epochs: [1-9]' stdout || fail "info: no epochs of a run that was stopped"
-  if grep -q test_accuracy stdout; then fail "info: an accuracy that this model was not measured at"; fi
+  stated=$(sed -n 's/^test_accuracy: //p' stdout)
+  if [[ $(json "$(tail -n 3 stopped/log.jsonl | head -n 1)" event) == epoch ]]; then
+    [[ $(awk -v a="$stated" 'BEGIN { printf "%.2f", 100 * a }') == "$measured" ]] ||
+      fail "info: the accuracy $stated of a model that has $measured%"
+  else
+    [[ -z $stated ]] || fail "info: the accuracy $stated, which this model was not measured at"
+  fi
 done
 
 # A signal that the parent has had ignored stays so.
