@@ -320,8 +320,8 @@ WEFT_SCALAR_PREDICATE(less, a < b)
 WEFT_SCALAR_PREDICATE(less_equal, a <= b)
 WEFT_SCALAR_PREDICATE(greater, a > b)
 WEFT_SCALAR_PREDICATE(greater_equal, a >= b)
-WEFT_SCALAR_PREDICATE(logical_and, (a != T(0)) && (b != T(0)))
-WEFT_SCALAR_PREDICATE(logical_or, (a != T(0)) || (b != T(0)))
+WEFT_SCALAR_PREDICATE(logical_and, (a != T(0)) & (b != T(0)))
+WEFT_SCALAR_PREDICATE(logical_or, (a != T(0)) | (b != T(0)))
 WEFT_SCALAR_PREDICATE(logical_xor, (a != T(0)) != (b != T(0)))
 #undef WEFT_SCALAR_PREDICATE
 

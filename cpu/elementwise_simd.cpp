@@ -2,6 +2,7 @@
 
 #include "core/scalar_ops.h"
 #include "cpu/elementwise_kernels.h"
+#include "cpu/vector_math.h"
 
 #ifdef __clang__
 #pragma clang diagnostic ignored "-Wpass-failed"  // loops that call libm stay scalar
@@ -22,7 +23,12 @@ void unary_loop(const Tile& tile) {
   for (std::int64_t row = 0; row < tile.rows; ++row) {
     R* out = row_of<R>(tile, 0, row);
     const T* x = row_of<T>(tile, 1, row);
-    if (out_stride == 1 && x_stride == 1) {
+    if constexpr (has_vector_function<Op, T, 1>()) {
+      for (std::int64_t i = 0; i < n; i += kLanes<T>) {
+        store_lanes(out + i * out_stride, out_stride, n - i,
+                    vector_function(Op(), load_lanes(x + i * x_stride, x_stride, n - i)));
+      }
+    } else if (out_stride == 1 && x_stride == 1) {
       WEFT_INDEPENDENT
       for (std::int64_t i = 0; i < n; ++i) out[i] = Op()(x[i]);
     } else {
@@ -39,7 +45,13 @@ void binary_loop(const Tile& tile) {
     R* out = row_of<R>(tile, 0, row);
     const T* a = row_of<T>(tile, 1, row);
     const T* b = row_of<T>(tile, 2, row);
-    if (out_stride == 1 && a_stride == 1 && b_stride == 1) {
+    if constexpr (has_vector_function<Op, T, 2>()) {
+      for (std::int64_t i = 0; i < n; i += kLanes<T>) {
+        store_lanes(out + i * out_stride, out_stride, n - i,
+                    vector_function(Op(), load_lanes(a + i * a_stride, a_stride, n - i),
+                                    load_lanes(b + i * b_stride, b_stride, n - i)));
+      }
+    } else if (out_stride == 1 && a_stride == 1 && b_stride == 1) {
       WEFT_INDEPENDENT
       for (std::int64_t i = 0; i < n; ++i) out[i] = Op()(a[i], b[i]);
     } else if (out_stride == 1 && a_stride == 1 && b_stride == 0) {
@@ -56,31 +68,36 @@ void binary_loop(const Tile& tile) {
   }
 }
 
+/// yes where the condition is not 0 and no where it is, without a branch, for vectors. T is unsigned.
+template <class T>
+[[gnu::always_inline]] inline T choose(std::uint8_t condition, T yes, T no) {
+  const T mask = static_cast<T>(-static_cast<T>(condition != 0));
+  return static_cast<T>((yes & mask) | (no & ~mask));
+}
+
 template <class T>
 void where_loop(const Tile& tile) {
   const std::int64_t n = tile.n;
   const std::int64_t* stride = tile.stride;
   for (std::int64_t row = 0; row < tile.rows; ++row) {
     T* out = row_of<T>(tile, 0, row);
-    const bool* condition = row_of<bool>(tile, 1, row);
+    const std::uint8_t* condition = row_of<std::uint8_t>(tile, 1, row);  // bool, which does not vectorize
     const T* a = row_of<T>(tile, 2, row);
     const T* b = row_of<T>(tile, 3, row);
     if (stride[0] == 1 && stride[1] == 1 && stride[2] == 1 && stride[3] == 1) {
       WEFT_INDEPENDENT
-      for (std::int64_t i = 0; i < n; ++i) {
-        const T yes = a[i], no = b[i];
-        out[i] = condition[i] ? yes : no;
-      }
+      for (std::int64_t i = 0; i < n; ++i) out[i] = choose(condition[i], a[i], b[i]);
     } else if (stride[0] == 1 && stride[1] == 1 && stride[2] == 1 && stride[3] == 0) {
       const T no = *b;
       WEFT_INDEPENDENT
-      for (std::int64_t i = 0; i < n; ++i) {
-        const T yes = a[i];
-        out[i] = condition[i] ? yes : no;
-      }
+      for (std::int64_t i = 0; i < n; ++i) out[i] = choose(condition[i], a[i], no);
+    } else if (stride[0] == 1 && stride[1] == 1 && stride[2] == 0 && stride[3] == 1) {
+      const T yes = *a;
+      WEFT_INDEPENDENT
+      for (std::int64_t i = 0; i < n; ++i) out[i] = choose(condition[i], yes, b[i]);
     } else {
       for (std::int64_t i = 0; i < n; ++i) {
-        out[i * stride[0]] = condition[i * stride[1]] ? a[i * stride[2]] : b[i * stride[3]];
+        out[i * stride[0]] = choose(condition[i * stride[1]], a[i * stride[2]], b[i * stride[3]]);
       }
     }
   }
@@ -88,14 +105,15 @@ void where_loop(const Tile& tile) {
 
 }  // namespace
 
-// One row of a table per op, in the order of the enumerations; columns as in tile.h.
+// One row of a table per op, in the order of the enumerations; columns as in tile.h. Booleans, stored as 0 and 1, are
+// compared as u8.
 #define WEFT_FLOAT_ROW(LOOP, OP) \
   {nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, LOOP<scalar::OP, float>, LOOP<scalar::OP, double>},
 #define WEFT_NUMERIC_ROW(LOOP, OP)                                                                                   \
   {nullptr, LOOP<scalar::OP, std::uint8_t>, LOOP<scalar::OP, std::int32_t>, LOOP<scalar::OP, std::int64_t>, nullptr, \
    nullptr, LOOP<scalar::OP, float>,        LOOP<scalar::OP, double>},
 #define WEFT_PREDICATE_ROW(LOOP, OP) \
-  {LOOP<scalar::OP, bool>,           \
+  {LOOP<scalar::OP, std::uint8_t>,   \
    LOOP<scalar::OP, std::uint8_t>,   \
    LOOP<scalar::OP, std::int32_t>,   \
    LOOP<scalar::OP, std::int64_t>,   \

@@ -2,16 +2,19 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <type_traits>
 #include <vector>
 
+#include "cpu/loss_kernels.h"
 #include "cpu/threads.h"
 
 namespace weft::cpu {
+
+WEFT_SIMD_DEFINE(LossKernels, loss_kernels)
+
 namespace {
 
 constexpr std::int64_t kTaskElements = 4096;
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 /// Of (rows, columns), those that make a task.
 std::int64_t task_rows(const Shape& shape) {
@@ -26,71 +29,12 @@ void for_rows(const Shape& shape, const Body& body) {
   });
 }
 
-/// Σ exp(x_i) = sum·exp(max), for x of at least one element.
-struct ExpSum {
-  double max, sum;
-};
-
-/// Writes exp(x_i - max) to `exponentials` unless it is null. A row of -inf, or one with NaN or +inf, gives NaN.
 template <class T>
-ExpSum exp_sum(const T* x, std::int64_t n, T* exponentials) {
-  const T max = *std::max_element(x, x + n);
-  double sum = 0;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const T value = std::exp(x[i] - max);
-    sum += static_cast<double>(value);
-    if (exponentials != nullptr) exponentials[i] = value;
-  }
-  return {static_cast<double>(max), sum};
-}
-
-template <class T>
-void softmax_row(bool log, const T* x, std::int64_t n, T* y) {
-  const ExpSum total = exp_sum(x, n, log ? nullptr : y);
-  if (log) {
-    const double log_sum = std::log(total.sum);
-    for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(static_cast<double>(x[i]) - total.max - log_sum);
+const LossKernelsOf<T>& kernels() {
+  if constexpr (std::is_same_v<T, float>) {
+    return loss_kernels().f32;
   } else {
-    for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(static_cast<double>(y[i]) / total.sum);
-  }
-}
-
-template <class T>
-void softmax_grad_row(bool log, const T* y, const T* y_grad, std::int64_t n, T* x_grad) {
-  double sum = 0;
-  for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(y_grad[i]) * (log ? 1 : static_cast<double>(y[i]));
-  for (std::int64_t i = 0; i < n; ++i) {
-    const double gradient = static_cast<double>(y_grad[i]);
-    x_grad[i] = static_cast<T>(log ? gradient - static_cast<double>(std::exp(y[i])) * sum
-                                   : static_cast<double>(y[i]) * (gradient - sum));
-  }
-}
-
-/// (1 - s)·(lse - z_label) + s·(lse - mean(z)), PyTorch's smoothing.
-template <class T>
-double cross_entropy_row(const T* z, std::int64_t n, std::int64_t label, double smoothing) {
-  if (label < 0 || label >= n) return kNaN;
-  const ExpSum total = exp_sum<T>(z, n, nullptr);
-  const double log_sum = std::log(total.sum);
-  const auto surprise = [&](std::int64_t i) { return log_sum + (total.max - static_cast<double>(z[i])); };
-  const double loss = surprise(label);
-  if (smoothing == 0) return loss;
-  double sum = 0;
-  for (std::int64_t i = 0; i < n; ++i) sum += surprise(i);
-  return (1 - smoothing) * loss + smoothing * (sum / static_cast<double>(n));
-}
-
-template <class T>
-void cross_entropy_grad_row(const T* z, std::int64_t n, std::int64_t label, double smoothing, double loss_grad,
-                            T* z_grad) {
-  if (label < 0 || label >= n) {
-    std::fill_n(z_grad, n, static_cast<T>(kNaN));
-    return;
-  }
-  const double sum = exp_sum(z, n, z_grad).sum, uniform = smoothing / static_cast<double>(n);
-  for (std::int64_t i = 0; i < n; ++i) {
-    const double target = (i == label ? 1 - smoothing : 0) + uniform;
-    z_grad[i] = static_cast<T>(loss_grad * (static_cast<double>(z_grad[i]) / sum - target));
+    return loss_kernels().f64;
   }
 }
 
@@ -104,14 +48,14 @@ template <class T>
 void softmax_of(bool log, const ConstView& x, const View& y) {
   const std::int64_t n = x.shape[1];
   if (n == 0) return;
-  for_rows(x.shape, [&](std::int64_t row) { softmax_row(log, x.as<T>() + row * n, n, y.as<T>() + row * n); });
+  for_rows(x.shape, [&](std::int64_t row) { kernels<T>().softmax(log, n, x.as<T>() + row * n, y.as<T>() + row * n); });
 }
 
 template <class T>
 void softmax_grad_of(bool log, const ConstView& y, const ConstView& y_grad, const View& x_grad) {
   const std::int64_t n = y.shape[1];
   for_rows(y.shape, [&](std::int64_t row) {
-    softmax_grad_row(log, y.as<T>() + row * n, y_grad.as<T>() + row * n, n, x_grad.as<T>() + row * n);
+    kernels<T>().softmax_grad(log, n, y.as<T>() + row * n, y_grad.as<T>() + row * n, x_grad.as<T>() + row * n);
   });
 }
 
@@ -132,7 +76,8 @@ void cross_entropy_of(const ConstView& logits, const ConstView& labels, const Cr
     for (std::int64_t row = begin; row < end; ++row) {
       const std::int64_t label = element<std::int64_t>(labels, row);
       const bool counts = label != arguments.ignore_index;
-      const double loss = counts ? cross_entropy_row(logits.as<T>() + row * n, n, label, arguments.smoothing) : 0;
+      const double loss =
+          counts ? kernels<T>().cross_entropy(n, logits.as<T>() + row * n, label, arguments.smoothing) : 0;
       part.losses += loss;
       part.count += counts ? 1 : 0;
       if (each) losses.as<T>()[row * losses.strides[0]] = static_cast<T>(loss);
@@ -164,7 +109,7 @@ void cross_entropy_grad_of(const ConstView& logits, const ConstView& labels, con
       std::fill_n(z_grad, n, T(0));
     } else {
       const double loss_grad = static_cast<double>(losses_grad.as<T>()[row * stride]) / counted;
-      cross_entropy_grad_row(logits.as<T>() + row * n, n, label, arguments.smoothing, loss_grad, z_grad);
+      kernels<T>().cross_entropy_grad(n, logits.as<T>() + row * n, label, arguments.smoothing, loss_grad, z_grad);
     }
   });
 }

@@ -4,17 +4,14 @@
 
 #include "core/scalar_ops.h"
 #include "cpu/reduce_kernels.h"
+#include "cpu/vec.h"
 
 namespace weft::cpu::WEFT_ISA {
 namespace {
 
-// 64-byte vectors on every instruction set, so that sums have the same bits on all of them.
-template <class T>
-struct WideOf {
-  typedef T type __attribute__((vector_size(64)));
-};
-template <class T>
-using Wide = typename WideOf<T>::type;
+// Rows and columns are taken 64 bytes at a time on every instruction set, so that sums have the same bits on all of
+// them, but in vectors of the set: compilers take wider ones apart into elements.
+constexpr int kParts = 64 / kVectorBytes;
 template <class T>
 inline constexpr int kWide = 64 / static_cast<int>(sizeof(T));
 
@@ -37,9 +34,9 @@ struct Sum {
     a = scalar::add()(a, b);
   }
   template <class T>
-  [[gnu::always_inline]] static void combine_wide(Wide<T>& a, const Wide<T>& b) {
-    using W = Wide<scalar::wrap_t<T>>;
-    a = (Wide<T>)((W)a + (W)b);
+  [[gnu::always_inline]] static void combine_vector(Vec<T>& a, Vec<T> b) {
+    using W = Vec<scalar::wrap_t<T>>;
+    a = (Vec<T>)((W)a + (W)b);
   }
 };
 
@@ -53,7 +50,7 @@ struct Max {
     a = scalar::maximum()(a, b);
   }
   template <class T>
-  [[gnu::always_inline]] static void combine_wide(Wide<T>& a, const Wide<T>& b) {
+  [[gnu::always_inline]] static void combine_vector(Vec<T>& a, Vec<T> b) {
     a = ((a > b) | (a != a)) ? a : b;
   }
   template <class T>
@@ -73,7 +70,7 @@ struct Min {
     a = scalar::minimum()(a, b);
   }
   template <class T>
-  [[gnu::always_inline]] static void combine_wide(Wide<T>& a, const Wide<T>& b) {
+  [[gnu::always_inline]] static void combine_vector(Vec<T>& a, Vec<T> b) {
     a = ((a < b) | (a != a)) ? a : b;
   }
   template <class T>
@@ -82,15 +79,22 @@ struct Min {
   }
 };
 
+/// The next elements from x on into `count` vectors.
+template <class Op, class T, int count>
+[[gnu::always_inline]] inline void combine_next(Vec<T> (&sums)[count], const T* x) {
+  WEFT_UNROLL
+  for (int k = 0; k < count; ++k) Op::template combine_vector<T>(sums[k], load(x + k * kLanes<T>));
+}
+
 template <class T>
 T* row_of(const Tile& tile, int operand, std::int64_t row) {
   return static_cast<T*>(tile.data[operand]) + row * tile.row_stride[operand];
 }
 
-/// kLanes partial results, combined as a binary tree.
-template <class Op, class T, int kLanes>
-[[gnu::always_inline]] inline T combine_lanes(T (&lanes)[kLanes]) {
-  for (int half = kLanes / 2; half > 0; half /= 2) {
+/// Partial results, combined as a binary tree.
+template <class Op, class T, int count>
+[[gnu::always_inline]] inline T combine_lanes(T (&lanes)[count]) {
+  for (int half = count / 2; half > 0; half /= 2) {
     for (int l = 0; l < half; ++l) Op::combine(lanes[l], lanes[l + half]);
   }
   return lanes[0];
@@ -100,26 +104,23 @@ template <class Op, class T>
 [[gnu::always_inline]] inline T reduce_row(const T* x, std::int64_t n, std::int64_t stride) {
   constexpr int width = kWide<T>;
   if (stride == 1 && n >= width) {
-    Wide<T> sums[4];
-    for (Wide<T>& sum : sums) sum = Wide<T>{} + Op::template identity<T>();
+    Vec<T> sums[4 * kParts];
+    WEFT_UNROLL
+    for (Vec<T>& sum : sums) sum = splat(Op::template identity<T>());
     std::int64_t i = 0;
-    for (; i + 4 * width <= n; i += 4 * width) {
-      for (int k = 0; k < 4; ++k) {
-        Wide<T> v;
-        std::memcpy(&v, x + i + k * width, sizeof v);
-        Op::template combine_wide<T>(sums[k], v);
-      }
-    }
+    for (; i + 4 * width <= n; i += 4 * width) combine_next<Op, T>(sums, x + i);
     for (; i + width <= n; i += width) {
-      Wide<T> v;
-      std::memcpy(&v, x + i, sizeof v);
-      Op::template combine_wide<T>(sums[0], v);
+      WEFT_UNROLL
+      for (int k = 0; k < kParts; ++k) Op::template combine_vector<T>(sums[k], load(x + i + k * kLanes<T>));
     }
-    Op::template combine_wide<T>(sums[0], sums[1]);
-    Op::template combine_wide<T>(sums[2], sums[3]);
-    Op::template combine_wide<T>(sums[0], sums[2]);
+    WEFT_UNROLL
+    for (int k = 0; k < kParts; ++k) {
+      Op::template combine_vector<T>(sums[k], sums[kParts + k]);
+      Op::template combine_vector<T>(sums[2 * kParts + k], sums[3 * kParts + k]);
+      Op::template combine_vector<T>(sums[k], sums[2 * kParts + k]);
+    }
     T lanes[width];
-    std::memcpy(lanes, &sums[0], sizeof lanes);
+    std::memcpy(lanes, sums, sizeof lanes);
     for (int l = 0; i < n; ++i, ++l) Op::combine(lanes[l], x[i]);
     return combine_lanes<Op>(lanes);
   }
@@ -140,20 +141,14 @@ void rows_loop(const Tile& tile) {
   }
 }
 
-/// kVectors vectors of adjacent columns, each column from its first row to its last.
+/// kVectors times 64 bytes of adjacent columns, each column from its first row to its last.
 template <class Op, class T, int kVectors>
 [[gnu::always_inline]] inline void wide_columns(const Tile& tile, std::int64_t column) {
   constexpr int width = kWide<T>;
-  Wide<T> sums[kVectors];
-  for (Wide<T>& sum : sums) sum = Wide<T>{} + Op::template identity<T>();
-  for (std::int64_t row = 0; row < tile.rows; ++row) {
-    const T* x = row_of<const T>(tile, 1, row) + column;
-    for (int k = 0; k < kVectors; ++k) {
-      Wide<T> v;
-      std::memcpy(&v, x + k * width, sizeof v);
-      Op::template combine_wide<T>(sums[k], v);
-    }
-  }
+  Vec<T> sums[kVectors * kParts];
+  WEFT_UNROLL
+  for (Vec<T>& sum : sums) sum = splat(Op::template identity<T>());
+  for (std::int64_t row = 0; row < tile.rows; ++row) combine_next<Op, T>(sums, row_of<const T>(tile, 1, row) + column);
   T values[kVectors * width];
   std::memcpy(values, sums, sizeof values);
   T* out = static_cast<T*>(tile.data[0]) + column * tile.stride[0];
@@ -194,11 +189,13 @@ template <class T>
   const bool nan = best != best;
   std::int64_t i = 0;
   for (; i + 4 * width <= n; i += 4 * width) {
-    Wide<T> v[4];
-    std::memcpy(v, x + i, sizeof v);
-    auto equal = nan ? v[0] != v[0] : v[0] == best;
-    for (int k = 1; k < 4; ++k) equal |= nan ? v[k] != v[k] : v[k] == best;
-    std::uint64_t words[8], any = 0;
+    auto equal = Vec<T>{} != Vec<T>{};  // nowhere yet
+    WEFT_UNROLL
+    for (int k = 0; k < 4 * width; k += kLanes<T>) {
+      const Vec<T> v = load(x + i + k);
+      equal |= nan ? v != v : v == best;
+    }
+    std::uint64_t words[kVectorBytes / 8], any = 0;
     std::memcpy(words, &equal, sizeof words);
     for (std::uint64_t word : words) any |= word;
     if (any != 0) break;

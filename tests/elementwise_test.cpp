@@ -311,6 +311,11 @@ void compare_tables(TileLoop portable, TileLoop wide, int inputs, Random& random
   }
 }
 
+// The functions of the C library that vector_math_test compares with long doubles on every set.
+bool is_of_vectors(UnaryOp op) {
+  return op != UnaryOp::log10 && op != UnaryOp::relu && op >= UnaryOp::exp && op <= UnaryOp::silu;
+}
+
 TYPED_TEST(Elementwise, InstructionSetsAgree) {
   using T = TypeParam;
   Random random(3);
@@ -320,11 +325,13 @@ TYPED_TEST(Elementwise, InstructionSetsAgree) {
     const ElementwiseKernels& portable = elementwise_kernels(Isa::portable);
     const ElementwiseKernels& wide = elementwise_kernels(isa);
     for (int i = 0; i < kUnaryOps; ++i) {
-      if (portable.unary[i][type] == nullptr) continue;
+      if (portable.unary[i][type] == nullptr || is_of_vectors(static_cast<UnaryOp>(i))) continue;
       compare_tables<T>(portable.unary[i][type], wide.unary[i][type], 1, random, "unary " + std::to_string(i));
     }
     for (int i = 0; i < kBinaryOps; ++i) {
+      const auto op = static_cast<BinaryOp>(i);
       if (portable.binary[i][type] == nullptr) continue;
+      if (std::is_floating_point_v<T> && (op == BinaryOp::power || op == BinaryOp::atan2)) continue;
       compare_tables<T>(portable.binary[i][type], wide.binary[i][type], 2, random, "binary " + std::to_string(i));
     }
   }

@@ -1,0 +1,128 @@
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "cpu/loss_kernels.h"
+#include "cpu/tile.h"
+#include "cpu/vector_math.h"
+
+namespace weft::cpu::WEFT_ISA {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+/// Σ term(i) for i in [begin, end): a sum for each lane of T, then those in order.
+template <class T, class Term>
+[[gnu::always_inline]] inline double sum_over(std::int64_t begin, std::int64_t end, Term term) {
+  double sums[kLanes<T>] = {};
+  for (; begin + kLanes<T> <= end; begin += kLanes<T>) {
+    for (int lane = 0; lane < kLanes<T>; ++lane) sums[lane] += term(begin + lane);
+  }
+  for (int lane = 0; begin + lane < end; ++lane) sums[lane] += term(begin + lane);
+  double sum = 0;
+  for (const double lane : sums) sum += lane;
+  return sum;
+}
+
+template <class T>
+T row_max(std::int64_t n, const T* x) {
+  T best[kLanes<T>];
+  for (T& lane : best) lane = x[0];
+  std::int64_t i = 0;
+  for (; i + kLanes<T> <= n; i += kLanes<T>) {
+    for (int lane = 0; lane < kLanes<T>; ++lane) best[lane] = x[i + lane] > best[lane] ? x[i + lane] : best[lane];
+  }
+  T max = best[0];
+  for (const T lane : best) max = lane > max ? lane : max;
+  for (; i < n; ++i) max = x[i] > max ? x[i] : max;
+  return max;
+}
+
+/// Σ exp(x_i) = sum·exp(max).
+struct ExpSum {
+  double max, sum;
+};
+
+/// Writes exp(x_i - max) to `exponentials` unless it is null.
+template <class T>
+ExpSum exp_sum(std::int64_t n, const T* x, T* exponentials) {
+  constexpr std::int64_t kBlock = 256;
+  T block[kBlock];
+  const T max = row_max(n, x);
+  double sum = 0;
+  for (std::int64_t begin = 0; begin < n; begin += kBlock) {
+    const std::int64_t count = n - begin < kBlock ? n - begin : kBlock;
+    T* const values = exponentials == nullptr ? block : exponentials + begin;
+    for (std::int64_t i = 0; i < count; i += kLanes<T>) {
+      store_lanes(values + i, 1, count - i, vector_exp(load_lanes(x + begin + i, 1, count - i, max) - max));
+    }
+    sum += sum_over<T>(0, count, [=](std::int64_t i) { return static_cast<double>(values[i]); });
+  }
+  return {static_cast<double>(max), sum};
+}
+
+template <class T>
+void softmax(bool log, std::int64_t n, const T* x, T* y) {
+  const ExpSum total = exp_sum(n, x, log ? nullptr : y);
+  if (log) {
+    const double log_sum = std::log(total.sum);
+    WEFT_INDEPENDENT
+    for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(static_cast<double>(x[i]) - total.max - log_sum);
+  } else {
+    const double scale = 1 / total.sum;
+    for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(static_cast<double>(y[i]) * scale);
+  }
+}
+
+template <class T>
+void softmax_grad(bool log, std::int64_t n, const T* y, const T* y_grad, T* x_grad) {
+  const auto d = [](T value) { return static_cast<double>(value); };
+  if (log) {
+    const double sum = sum_over<T>(0, n, [=](std::int64_t i) { return d(y_grad[i]); });
+    for (std::int64_t i = 0; i < n; i += kLanes<T>) {
+      T softmax[kLanes<T>];
+      store(softmax, vector_exp(load_lanes(y + i, 1, n - i)));
+      for (int lane = 0; lane < kLanes<T> && i + lane < n; ++lane) {
+        x_grad[i + lane] = static_cast<T>(d(y_grad[i + lane]) - d(softmax[lane]) * sum);
+      }
+    }
+  } else {
+    const double sum = sum_over<T>(0, n, [=](std::int64_t i) { return d(y_grad[i]) * d(y[i]); });
+    WEFT_INDEPENDENT
+    for (std::int64_t i = 0; i < n; ++i) x_grad[i] = static_cast<T>(d(y[i]) * (d(y_grad[i]) - sum));
+  }
+}
+
+template <class T>
+double cross_entropy(std::int64_t n, const T* z, std::int64_t label, double smoothing) {
+  if (label < 0 || label >= n) return kNaN;
+  const ExpSum total = exp_sum<T>(n, z, nullptr);
+  const double log_sum = std::log(total.sum);
+  const auto surprise = [=](std::int64_t i) { return log_sum + (total.max - static_cast<double>(z[i])); };
+  const double loss = surprise(label);
+  if (smoothing == 0) return loss;
+  return (1 - smoothing) * loss + smoothing * (sum_over<T>(0, n, surprise) / static_cast<double>(n));
+}
+
+template <class T>
+void cross_entropy_grad(std::int64_t n, const T* z, std::int64_t label, double smoothing, double loss_grad, T* z_grad) {
+  if (label < 0 || label >= n) {
+    for (std::int64_t i = 0; i < n; ++i) z_grad[i] = static_cast<T>(kNaN);
+    return;
+  }
+  const double scale = 1 / exp_sum(n, z, z_grad).sum, uniform = smoothing / static_cast<double>(n);
+  const double exponential = static_cast<double>(z_grad[label]);
+  for (std::int64_t i = 0; i < n; ++i) {
+    z_grad[i] = static_cast<T>(loss_grad * (static_cast<double>(z_grad[i]) * scale - uniform));
+  }
+  z_grad[label] = static_cast<T>(loss_grad * (exponential * scale - ((1 - smoothing) + uniform)));
+}
+
+template <class T>
+constexpr LossKernelsOf<T> kernels_of = {softmax<T>, softmax_grad<T>, cross_entropy<T>, cross_entropy_grad<T>};
+
+}  // namespace
+
+const LossKernels loss_kernels = {kernels_of<float>, kernels_of<double>};
+
+}  // namespace weft::cpu::WEFT_ISA

@@ -1,0 +1,136 @@
+#pragma once
+
+// The C library's functions of whole vectors, for *_simd.cpp files: on x86-64 with glibc 2.35 or newer; elsewhere there
+// is vector_exp alone, lane by lane. They are within 4 units in the last place, with libm's values at zeros,
+// infinities, NaN and subnormal numbers, and a lane's value does not depend on the other lanes. log10 is not taken: it
+// is not exact at powers of ten.
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "core/scalar_ops.h"
+#include "cpu/vec.h"
+
+#if defined(__x86_64__) && defined(__GLIBC__)
+#if __GLIBC_PREREQ(2, 35)
+#define WEFT_VECTOR_MATH
+#endif
+#endif
+
+namespace weft::cpu::WEFT_ISA {
+
+#if defined(WEFT_VECTOR_MATH)
+
+// The symbols of the x86-64 vector function ABI: a letter for the set, N for no mask, the lanes, a v for each operand.
+#if defined(__AVX512F__)
+#define WEFT_VECTOR_F32(NAME) __asm__("_ZGVeN16" NAME "f")
+#define WEFT_VECTOR_F64(NAME) __asm__("_ZGVeN8" NAME)
+#elif defined(__AVX2__)
+#define WEFT_VECTOR_F32(NAME) __asm__("_ZGVdN8" NAME "f")
+#define WEFT_VECTOR_F64(NAME) __asm__("_ZGVdN4" NAME)
+#else
+#define WEFT_VECTOR_F32(NAME) __asm__("_ZGVbN4" NAME "f")
+#define WEFT_VECTOR_F64(NAME) __asm__("_ZGVbN2" NAME)
+#endif
+#define WEFT_VECTOR_UNARY(OP)                                                           \
+  [[gnu::const]] Vec<float> vector_##OP(Vec<float>) noexcept WEFT_VECTOR_F32("v_" #OP); \
+  [[gnu::const]] Vec<double> vector_##OP(Vec<double>) noexcept WEFT_VECTOR_F64("v_" #OP);
+#define WEFT_VECTOR_BINARY(OP, NAME)                                                                  \
+  [[gnu::const]] Vec<float> vector_##OP(Vec<float>, Vec<float>) noexcept WEFT_VECTOR_F32("vv_" NAME); \
+  [[gnu::const]] Vec<double> vector_##OP(Vec<double>, Vec<double>) noexcept WEFT_VECTOR_F64("vv_" NAME);
+#define WEFT_VECTOR_OVERLOAD(OP)              \
+  template <class V>                          \
+  inline V vector_function(scalar::OP, V x) { \
+    return vector_##OP(x);                    \
+  }
+// clang-format off
+#define WEFT_VECTOR_OPS(ROW)                                                                                         \
+  ROW(exp) ROW(expm1) ROW(log) ROW(log1p) ROW(log2) ROW(sin) ROW(cos) ROW(tan) ROW(asin) ROW(acos) ROW(atan)         \
+  ROW(sinh) ROW(cosh) ROW(tanh) ROW(erf)
+// clang-format on
+WEFT_VECTOR_OPS(WEFT_VECTOR_UNARY)
+WEFT_VECTOR_UNARY(erfc)
+WEFT_VECTOR_BINARY(power, "pow")
+WEFT_VECTOR_BINARY(atan2, "atan2")
+
+// vector_function(op, x...) is the op of scalar_ops.h on each lane.
+WEFT_VECTOR_OPS(WEFT_VECTOR_OVERLOAD)
+template <class V>
+V vector_function(scalar::sigmoid, V x) {
+  return 1 / (1 + vector_exp(-x));
+}
+template <class V>
+V vector_function(scalar::silu, V x) {
+  return x / (1 + vector_exp(-x));
+}
+template <class V>
+V vector_function(scalar::gelu, V x) {
+  using T = std::remove_reference_t<decltype(x[0])>;
+  return T(0.5) * x * vector_erfc(x * T(-0.70710678118654752440));
+}
+template <class V>
+V vector_function(scalar::gelu_tanh, V x) {
+  using T = std::remove_reference_t<decltype(x[0])>;
+  return T(0.5) * x * (1 + vector_tanh(T(0.79788456080286535588) * (x + T(0.044715) * x * x * x)));
+}
+template <class V>
+V vector_function(scalar::power, V a, V b) {
+  const V one = V{} + 1;
+  return ((a == 1) | (b == 0)) ? one : vector_power(a, b);  // also of NaN, where not every set's function keeps to it
+}
+template <class V>
+V vector_function(scalar::atan2, V a, V b) {
+  return vector_atan2(a, b);
+}
+
+#undef WEFT_VECTOR_OPS
+#undef WEFT_VECTOR_OVERLOAD
+#undef WEFT_VECTOR_BINARY
+#undef WEFT_VECTOR_UNARY
+#undef WEFT_VECTOR_F64
+#undef WEFT_VECTOR_F32
+
+#else
+
+template <class V>
+V vector_exp(V x) {
+  for (std::size_t lane = 0; lane < sizeof(V) / sizeof x[0]; ++lane) x[lane] = std::exp(x[lane]);
+  return x;
+}
+
+#endif
+
+/// Whether there is a vector_function of `operands` vectors of T.
+template <class Op, class T, int operands>
+constexpr bool has_vector_function() {
+  if constexpr (!std::is_floating_point_v<T>) {
+    return false;
+  } else if constexpr (operands == 1) {
+    return requires(Vec<T> x) { vector_function(Op(), x); };
+  } else {
+    return requires(Vec<T> x) { vector_function(Op(), x, x); };
+  }
+}
+
+/// The next kLanes<T> elements of a row of which `left` are left; behind the last, `rest`: every function takes 1.
+template <class T>
+inline Vec<T> load_lanes(const T* p, std::int64_t stride, std::int64_t left, T rest = 1) {
+  if (stride == 1 && left >= kLanes<T>) return load(p);
+  if (stride == 0) return splat(*p);
+  T lanes[kLanes<T>];
+  for (int i = 0; i < kLanes<T>; ++i) lanes[i] = i < left ? p[i * stride] : rest;
+  return load(lanes);
+}
+
+/// The first `left` lanes.
+template <class T>
+inline void store_lanes(T* p, std::int64_t stride, std::int64_t left, Vec<T> v) {
+  if (stride == 1 && left >= kLanes<T>) return store(p, v);
+  T lanes[kLanes<T>];
+  store(lanes, v);
+  for (int i = 0; i < kLanes<T> && i < left; ++i) p[i * stride] = lanes[i];
+}
+
+}  // namespace weft::cpu::WEFT_ISA
