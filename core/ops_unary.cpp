@@ -29,9 +29,32 @@ void check_numbers(std::string_view name, const Tensor& x) {
   if (x.dtype() == DType::boolean) throw DTypeError(std::string(name) + ": takes numbers, not bool");
 }
 
+// The gradient as one kernel where nothing is recorded, and as ops that can be recorded elsewhere.
+template <BinaryOp op, UnaryGrad composed>
+Tensor fused(const Tensor& g, const Tensor& v) {
+  if (grad_enabled()) return composed(g, v);
+  return Tensor(binary_array("gradient", op, g.array(), v.array()));
+}
+
+Tensor sigmoid_grad(const Tensor& g, const Tensor& y) { return g * y * (1 - y); }
+Tensor tanh_grad(const Tensor& g, const Tensor& y) { return g * (1 - square(y)); }
+
 Tensor silu_grad(const Tensor& g, const Tensor& x) {
   const Tensor s = sigmoid(x);
   return g * s * (x * (1 - s) + 1);
+}
+
+Tensor gelu_grad(const Tensor& g, const Tensor& x) {
+  const Tensor cdf = (erf(x * (1 / std::numbers::sqrt2)) + 1) * 0.5;
+  const Tensor density = exp(square(x) * -0.5) * (std::numbers::inv_sqrtpi / std::numbers::sqrt2);
+  return g * (cdf + x * density);
+}
+
+Tensor gelu_tanh_grad(const Tensor& g, const Tensor& x) {
+  constexpr double scale = 0.79788456080286535588;  // √(2/π)
+  const Tensor t = tanh((x + x * square(x) * 0.044715) * scale);
+  const Tensor slope = (square(x) * (3 * 0.044715) + 1) * scale;
+  return g * ((t + 1) * 0.5 + x * (1 - square(t)) * slope * 0.5);
 }
 
 Tensor hardsigmoid_grad(const Tensor& g, const Tensor& x) {
@@ -83,12 +106,12 @@ WEFT_FLOAT_UNARY(acos, input, negative(g* rsqrt(1 - square(v))))
 WEFT_FLOAT_UNARY(atan, input, g / (square(v) + 1))
 WEFT_FLOAT_UNARY(sinh, input, g* cosh(v))
 WEFT_FLOAT_UNARY(cosh, input, g* sinh(v))
-WEFT_FLOAT_UNARY(tanh, output, g*(1 - square(v)))
+WEFT_FLOAT_UNARY(tanh, output, (fused<BinaryOp::tanh_grad, tanh_grad>(g, v)))
 WEFT_FLOAT_UNARY(erf, input, g* exp(negative(square(v))) * (2 * std::numbers::inv_sqrtpi))
-WEFT_FLOAT_UNARY(sigmoid, output, g* v*(1 - v))
-WEFT_FLOAT_UNARY(silu, input, silu_grad(g, v))
+WEFT_FLOAT_UNARY(sigmoid, output, (fused<BinaryOp::sigmoid_grad, sigmoid_grad>(g, v)))
+WEFT_FLOAT_UNARY(silu, input, (fused<BinaryOp::silu_grad, silu_grad>(g, v)))
 WEFT_FLOAT_UNARY(hardsigmoid, input, hardsigmoid_grad(g, v))
-WEFT_FLOAT_UNARY(hardswish, input, hardswish_grad(g, v))
+WEFT_FLOAT_UNARY(hardswish, input, (fused<BinaryOp::hardswish_grad, hardswish_grad>(g, v)))
 
 #undef WEFT_NUMERIC_UNARY
 #undef WEFT_FLOAT_UNARY
@@ -115,18 +138,10 @@ Tensor round(const Tensor& x) { return rounded(UnaryOp::round, "round", x); }
 Tensor gelu(const Tensor& x, bool tanh_approximation) {
   const Tensor input = floating("gelu", x);
   if (tanh_approximation) {
-    return differentiable(UnaryOp::gelu_tanh, "gelu", input, Saves::input, [](const Tensor& g, const Tensor& v) {
-      constexpr double scale = 0.79788456080286535588;  // √(2/π)
-      const Tensor t = tanh((v + v * square(v) * 0.044715) * scale);
-      const Tensor slope = (square(v) * (3 * 0.044715) + 1) * scale;
-      return g * ((t + 1) * 0.5 + v * (1 - square(t)) * slope * 0.5);
-    });
+    return differentiable(UnaryOp::gelu_tanh, "gelu", input, Saves::input,
+                          fused<BinaryOp::gelu_tanh_grad, gelu_tanh_grad>);
   }
-  return differentiable(UnaryOp::gelu, "gelu", input, Saves::input, [](const Tensor& g, const Tensor& v) {
-    const Tensor cdf = (erf(v * (1 / std::numbers::sqrt2)) + 1) * 0.5;
-    const Tensor density = exp(square(v) * -0.5) * (std::numbers::inv_sqrtpi / std::numbers::sqrt2);
-    return g * (cdf + v * density);
-  });
+  return differentiable(UnaryOp::gelu, "gelu", input, Saves::input, fused<BinaryOp::gelu_grad, gelu_grad>);
 }
 
 namespace {

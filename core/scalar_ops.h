@@ -29,8 +29,11 @@
 // (T, T) -> T for u8, i32, i64, f32, f64.
 #define WEFT_BINARY_NUMERIC(OP)                                                                                      \
   OP(add) OP(subtract) OP(multiply) OP(floor_divide) OP(remainder) OP(power) OP(maximum) OP(minimum)
-// (T, T) -> T for f32, f64. relu_grad(g, y) is g where y > 0 and 0 elsewhere.
-#define WEFT_BINARY_FLOAT(OP) OP(divide) OP(atan2) OP(relu_grad)
+// (T, T) -> T for f32, f64. X_grad(g, v) is g times the derivative of X, v being X's output for relu, sigmoid and tanh
+// and its input for the others.
+#define WEFT_BINARY_FLOAT(OP)                                                                                        \
+  OP(divide) OP(atan2) OP(relu_grad) OP(sigmoid_grad) OP(tanh_grad) OP(silu_grad) OP(gelu_grad) OP(gelu_tanh_grad)   \
+  OP(hardswish_grad)
 // (T, T) -> bool for every dtype but f16 and bf16.
 #define WEFT_BINARY_PREDICATE(OP)                                                                                    \
   OP(equal) OP(not_equal) OP(less) OP(less_equal) OP(greater) OP(greater_equal) OP(logical_and) OP(logical_or)       \
@@ -304,6 +307,48 @@ struct relu_grad {
   template <class T>
   WEFT_SCALAR T operator()(T g, T y) const {
     return y > T(0) ? g : T(0);
+  }
+};
+struct sigmoid_grad {
+  template <class T>
+  WEFT_SCALAR T operator()(T g, T y) const {
+    return g * y * (T(1) - y);
+  }
+};
+struct tanh_grad {
+  template <class T>
+  WEFT_SCALAR T operator()(T g, T y) const {
+    return g * (T(1) - y * y);
+  }
+};
+struct silu_grad {
+  template <class T>
+  WEFT_SCALAR T operator()(T g, T x) const {
+    const T s = sigmoid()(x);
+    return g * s * (x * (T(1) - s) + T(1));
+  }
+};
+struct gelu_grad {
+  template <class T>
+  WEFT_SCALAR T operator()(T g, T x) const {
+    const T cdf = T(0.5) * std::erfc(x * T(-0.70710678118654752440));
+    const T density = T(0.39894228040143267794) * std::exp(T(-0.5) * x * x);
+    return g * (cdf + x * density);
+  }
+};
+struct gelu_tanh_grad {
+  template <class T>
+  WEFT_SCALAR T operator()(T g, T x) const {
+    constexpr T scale = T(0.79788456080286535588);                        // √(2/π)
+    const T s = sigmoid()(T(2) * scale * (x + T(0.044715) * x * x * x));  // (1 + tanh)/2 without cancellation
+    const T slope = scale * (T(1) + T(3 * 0.044715) * x * x);
+    return g * (s + T(2) * x * s * (T(1) - s) * slope);
+  }
+};
+struct hardswish_grad {
+  template <class T>
+  WEFT_SCALAR T operator()(T g, T x) const {
+    return x <= T(-3) ? T(0) : x >= T(3) ? g : g * (x / T(3) + T(0.5));
   }
 };
 

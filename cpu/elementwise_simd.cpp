@@ -16,9 +16,24 @@ T* row_of(const Tile& tile, int operand, std::int64_t row) {
   return static_cast<T*>(tile.data[operand]) + row * tile.row_stride[operand];
 }
 
+/// A tile for loops over vectors: rows that are shorter than one become columns.
+template <class T>
+Tile long_rows(const Tile& tile) {
+  Tile result = tile;
+  if (tile.n >= kLanes<T> || tile.n >= tile.rows) return result;
+  result.n = tile.rows;
+  result.rows = tile.n;
+  for (int o = 0; o < Tile::kOperands; ++o) {
+    result.stride[o] = tile.row_stride[o];
+    result.row_stride[o] = tile.stride[o];
+  }
+  return result;
+}
+
 template <class Op, class T>
-void unary_loop(const Tile& tile) {
+void unary_loop(const Tile& given) {
   using R = decltype(Op()(T()));
+  const Tile tile = has_vector_function<Op, T, 1>() ? long_rows<T>(given) : given;
   const std::int64_t n = tile.n, out_stride = tile.stride[0], x_stride = tile.stride[1];
   for (std::int64_t row = 0; row < tile.rows; ++row) {
     R* out = row_of<R>(tile, 0, row);
@@ -38,8 +53,9 @@ void unary_loop(const Tile& tile) {
 }
 
 template <class Op, class T>
-void binary_loop(const Tile& tile) {
+void binary_loop(const Tile& given) {
   using R = decltype(Op()(T(), T()));
+  const Tile tile = has_vector_function<Op, T, 2>() ? long_rows<T>(given) : given;
   const std::int64_t n = tile.n, out_stride = tile.stride[0], a_stride = tile.stride[1], b_stride = tile.stride[2];
   for (std::int64_t row = 0; row < tile.rows; ++row) {
     R* out = row_of<R>(tile, 0, row);

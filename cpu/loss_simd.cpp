@@ -9,30 +9,39 @@
 namespace weft::cpu::WEFT_ISA {
 namespace {
 
+constexpr std::int64_t kShort = 16;  // rows of fewer elements, an image's classes, are faster one by one
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 /// Σ term(i) for i in [begin, end): a sum for each lane of T, then those in order.
 template <class T, class Term>
 [[gnu::always_inline]] inline double sum_over(std::int64_t begin, std::int64_t end, Term term) {
+  double sum = 0;
+  if (end - begin < kShort) {
+    for (; begin < end; ++begin) sum += term(begin);
+    return sum;
+  }
   double sums[kLanes<T>] = {};
   for (; begin + kLanes<T> <= end; begin += kLanes<T>) {
     for (int lane = 0; lane < kLanes<T>; ++lane) sums[lane] += term(begin + lane);
   }
   for (int lane = 0; begin + lane < end; ++lane) sums[lane] += term(begin + lane);
-  double sum = 0;
   for (const double lane : sums) sum += lane;
   return sum;
 }
 
 template <class T>
 T row_max(std::int64_t n, const T* x) {
-  T best[kLanes<T>];
-  for (T& lane : best) lane = x[0];
+  T max = x[0];
   std::int64_t i = 0;
+  if (n < kShort) {
+    for (; i < n; ++i) max = x[i] > max ? x[i] : max;
+    return max;
+  }
+  T best[kLanes<T>];
+  for (T& lane : best) lane = max;
   for (; i + kLanes<T> <= n; i += kLanes<T>) {
     for (int lane = 0; lane < kLanes<T>; ++lane) best[lane] = x[i + lane] > best[lane] ? x[i + lane] : best[lane];
   }
-  T max = best[0];
   for (const T lane : best) max = lane > max ? lane : max;
   for (; i < n; ++i) max = x[i] > max ? x[i] : max;
   return max;
@@ -50,6 +59,14 @@ ExpSum exp_sum(std::int64_t n, const T* x, T* exponentials) {
   T block[kBlock];
   const T max = row_max(n, x);
   double sum = 0;
+  if (n < kShort) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      const T value = std::exp(x[i] - max);
+      sum += static_cast<double>(value);
+      if (exponentials != nullptr) exponentials[i] = value;
+    }
+    return {static_cast<double>(max), sum};
+  }
   for (std::int64_t begin = 0; begin < n; begin += kBlock) {
     const std::int64_t count = n - begin < kBlock ? n - begin : kBlock;
     T* const values = exponentials == nullptr ? block : exponentials + begin;
@@ -79,6 +96,10 @@ void softmax_grad(bool log, std::int64_t n, const T* y, const T* y_grad, T* x_gr
   const auto d = [](T value) { return static_cast<double>(value); };
   if (log) {
     const double sum = sum_over<T>(0, n, [=](std::int64_t i) { return d(y_grad[i]); });
+    if (n < kShort) {
+      for (std::int64_t i = 0; i < n; ++i) x_grad[i] = static_cast<T>(d(y_grad[i]) - d(std::exp(y[i])) * sum);
+      return;
+    }
     for (std::int64_t i = 0; i < n; i += kLanes<T>) {
       T softmax[kLanes<T>];
       store(softmax, vector_exp(load_lanes(y + i, 1, n - i)));

@@ -47,16 +47,33 @@ namespace weft::cpu::WEFT_ISA {
   }
 // clang-format off
 #define WEFT_VECTOR_OPS(ROW)                                                                                         \
-  ROW(exp) ROW(expm1) ROW(log) ROW(log1p) ROW(log2) ROW(sin) ROW(cos) ROW(tan) ROW(asin) ROW(acos) ROW(atan)         \
-  ROW(sinh) ROW(cosh) ROW(tanh) ROW(erf)
+  ROW(exp) ROW(expm1) ROW(log) ROW(log1p) ROW(log2) ROW(tan) ROW(asin) ROW(acos) ROW(atan) ROW(sinh) ROW(cosh)       \
+  ROW(tanh) ROW(erf)
 // clang-format on
 WEFT_VECTOR_OPS(WEFT_VECTOR_UNARY)
+WEFT_VECTOR_UNARY(sin)
+WEFT_VECTOR_UNARY(cos)
 WEFT_VECTOR_UNARY(erfc)
 WEFT_VECTOR_BINARY(power, "pow")
 WEFT_VECTOR_BINARY(atan2, "atan2")
 
 // vector_function(op, x...) is the op of scalar_ops.h on each lane.
 WEFT_VECTOR_OPS(WEFT_VECTOR_OVERLOAD)
+// sin and cos may round to the number behind 1.
+template <class V>
+V within_one(V y) {
+  const V one = V{} + 1;
+  y = y > one ? one : y;
+  return y < -one ? -one : y;
+}
+template <class V>
+V vector_function(scalar::sin, V x) {
+  return within_one(vector_sin(x));
+}
+template <class V>
+V vector_function(scalar::cos, V x) {
+  return within_one(vector_cos(x));
+}
 template <class V>
 V vector_function(scalar::sigmoid, V x) {
   return 1 / (1 + vector_exp(-x));
@@ -74,6 +91,26 @@ template <class V>
 V vector_function(scalar::gelu_tanh, V x) {
   using T = std::remove_reference_t<decltype(x[0])>;
   return T(0.5) * x * (1 + vector_tanh(T(0.79788456080286535588) * (x + T(0.044715) * x * x * x)));
+}
+template <class V>
+V vector_function(scalar::silu_grad, V g, V x) {
+  const V s = vector_function(scalar::sigmoid(), x);
+  return g * s * (x * (1 - s) + 1);
+}
+template <class V>
+V vector_function(scalar::gelu_grad, V g, V x) {
+  using T = std::remove_reference_t<decltype(x[0])>;
+  const V cdf = T(0.5) * vector_erfc(x * T(-0.70710678118654752440));
+  const V density = T(0.39894228040143267794) * vector_exp(T(-0.5) * x * x);
+  return g * (cdf + x * density);
+}
+template <class V>
+V vector_function(scalar::gelu_tanh_grad, V g, V x) {
+  using T = std::remove_reference_t<decltype(x[0])>;
+  constexpr T scale = T(0.79788456080286535588);
+  const V s = vector_function(scalar::sigmoid(), 2 * scale * (x + T(0.044715) * x * x * x));
+  const V slope = scale * (1 + T(3 * 0.044715) * x * x);
+  return g * (s + 2 * x * s * (1 - s) * slope);
 }
 template <class V>
 V vector_function(scalar::power, V a, V b) {
@@ -119,6 +156,12 @@ template <class T>
 inline Vec<T> load_lanes(const T* p, std::int64_t stride, std::int64_t left, T rest = 1) {
   if (stride == 1 && left >= kLanes<T>) return load(p);
   if (stride == 0) return splat(*p);
+  if (left >= kLanes<T>) {
+    Vec<T> v{};
+    WEFT_UNROLL
+    for (int i = 0; i < kLanes<T>; ++i) v[i] = p[i * stride];
+    return v;
+  }
   T lanes[kLanes<T>];
   for (int i = 0; i < kLanes<T>; ++i) lanes[i] = i < left ? p[i * stride] : rest;
   return load(lanes);
@@ -128,6 +171,11 @@ inline Vec<T> load_lanes(const T* p, std::int64_t stride, std::int64_t left, T r
 template <class T>
 inline void store_lanes(T* p, std::int64_t stride, std::int64_t left, Vec<T> v) {
   if (stride == 1 && left >= kLanes<T>) return store(p, v);
+  if (left >= kLanes<T>) {
+    WEFT_UNROLL
+    for (int i = 0; i < kLanes<T>; ++i) p[i * stride] = v[i];
+    return;
+  }
   T lanes[kLanes<T>];
   store(lanes, v);
   for (int i = 0; i < kLanes<T> && i < left; ++i) p[i * stride] = lanes[i];
