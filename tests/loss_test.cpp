@@ -5,6 +5,7 @@
 #include <limits>
 #include <optional>
 
+#include "cpu/loss_kernels.h"
 #include "tests/guarded.h"
 
 namespace weft::cpu {
@@ -85,6 +86,43 @@ TYPED_TEST(Loss, SoftmaxOfExtremes) {
   }
   for (std::int64_t i = 6; i < 9; ++i) EXPECT_TRUE(std::isnan(y[i]) && std::isnan(log_y[i])) << i;
   EXPECT_TRUE(std::isnan(y[10]) && std::isnan(log_y[10]));
+}
+
+// Rows on both sides of every vector's length, on every instruction set.
+TYPED_TEST(Loss, SoftmaxOfRowsWithExtremes) {
+  using T = TypeParam;
+  const T inf = this->kInf, nan = std::numeric_limits<T>::quiet_NaN();
+  for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512}) {
+    if (isa > widest_isa()) continue;
+    const auto run = [&](bool log, const std::vector<T>& x) {
+      std::vector<T> y(x.size());
+      const auto n = static_cast<std::int64_t>(x.size());
+      if constexpr (sizeof(T) == 4) {
+        loss_kernels(isa).f32.softmax(log, n, x.data(), y.data());
+      } else {
+        loss_kernels(isa).f64.softmax(log, n, x.data(), y.data());
+      }
+      return y;
+    };
+    for (std::size_t n : {2, 15, 16, 17, 31, 33, 64, 257, 300}) {
+      const std::vector<T> none(n, -inf);
+      std::vector<T> two = none;
+      two.front() = two.back() = T(1e4);
+      const std::vector<T> halves = run(false, two), log_halves = run(true, two);
+      for (std::size_t i = 0; i < n; ++i) {
+        const bool end = i == 0 || i == n - 1;
+        EXPECT_EQ(halves[i], end ? T(0.5) : T(0)) << name(isa) << ", " << i << " of " << n;
+        EXPECT_NEAR(std::exp(log_halves[i]), end ? 0.5 : 0, 1e-3) << name(isa) << ", " << i << " of " << n;
+      }
+      std::vector<T> over = two, unknown = two;
+      over.back() = inf;
+      unknown.back() = nan;
+      for (const std::vector<T>& x : {none, over, unknown}) {
+        EXPECT_TRUE(std::isnan(run(false, x).back())) << name(isa) << ", " << n;
+        EXPECT_TRUE(std::isnan(run(true, x).back())) << name(isa) << ", " << n;
+      }
+    }
+  }
 }
 
 TYPED_TEST(Loss, CrossEntropy) {
