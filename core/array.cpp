@@ -41,7 +41,8 @@ Array Array::empty(const Shape& shape, DType dtype, const Device& device) {
   return empty_like(Layout::row_major(shape), dtype, device);
 }
 
-Array Array::full(const Shape& shape, Scalar value, DType dtype, const Device& device) {
+Array Array::full(const Shape& shape, Scalar value, std::optional<DType> named, const Device& device) {
+  const DType dtype = named.value_or(value.dtype());
   check_fits("full", value, dtype);
   Array array = empty(shape, dtype, device);
   backend(device).fill(mutable_view(array), value);

@@ -6,15 +6,15 @@
 namespace weft {
 
 Tensor empty(const Shape& shape, const TensorOptions& options) {
-  return Tensor(Array::empty(shape, options.dtype, options.device), options.requires_grad);
+  return Tensor(Array::empty(shape, options.dtype.value_or(DType::f32), options.device), options.requires_grad);
 }
 
 Tensor full(const Shape& shape, Scalar value, const TensorOptions& options) {
   return Tensor(Array::full(shape, value, options.dtype, options.device), options.requires_grad);
 }
 
-Tensor zeros(const Shape& shape, const TensorOptions& options) { return full(shape, 0, options); }
-Tensor ones(const Shape& shape, const TensorOptions& options) { return full(shape, 1, options); }
+Tensor zeros(const Shape& shape, const TensorOptions& options) { return full(shape, 0.0, options); }
+Tensor ones(const Shape& shape, const TensorOptions& options) { return full(shape, 1.0, options); }
 
 namespace {
 
@@ -22,6 +22,13 @@ Tensor full_like(const Tensor& x, Scalar value) {
   Array out = Array::empty_like(x.array().layout(), x.dtype(), x.device());
   backend(x.device()).fill(mutable_view(out), value);
   return Tensor(std::move(out));
+}
+
+DType arange_dtype(std::initializer_list<Scalar> numbers) {
+  for (const Scalar& number : numbers) {
+    if (number.dtype() == DType::f32) return DType::f32;
+  }
+  return DType::i64;
 }
 
 }  // namespace
@@ -50,18 +57,19 @@ Tensor arange(Scalar start, Scalar stop, Scalar step, const TensorOptions& optio
       last = static_cast<std::int64_t>(start.as_int() + (whole - 1) * by);
     }
   }
+  const DType dtype = options.dtype.value_or(arange_dtype({start, stop, step}));
   for (const Scalar& end : {start, last}) {
-    if (count > 0) check_fits("arange", end, options.dtype);
+    if (count > 0) check_fits("arange", end, dtype);
   }
-  check_computes("arange", options.dtype, options.device);
-  Array out = Array::empty({count}, options.dtype, options.device);
+  check_computes("arange", dtype, options.device);
+  Array out = Array::empty({count}, dtype, options.device);
   backend(options.device).arange(mutable_view(out), start, step);
   return Tensor(std::move(out), options.requires_grad);
 }
 
 Tensor eye(std::int64_t rows, std::optional<std::int64_t> columns, const TensorOptions& options) {
   const std::int64_t width = columns.value_or(rows);
-  Array out = Array::full({rows, width}, 0, options.dtype, options.device);
+  Array out = Array::full({rows, width}, 0, options.dtype.value_or(DType::f32), options.device);
   const std::int64_t diagonal = std::min(rows, width);
   if (diagonal > 0) {
     const Array view = out.view(Layout({diagonal}, {width + 1}));

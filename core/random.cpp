@@ -35,10 +35,10 @@ namespace {
 
 thread_local Generator thread_generator;
 
-Tensor draw(RandomKind kind, const Shape& shape, const TensorOptions& options, Scalar low, Scalar high,
+Tensor draw(RandomKind kind, const Shape& shape, DType dtype, const TensorOptions& options, Scalar low, Scalar high,
             Generator& generator) {
-  Array out = Array::empty(shape, options.dtype, options.device);
-  const auto per_block = static_cast<std::int64_t>(size_of(options.dtype) == 8 ? 2 : 4);
+  Array out = Array::empty(shape, dtype, options.device);
+  const auto per_block = static_cast<std::int64_t>(size_of(dtype) == 8 ? 2 : 4);
   const std::int64_t blocks = out.size() / per_block + (out.size() % per_block != 0 ? 1 : 0);
   PhiloxKey key{generator.seed(), generator.stream(), generator.advance(static_cast<std::uint64_t>(blocks))};
   if (const RandomCapture* capture = random_capture(); capture != nullptr && capture->device == options.device) {
@@ -63,34 +63,35 @@ Generator& default_generator() { return thread_generator; }
 void manual_seed(std::uint64_t seed) { thread_generator = Generator(seed); }
 
 Tensor rand(const Shape& shape, const TensorOptions& options, double low, double high, Generator& generator) {
-  check_floating("rand", options.dtype);
-  const double most =
-      options.dtype == DType::f32 ? std::numeric_limits<float>::max() : std::numeric_limits<double>::max();
+  const DType dtype = options.dtype.value_or(DType::f32);
+  check_floating("rand", dtype);
+  const double most = dtype == DType::f32 ? std::numeric_limits<float>::max() : std::numeric_limits<double>::max();
   if (!(low <= high)) throw ValueError("rand: low " + number(low) + " exceeds high " + number(high));
   if (!(-most <= low && high <= most && high - low <= most)) {
     throw ValueError("rand: the range from low " + number(low) + " to high " + number(high) + " exceeds that of " +
-                     std::string(name(options.dtype)));
+                     std::string(name(dtype)));
   }
-  return draw(RandomKind::uniform, shape, options, low, high, generator);
+  return draw(RandomKind::uniform, shape, dtype, options, low, high, generator);
 }
 
 Tensor randn(const Shape& shape, const TensorOptions& options, double mean, double stddev, Generator& generator) {
-  check_floating("randn", options.dtype);
+  const DType dtype = options.dtype.value_or(DType::f32);
+  check_floating("randn", dtype);
   if (!(stddev >= 0)) throw ValueError("randn: stddev must not be " + std::to_string(stddev));
-  return draw(RandomKind::normal, shape, options, mean, stddev, generator);
+  return draw(RandomKind::normal, shape, dtype, options, mean, stddev, generator);
 }
 
 Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, const TensorOptions& options,
                Generator& generator) {
-  if (!is_integer(options.dtype))
-    throw DTypeError("randint: gives an integer dtype, not " + std::string(name(options.dtype)));
+  const DType dtype = options.dtype.value_or(DType::i64);
+  if (!is_integer(dtype)) throw DTypeError("randint: gives an integer dtype, not " + std::string(name(dtype)));
   if (low >= high)
     throw ValueError("randint: low " + std::to_string(low) + " is not below high " + std::to_string(high));
-  if (!fits(low, options.dtype) || !fits(high - 1, options.dtype)) {
+  if (!fits(low, dtype) || !fits(high - 1, dtype)) {
     throw ValueError("randint: the numbers from low " + std::to_string(low) + " to below high " + std::to_string(high) +
-                     " do not fit " + std::string(name(options.dtype)));
+                     " do not fit " + std::string(name(dtype)));
   }
-  return draw(RandomKind::integer, shape, options, low, high, generator);
+  return draw(RandomKind::integer, shape, dtype, options, low, high, generator);
 }
 
 Tensor dropout(const Tensor& x, double p, bool training) {

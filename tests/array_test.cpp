@@ -7,6 +7,7 @@
 #include "tests/device.h"
 #include "tests/error_support.h"
 #include "weft/error.h"
+#include "weft/random.h"
 
 namespace weft {
 namespace {
@@ -149,6 +150,81 @@ TEST(Arange, RefusesWhatAnIntegerDTypeCannotHold) {
   expect_error<ValueError>("arange: 4e+09 does not fit i32", [] { arange(0.0, 5e9, 1e9, of(DType::i32)); });
   EXPECT_EQ(integers(arange(0, 300, 255, of(DType::u8))), (Integers{0, 255}));
   EXPECT_EQ(integers(arange(300, 0, 1, of(DType::u8))), Integers());
+}
+
+constexpr TensorOptions kHere{.device = kTestDevice};
+
+template <class T>
+void expect_stored_as(DType dtype, T value) {
+  const T values[] = {value, value};
+  for (const Tensor& x :
+       {Tensor::from<T>({value, value}, {2}, kHere), Tensor::from(std::span<const T>(values), {2}, kHere)}) {
+    EXPECT_EQ(x.dtype(), dtype);
+    EXPECT_EQ(x.device(), kTestDevice);
+    EXPECT_EQ(Tensor::from<T>({value}, {1}, of(DType::f32)).dtype(), DType::f32);
+  }
+}
+
+TEST(Creation, TypedValuesKeepTheirTypeWhereNoDTypeIsNamed) {
+  expect_stored_as(DType::boolean, true);
+  expect_stored_as(DType::u8, std::uint8_t{7});
+  expect_stored_as(DType::i32, std::int32_t{7});
+  expect_stored_as(DType::i64, std::int64_t{7});
+  expect_stored_as(DType::f16, float16(0.5f));
+  expect_stored_as(DType::bf16, bfloat16(0.5f));
+  expect_stored_as(DType::f32, 0.1f);
+  expect_stored_as(DType::f64, 0.1);
+  const Tensor leaf = Tensor::from<double>({0.1, 1e300}, {2}, {.device = kTestDevice, .requires_grad = true});
+  EXPECT_EQ(leaf.to_vector<double>(), (std::vector<double>{0.1, 1e300}));
+  EXPECT_TRUE(leaf.requires_grad());
+  EXPECT_EQ(Tensor::from<std::int64_t>({16777217}, {1}, kHere).item<std::int64_t>(), 16777217);
+}
+
+TEST(Creation, ANumberDecidesWhereNoDTypeIsNamed) {
+  const auto expect_full = [](Scalar value, DType dtype, double expected) {
+    for (const Tensor& x : {full({2}, value), full({2}, value, kHere), Tensor(Array::full({2}, value))}) {
+      EXPECT_EQ(x.dtype(), dtype);
+      EXPECT_EQ(x.to(DType::f64).to_vector<double>(), (std::vector<double>{expected, expected}));
+    }
+  };
+  expect_full(16777217, DType::i64, 16777217);
+  expect_full(std::uint8_t{255}, DType::i64, 255);
+  expect_full(true, DType::boolean, 1);
+  expect_full(0.5, DType::f32, 0.5);
+  expect_full(3.0f, DType::f32, 3);
+  EXPECT_EQ(full({}, kMost, kHere).item<std::int64_t>(), kMost);
+  EXPECT_EQ(full({}, 3, of(DType::f32)).dtype(), DType::f32);
+  // Greater than any i64, so not to be rounded into another dtype.
+  expect_error<ValueError>("full: 18446744073709551616 does not fit i64", [] { full({2}, kMostUnsigned, kHere); });
+  expect_error<DTypeError>("requires_grad: a tensor of i64 cannot have a gradient; floating dtypes can",
+                           [] { full({2}, 1, {.requires_grad = true}); });
+}
+
+TEST(Creation, ARangeIsOfIntegersUnlessANumberIsFloating) {
+  for (const Tensor& x : {arange(16777216, 16777219, 1, kHere), arange(16777216, 16777219)}) {
+    EXPECT_EQ(x.dtype(), DType::i64);
+    EXPECT_EQ(integers(x), (Integers{16777216, 16777217, 16777218}));
+  }
+  EXPECT_EQ(arange(false, true).dtype(), DType::i64);
+  const std::vector<float> halves{0, 0.5, 1};
+  EXPECT_EQ(arange(0.0, 1.5, 0.5, kHere).to_vector<float>(), halves);
+  EXPECT_EQ(arange(0, 1.5, 0.5).to_vector<float>(), halves);
+  EXPECT_EQ(arange(0.0f, 3).to_vector<float>(), (std::vector<float>{0, 1, 2}));
+  EXPECT_EQ(arange(0, 3, 1.0).dtype(), DType::f32);
+  EXPECT_EQ(arange(0, 3, 1, of(DType::f64)).dtype(), DType::f64);
+}
+
+TEST(Creation, WhatTakesNoNumberHasItsOwnDType) {
+  for (const TensorOptions& options : {TensorOptions{}, kHere}) {
+    for (const Tensor& x : {empty({2}, options), zeros({2}, options), ones({2}, options), eye(2, {}, options),
+                            rand({2}, options), randn({2}, options)}) {
+      EXPECT_EQ(x.dtype(), DType::f32);
+    }
+    EXPECT_EQ(randint(16777217, 16777218, {1}, options).item<std::int64_t>(), 16777217);
+  }
+  EXPECT_EQ(zeros_like(full({2}, 3)).dtype(), DType::i64);
+  EXPECT_EQ(ones({2}, of(DType::f64)).dtype(), DType::f64);
+  EXPECT_EQ(rand({2}, of(DType::f64)).dtype(), DType::f64);
 }
 
 TEST(ScalarLike, RefusesWhatAnIntegerDTypeCannotHold) {

@@ -11,7 +11,7 @@
 namespace weft {
 namespace {
 
-constexpr TensorOptions kOnDevice{.device = Device::cuda()};
+constexpr TensorOptions kOnDevice{.dtype = DType::f32, .device = Device::cuda()};
 constexpr std::size_t kTooMuch = std::size_t{1} << 50;  // bytes
 
 class Capture : public testing::Test {

@@ -325,7 +325,7 @@ TEST_F(DeviceTraining, GradientsHaveTheirTensorsDtypes) {
 // More products than one call takes.
 TEST_F(DeviceTraining, LargeBatchesOfProducts) {
   constexpr std::int64_t kBatch = 66000;
-  const TensorOptions options{.device = Device::cuda()};
+  const TensorOptions options{.dtype = DType::f32, .device = Device::cuda()};
   const auto numbers = [&](float modulus) {  // of matrix i: i mod modulus, and 1
     const Tensor all = arange(0, kBatch, 1, options);
     return stack({remainder(all, full({}, modulus, options)), ones({kBatch}, options)}, 1);

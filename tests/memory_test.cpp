@@ -82,7 +82,7 @@ TEST(Memory, TooMuchIsAnErrorThatTells) {
         << error.what();
   }
   EXPECT_THROW(Array::empty({std::int64_t{1} << 62}, DType::f64), ShapeError);
-  EXPECT_EQ(Array::full({3}, 2).to_vector<float>(), (std::vector<float>{2, 2, 2}));
+  EXPECT_EQ(Array::full({3}, 2.0).to_vector<float>(), (std::vector<float>{2, 2, 2}));
 }
 
 TEST(Memory, ATrainingStepAsksTheSystemForNothingAfterTheFirst) {

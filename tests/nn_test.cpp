@@ -131,8 +131,8 @@ TEST(Module, LoadReportsEverythingAtOnceAndChangesNothing) {
   for (auto& entry : state) entry.second.fill(9);
   state.erase("0.bias");
   state.erase("1.running_var");
-  state["2.weight"] = Array::full({1}, 1);
-  state["0.weight"] = Array::full({3, 4}, 1);
+  state["2.weight"] = Array::full({1}, 1.0);
+  state["0.weight"] = Array::full({3, 4}, 1.0);
   try {
     model.load_state_dict(state);
     FAIL();

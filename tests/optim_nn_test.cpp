@@ -230,8 +230,8 @@ TEST(Optimizer, BadStateIsReportedAtOnceAndChangesNothing) {
   StateDict state = cloned(optimizer.state_dict());
   state.erase("step");
   state.erase("0.exp_avg");
-  state["1.exp_avg"] = Array::full({36}, 7);
-  state["9.exp_avg"] = Array::full({1}, 7);
+  state["1.exp_avg"] = Array::full({36}, 7.0);
+  state["9.exp_avg"] = Array::full({1}, 7.0);
   state["lr"] = Array::full({}, -1.0, DType::f64);
   state["2.exp_avg"].fill(7);
   try {
@@ -303,7 +303,7 @@ void expect_value_error(const Make& make, const std::string& text) {
 }
 
 TEST(Optimizer, BadOptionsNameTheValue) {
-  const std::vector<Tensor> ok = {Tensor(Array::full({2}, 1), true)};
+  const std::vector<Tensor> ok = {Tensor(Array::full({2}, 1.0), true)};
   const Tensor result = ok[0] * 2;
   const double nan = std::numeric_limits<double>::quiet_NaN();
   expect_value_error([&] { SGD({}, {}); }, "SGD: the list of parameters is empty");
@@ -325,13 +325,13 @@ TEST(Optimizer, BadOptionsNameTheValue) {
 }
 
 TEST(Optimizer, RefusesWhatItCannotStepBeforeChangingAnything) {
-  Tensor first(Array::full({2}, 1), true), half(Array::full({2}, 1, DType::bf16), true);
-  first.set_grad(Tensor(Array::full({2}, 1)));
+  Tensor first(Array::full({2}, 1.0), true), half(Array::full({2}, 1, DType::bf16), true);
+  first.set_grad(Tensor(Array::full({2}, 1.0)));
   half.set_grad(Tensor(Array::full({2}, 1, DType::bf16)));
   SGD optimizer({first, half}, {.lr = 1});
   EXPECT_THROW(optimizer.step(), DTypeError);
-  Tensor gap(Array::full({4}, 1).view(Layout({2}, {2})), true);
-  gap.set_grad(Tensor(Array::full({2}, 1)));
+  Tensor gap(Array::full({4}, 1.0).view(Layout({2}, {2})), true);
+  gap.set_grad(Tensor(Array::full({2}, 1.0)));
   SGD strided({first, gap}, {.lr = 1});
   EXPECT_THROW(strided.step(), ShapeError);
   EXPECT_EQ(first.to_vector<float>(), (std::vector<float>{1, 1}));

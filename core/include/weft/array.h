@@ -5,6 +5,7 @@
 #include <iosfwd>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -16,7 +17,8 @@
 
 namespace weft {
 
-/// A number of any kind: booleans and integers as int64, the rest as double, unsigned integers above 2^63 - 1 too.
+/// A number of any kind: booleans and integers as int64, the rest as double. Unsigned integers above 2^63 - 1 are kept
+/// as double too and count as floating point, except for dtype().
 class Scalar {
  public:
   template <class T, class = std::enable_if_t<std::is_arithmetic_v<T>>>
@@ -27,12 +29,17 @@ class Scalar {
     floating_ = static_cast<double>(value);
     if constexpr (std::is_integral_v<T>) integer_ = static_cast<std::int64_t>(value);
     if constexpr (std::is_integral_v<T> && std::is_unsigned_v<T> && sizeof(T) == sizeof(integer_)) {
-      if (value > static_cast<T>(INT64_MAX)) kind_ = Kind::floating;
+      if (value > static_cast<T>(INT64_MAX)) kind_ = Kind::large;
     }
   }
   bool is_boolean() const { return kind_ == Kind::boolean; }
   bool is_integer() const { return kind_ == Kind::integer; }
-  bool is_floating_point() const { return kind_ == Kind::floating; }
+  bool is_floating_point() const { return kind_ == Kind::floating || kind_ == Kind::large; }
+  /// The dtype of what is made of this number where no dtype is named: bool of a boolean, i64 of any integer, f32.
+  DType dtype() const {
+    if (kind_ == Kind::boolean) return DType::boolean;
+    return kind_ == Kind::floating ? DType::f32 : DType::i64;
+  }
   double as_double() const { return floating_; }
   /// Truncates; the nearest int64 beyond its range; NaN is 0.
   std::int64_t as_int() const;
@@ -40,7 +47,7 @@ class Scalar {
   bool fits(int bits, bool is_signed) const;
 
  private:
-  enum class Kind : std::uint8_t { boolean, integer, floating };
+  enum class Kind : std::uint8_t { boolean, integer, large, floating };
   Kind kind_;
   std::int64_t integer_ = 0;
   double floating_ = 0;
@@ -77,8 +84,10 @@ class Array {
   static Array empty(const Shape& shape, DType dtype = DType::f32, const Device& device = Device::cpu());
   /// Uninitialised, of the shape of `layout` and dense in its order of axes (row-major where it has gaps or overlaps).
   static Array empty_like(const Layout& layout, DType dtype, const Device& device);
-  /// Throws ValueError when an integer dtype cannot hold the value; fractions are cut off.
-  static Array full(const Shape& shape, Scalar value, DType dtype = DType::f32, const Device& device = Device::cpu());
+  /// Without a dtype it is value.dtype(). Throws ValueError when an integer dtype cannot hold the value; fractions are
+  /// cut off.
+  static Array full(const Shape& shape, Scalar value, std::optional<DType> dtype = {},
+                    const Device& device = Device::cpu());
   /// Copies host values in row-major order. Throws ShapeError when their number is not that of the shape.
   template <class T>
   static Array from(std::span<const T> values, const Shape& shape, const Device& device = Device::cpu()) {

@@ -18,18 +18,20 @@
 /// batch_norm write channels-last memory.
 namespace weft {
 
-// Creation.
-Tensor empty(const Shape& shape, const TensorOptions& options = {});
-Tensor zeros(const Shape& shape, const TensorOptions& options = {});
-Tensor ones(const Shape& shape, const TensorOptions& options = {});
-/// Throws ValueError when an integer dtype cannot hold the value; fractions are cut off.
+// Creation. Each says which dtype it gives where the options name none. With requires_grad, a dtype that is not
+// floating throws DTypeError.
+Tensor empty(const Shape& shape, const TensorOptions& options = {});  ///< f32; uninitialised
+Tensor zeros(const Shape& shape, const TensorOptions& options = {});  ///< f32
+Tensor ones(const Shape& shape, const TensorOptions& options = {});   ///< f32
+/// i64 of an integer, bool of a bool, f32 of any other number. Throws ValueError when an integer dtype cannot hold the
+/// value; fractions are cut off.
 Tensor full(const Shape& shape, Scalar value, const TensorOptions& options = {});
-Tensor zeros_like(const Tensor& x);
-Tensor ones_like(const Tensor& x);
-/// start, start + step, ... below stop (above, for a negative step).
-/// Throws ValueError when an integer dtype cannot hold the numbers; fractions are cut off.
-Tensor arange(Scalar start, Scalar stop, Scalar step = 1, const TensorOptions& options = {.dtype = DType::i64});
-/// The (rows, columns) identity; square where columns is left out.
+Tensor zeros_like(const Tensor& x);  ///< x's shape, dtype, device and order of axes
+Tensor ones_like(const Tensor& x);   ///< the same
+/// start, start + step, ... below stop (above, for a negative step). f32 where one of the three is a floating number,
+/// else i64. Throws ValueError when an integer dtype cannot hold the numbers; fractions are cut off.
+Tensor arange(Scalar start, Scalar stop, Scalar step = 1, const TensorOptions& options = {});
+/// The (rows, columns) identity, f32; square where columns is left out.
 Tensor eye(std::int64_t rows, std::optional<std::int64_t> columns = {}, const TensorOptions& options = {});
 /// Class indices of any shape -> shape + (classes,), 1 at the index. Indices outside [0, classes) give a row of zeros.
 Tensor one_hot(const Tensor& indices, std::int64_t classes, DType dtype = DType::f32);

@@ -35,14 +35,16 @@ Generator& default_generator();
 /// Restarts this thread's generator.
 void manual_seed(std::uint64_t seed);
 
-/// Uniform in [low, high). Floating dtypes only.
+/// Uniform in [low, high), f32 where the options name no dtype. Throws DTypeError unless it is f32 or f64.
 Tensor rand(const Shape& shape, const TensorOptions& options = {}, double low = 0, double high = 1,
             Generator& generator = default_generator());
-/// Normal with the given mean and standard deviation. Floating dtypes only.
+/// Normal with the given mean and standard deviation, f32 where the options name no dtype. Throws DTypeError unless it
+/// is f32 or f64.
 Tensor randn(const Shape& shape, const TensorOptions& options = {}, double mean = 0, double stddev = 1,
              Generator& generator = default_generator());
-/// Integers in [low, high). Integer dtypes only; throws ValueError where the dtype cannot hold them all.
-Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape,
-               const TensorOptions& options = {.dtype = DType::i64}, Generator& generator = default_generator());
+/// Integers in [low, high), i64 where the options name no dtype. Throws DTypeError unless it is an integer dtype,
+/// ValueError where it cannot hold them all.
+Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, const TensorOptions& options = {},
+               Generator& generator = default_generator());
 
 }  // namespace weft

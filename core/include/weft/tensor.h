@@ -16,7 +16,7 @@ struct TensorState;
 
 /// Options of functions that create tensors.
 struct TensorOptions {
-  DType dtype = DType::f32;
+  std::optional<DType> dtype = {};  ///< what each function says where left out; its arguments decide
   Device device = Device::cpu();
   bool requires_grad = false;
 };
@@ -34,16 +34,16 @@ class Tensor {
   /// Undefined: only defined() and assignment may be used.
   Tensor() = default;
   explicit Tensor(Array array, bool requires_grad = false);
-  /// Copies host values in row-major order. Throws ShapeError when their number is not that of the shape.
+  /// Copies host values in row-major order; the dtype that stores T where the options name none. Throws ShapeError when
+  /// their number is not that of the shape.
   template <class T>
-  static Tensor from(std::initializer_list<T> values, const Shape& shape,
-                     const TensorOptions& options = {.dtype = dtype_of<T>}) {
+  static Tensor from(std::initializer_list<T> values, const Shape& shape, const TensorOptions& options = {}) {
     return from(std::span<const T>(values.begin(), values.size()), shape, options);
   }
   template <class T>
-  static Tensor from(std::span<const T> values, const Shape& shape,
-                     const TensorOptions& options = {.dtype = dtype_of<T>}) {
-    return Tensor(Array::from(values, shape, options.device).to(options.dtype), options.requires_grad);
+  static Tensor from(std::span<const T> values, const Shape& shape, const TensorOptions& options = {}) {
+    const Array array = Array::from(values, shape, options.device);
+    return Tensor(array.to(options.dtype.value_or(dtype_of<T>)), options.requires_grad);
   }
 
   bool defined() const { return state_ != nullptr; }
