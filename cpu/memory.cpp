@@ -9,6 +9,7 @@
 #include <mutex>
 #include <string>
 
+#include "core/sanitizers.h"
 #include "core/size_class.h"
 #include "weft/error.h"
 
@@ -22,11 +23,7 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kKept = std::size_t{64} << 20;  // bytes of free blocks that never call for their release
 
 // AddressSanitizer must see every block come and go, and where it ends.
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kCaching = false;
-#else
-constexpr bool kCaching = true;
-#endif
+constexpr bool kCaching = WEFT_ASAN == 0;
 
 struct FreeBlock {
   FreeBlock* next;

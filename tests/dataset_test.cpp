@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "core/sanitizers.h"
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -78,7 +80,7 @@ TEST(BuiltinImages, TestSplitIsBalancedAndNamed) {
 }
 
 TEST(BuiltinImages, RefusesBadCounts) {
-#if !defined(__SANITIZE_ADDRESS__)  // whose operator new ends the process instead of throwing
+#if !WEFT_ASAN  // whose operator new ends the process instead of throwing
   EXPECT_THROW(builtin_images(Split::train, std::int64_t{1} << 50), weft::OutOfMemoryError);
 #endif
   expect_throw<weft::ValueError>([] { builtin_images(Split::train, -1); },

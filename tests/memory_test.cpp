@@ -2,16 +2,13 @@
 
 #include <cstring>
 
+#include "core/sanitizers.h"
 #include "weft/weft.h"
 
 namespace weft {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kCaching = false;  // every block goes back to the system, so that overruns are seen
-#else
-constexpr bool kCaching = true;
-#endif
+constexpr bool kCaching = WEFT_ASAN == 0;  // else every block goes back to the system, so that overruns are seen
 
 TEST(Memory, CountsWhatIsLive) {
   const MemoryStatistics before = memory_statistics(Device::cpu());
@@ -84,6 +81,29 @@ TEST(Memory, TooMuchIsAnErrorThatTells) {
   EXPECT_THROW(Array::empty({std::int64_t{1} << 62}, DType::f64), ShapeError);
   EXPECT_EQ(Array::full({3}, 2.0).to_vector<float>(), (std::vector<float>{2, 2, 2}));
 }
+
+#if WEFT_ASAN
+volatile std::uint8_t seen = 0;
+
+TEST(MemoryDeathTest, AnOverrunByOneByteIsReported) {
+  for (const std::int64_t size : {1, 64, 100, 5 << 20}) {
+    const Array array = Array::empty({size}, DType::u8);
+    auto* bytes = static_cast<std::uint8_t*>(array.data());
+    bytes[size - 1] = 1;
+    EXPECT_DEATH(bytes[size] = 1, "AddressSanitizer: heap-buffer-overflow") << size;
+  }
+}
+
+TEST(MemoryDeathTest, AUseAfterTheLastHandleIsGoneIsReported) {
+  for (const std::int64_t size : {100, 5 << 20}) {
+    Array array = Array::empty({size}, DType::u8);
+    auto* bytes = static_cast<std::uint8_t*>(array.data());
+    bytes[0] = 1;
+    array = Array();
+    EXPECT_DEATH(seen = bytes[0], "AddressSanitizer: heap-use-after-free") << size;
+  }
+}
+#endif
 
 TEST(Memory, ATrainingStepAsksTheSystemForNothingAfterTheFirst) {
   if (!kCaching) GTEST_SKIP() << "no cache under AddressSanitizer";

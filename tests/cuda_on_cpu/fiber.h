@@ -2,33 +2,16 @@
 
 #include <cstddef>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WEFT_ASAN 1
-#endif
-#if __has_feature(thread_sanitizer)
-#define WEFT_TSAN 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define WEFT_ASAN 1
-#endif
-#if defined(__SANITIZE_THREAD__)
-#define WEFT_TSAN 1
-#endif
+#include "core/sanitizers.h"
 
-#if defined(WEFT_ASAN)
+#if WEFT_ASAN
 #include <sanitizer/asan_interface.h>
-#else
-#define WEFT_ASAN 0
 #endif
 
-#if defined(WEFT_TSAN)
+#if WEFT_TSAN
 #include <sanitizer/tsan_interface.h>
 extern "C" void __tsan_ignore_thread_begin();
 extern "C" void __tsan_ignore_thread_end();
-#else
-#define WEFT_TSAN 0
 #endif
 
 #if !defined(__x86_64__)
