@@ -29,15 +29,16 @@ class DataLoader::Iterator::Producer {
 
 namespace {
 
-// Made in a thread, one ahead of the reader.
+// Made in a thread, one ahead of the reader, or where the system gives no thread when they are asked for.
 class HostProducer final : public DataLoader::Iterator::Producer {
  public:
   HostProducer(const ImageDataset& dataset, const DataLoaderOptions& options, std::int64_t epoch)
-      : dataset_(dataset),
-        options_(options),
-        epoch_(epoch),
-        order_(epoch_order(dataset.size(), options, epoch)),
-        thread_([this] { run(); }) {}
+      : dataset_(dataset), options_(options), epoch_(epoch), order_(epoch_order(dataset.size(), options, epoch)) {
+    try {
+      thread_ = std::thread([this] { run(); });
+    } catch (const std::exception&) {  // next() makes the batches
+    }
+  }
 
   ~HostProducer() override {
     {
@@ -45,11 +46,12 @@ class HostProducer final : public DataLoader::Iterator::Producer {
       stopping_ = true;
     }
     changed_.notify_all();
-    thread_.join();
+    if (thread_.joinable()) thread_.join();
   }
 
   /// Rethrows what stopped the thread.
   Batch next() override {
+    if (!thread_.joinable()) return made_ < batch_count(dataset_.size(), options_) ? make(made_++) : Batch{};
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return ready_.has_value() || finished_; });
     if (!ready_) {
@@ -115,7 +117,8 @@ class HostProducer final : public DataLoader::Iterator::Producer {
   std::exception_ptr error_;
   bool finished_ = false;
   bool stopping_ = false;
-  std::thread thread_;  // last: it uses all the others
+  std::int64_t made_ = 0;  // batches, where there is no thread
+  std::thread thread_;     // last: it uses all the others
 };
 
 // Made on the device when they are asked for, which costs the host a launch.

@@ -1,17 +1,22 @@
 #include "cpu/threads.h"
 
+#include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <limits>
+#include <mutex>
 #include <numeric>
 #include <set>
 #include <stdexcept>
@@ -19,10 +24,30 @@
 #include <thread>
 #include <vector>
 
+#include "core/sanitizers.h"
 #include "cpu/cgroup.h"
 #include "weft/error.h"
+#include "weft/nn/data.h"
 #include "weft/ops.h"
 #include "weft/random.h"
+
+namespace {
+
+/// How many threads the system will start yet.
+std::atomic<int> threads_left{std::numeric_limits<int>::max()};
+
+}  // namespace
+
+/// Stands before the C library's in this program.
+extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
+                              void* argument) noexcept {
+  if (threads_left.fetch_sub(1) <= 0) {
+    threads_left.store(0);
+    return EAGAIN;
+  }
+  static const auto real = reinterpret_cast<decltype(&pthread_create)>(dlsym(RTLD_NEXT, "pthread_create"));
+  return real(thread, attributes, start, argument);
+}
 
 namespace weft::cpu {
 namespace {
@@ -197,7 +222,7 @@ TEST(ThreadCount, WorkersTakePart) {
   set_thread_count(allowed_cpus());
 }
 
-#if !defined(__SANITIZE_THREAD__)  // which lets no child start threads
+#if !WEFT_TSAN  // which lets no child start threads
 /// What a child process that runs `body` exits with; 142 where it hangs.
 int exit_code_of_child(const std::function<void()>& body) {
   const pid_t child = fork();
@@ -211,7 +236,7 @@ int exit_code_of_child(const std::function<void()>& body) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-#if !defined(__SANITIZE_ADDRESS__)  // whose allocator a child may inherit locked
+#if !WEFT_ASAN  // whose allocator a child may inherit locked
 TEST(Fork, AChildHasWorkersOfItsOwn) {
   set_thread_count(2);
   const Tensor shared = ones({100000}, {.requires_grad = true});
@@ -279,6 +304,54 @@ TEST(ThreadCount, SleepingWorkersWake) {
     });
   }
   set_thread_count(allowed_cpus());
+}
+
+class NoThreads : public testing::Test {
+ protected:
+  ~NoThreads() override {
+    threads_left.store(std::numeric_limits<int>::max());
+    set_thread_count(allowed_cpus());
+  }
+};
+
+TEST_F(NoThreads, ARegionRunsOnThoseThatStart) {
+  for (const int started : {0, 1, 2}) {
+    set_thread_count(4);
+    threads_left.store(started);
+    std::mutex mutex;
+    std::set<std::thread::id> seen;
+    for (int round = 0; round < 20; ++round) {
+      std::vector<int> runs(50);
+      parallel_for(50, [&](std::int64_t i) {
+        ++runs[static_cast<std::size_t>(i)];
+        const std::lock_guard lock(mutex);
+        seen.insert(std::this_thread::get_id());
+      });
+      EXPECT_EQ(runs, std::vector<int>(50, 1));
+    }
+    EXPECT_LE(seen.size(), static_cast<std::size_t>(started + 1));
+    EXPECT_EQ(threads_left.load(), 0);
+  }
+}
+
+TEST_F(NoThreads, ALoaderMakesItsBatchesWithoutOne) {
+  const nn::ImageDataset data = nn::builtin_images(nn::Split::train, 23);
+  const auto batches = [&] {
+    std::vector<std::vector<float>> all;
+    nn::DataLoader loader(data, {.batch_size = 5, .shuffle = true, .augmentation = {.flip = true}, .seed = 3});
+    for (int epoch = 0; epoch < 2; ++epoch) {
+      for (const auto& [images, labels] : loader) {
+        all.push_back(images.to_vector<float>());
+        all.push_back(labels.to(DType::f32).to_vector<float>());
+      }
+    }
+    return all;
+  };
+  const std::vector<std::vector<float>> expected = batches();
+  EXPECT_EQ(expected.size(), 20u);
+  set_thread_count(4);
+  threads_left.store(0);
+  EXPECT_EQ(batches(), expected);
 }
 
 class Cgroup : public testing::Test {
