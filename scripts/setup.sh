@@ -6,7 +6,7 @@
 #   setup.sh --bench    also PyTorch, for scripts/bench.sh --peer
 set -euo pipefail
 
-packages=(g++ cmake ninja-build ccache pkg-config libdnnl-dev nlohmann-json3-dev libcli11-dev libgtest-dev libgmock-dev
+packages=(g++ cmake ninja-build ccache pkg-config nlohmann-json3-dev libcli11-dev libgtest-dev libgmock-dev
   librapidcheck-dev)
 for argument in "$@"; do
   case $argument in

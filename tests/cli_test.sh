@@ -191,5 +191,24 @@ else
   echo "SKIPPED: a full file system ($(cat stderr))"
 fi
 
+# Address space that ends within a run: an error that says so, whichever allocation it meets. The limits begin where the
+# program itself just loads; a sanitizer's shadow memory never fits.
+within() { # KILOBYTES COMMAND...
+  (ulimit -v "$1" && shift && exec "$@")
+}
+limit=20000
+while ((limit < 4000000)) && ! within "$limit" "$weft" --version > stdout 2>&1; do limit=$((limit + limit / 20)); done
+if ((limit < 4000000)); then
+  ran_out=0
+  for more in 0 8000 16000 24000 32000 40000 48000 56000 64000; do
+    code=0
+    within $((limit + more)) "$weft" train --device cpu --data builtin --limit 512 --batch 512 --epochs 1 --out tight \
+      > stdout 2> stderr || code=$?
+    ((code == 0)) || { ((code == 5)) && [[ $(cat stderr) == "weft: out of memory"* ]] && ran_out=$((ran_out + 1)); } ||
+      fail "$((limit + more)) kB of address space: exit code $code ($(cat stderr))"
+  done
+  ((ran_out)) || fail "$limit kB of address space, in which the program just loads, were enough to train"
+fi
+
 ((failures)) && exit 1
 echo "cli_test: all as it should be"

@@ -28,12 +28,22 @@ check_flags() { # PROJECT
   }
 }
 
+# Nothing is linked but the compiler's own libraries and what the build was asked to take.
+check_libraries() { # PROGRAM
+  grep -q '^WEFT_ONEDNN:STRING=OFF$' "$build/CMakeCache.txt" || return 0
+  if ldd "$1" | grep -E 'dnnl|gomp'; then
+    echo "$1 links libraries that nobody asked for" >&2
+    exit 1
+  fi
+}
+
 echo "-- find_package"
 cmake --install "$build" --prefix "$work/installed" > /dev/null
 mv installed moved
 configure find_package -DCMAKE_PREFIX_PATH="$work/moved"
 cmake --build find_package
 find_package/consumer
+check_libraries find_package/consumer
 check_flags find_package
 
 echo "-- pkg-config"
@@ -42,6 +52,7 @@ export PKG_CONFIG_PATH
 read -ra flags <<< "$(pkg-config --cflags --libs weft)"
 "$compiler" -std=c++20 -Wall -Wextra -Werror "$here/main.cpp" "${flags[@]}" -o with_pkg_config
 ./with_pkg_config
+check_libraries ./with_pkg_config
 
 echo "-- add_subdirectory"
 configure add_subdirectory -DWEFT_SOURCE="$source"
