@@ -9,7 +9,8 @@
 #include "cuda/walk.h"
 
 // out[i] = f(in[i]...) for operands of one shape and any strides: one kernel for operands that are dense in one order,
-// 16 bytes at a time, and one for all others. F is a functor called with widened values.
+// 16 bytes at a time, and one for all others. F is a functor called with widened values. Each pair of a functor and a
+// dtype is a kernel to compile, so map takes a second functor, which may serve many functions, for all others.
 namespace weft::cuda {
 
 inline constexpr int kMapThreads = 256;
@@ -70,8 +71,17 @@ bool is_aligned(const void* address, int count) {
 }
 
 template <class... In, class Out, class F, std::size_t... I>
-void map_of(std::index_sequence<I...>, Context& context, const char* name, const LoopNest& nest, Type<Out>,
-            const F& f) {
+void launch_strided(std::index_sequence<I...>, Context& context, const char* name, const LoopNest& nest, Type<Out>,
+                    const F& f) {
+  launch({name, blocks_for(nest.size(), kMapThreads), kMapThreads, context.stream}, strided_map_kernel<Out, F, In...>,
+         Walk<1 + sizeof...(In)>(nest), f, static_cast<Out*>(nest.origin(0)),
+         static_cast<const In*>(nest.origin(I + 1))...);
+}
+
+/// True if it launched the kernel: false where the operands are not dense in one order or not aligned for whole packs.
+template <class... In, class Out, class F, std::size_t... I>
+bool launch_dense(std::index_sequence<I...>, Context& context, const char* name, const LoopNest& nest, Type<Out>,
+                  const F& f) {
   constexpr std::size_t kLargest = std::max({sizeof(Out), sizeof(In)...});
   constexpr int kCount = static_cast<int>(16 / kLargest);
   Out* const out = static_cast<Out*>(nest.origin(0));
@@ -82,23 +92,35 @@ void map_of(std::index_sequence<I...>, Context& context, const char* name, const
     return one || (axis.stride[o] == 1 && is_aligned<typename decltype(type)::type>(nest.origin(o), kCount));
   };
   dense = (dense && ... && takes_pack(Type<In>{}, I + 1));
-  if (dense) {
-    launch({name, blocks_for(blocks_for(nest.size(), kCount), kMapThreads), kMapThreads, context.stream},
-           dense_map_kernel<kCount, Out, F, In...>, nest.size(), f, out,
-           DenseInput<In>{static_cast<const In*>(nest.origin(I + 1)), axis.size == 1 || axis.stride[I + 1] == 0}...);
-  } else {
-    launch({name, blocks_for(nest.size(), kMapThreads), kMapThreads, context.stream}, strided_map_kernel<Out, F, In...>,
-           Walk<1 + sizeof...(In)>(nest), f, out, static_cast<const In*>(nest.origin(I + 1))...);
-  }
+  if (!dense) return false;
+  launch({name, blocks_for(blocks_for(nest.size(), kCount), kMapThreads), kMapThreads, context.stream},
+         dense_map_kernel<kCount, Out, F, In...>, nest.size(), f, out,
+         DenseInput<In>{static_cast<const In*>(nest.origin(I + 1)), axis.size == 1 || axis.stride[I + 1] == 0}...);
+  return true;
 }
 
-/// `In` are the element types of `in`, whose shapes are out's. An input may be out itself.
+/// `In` are the element types of `in`, whose shapes are out's. An input may be out itself. `any` computes what f does;
+/// it is called where the operands are not dense in one order.
+template <class Out, class... In, class F, class Any, class... V>
+void map_by(Context& context, const char* name, const F& f, const Any& any, const View& out, const V&... in) {
+  static_assert(sizeof...(In) == sizeof...(V));
+  constexpr auto kInputs = std::make_index_sequence<sizeof...(In)>();
+  const LoopNest nest(out.shape, {out, in...});
+  if (nest.size() == 0 || launch_dense<In...>(kInputs, context, name, nest, Type<Out>{}, f)) return;
+  launch_strided<In...>(kInputs, context, name, nest, Type<Out>{}, any);
+}
 template <class Out, class... In, class F, class... V>
 void map(Context& context, const char* name, const F& f, const View& out, const V&... in) {
+  map_by<Out, In...>(context, name, f, f, out, in...);
+}
+/// The same by the kernel for any strides alone, one element per thread.
+template <class Out, class... In, class F, class... V>
+void map_elements(Context& context, const char* name, const F& f, const View& out, const V&... in) {
   static_assert(sizeof...(In) == sizeof...(V));
   const LoopNest nest(out.shape, {out, in...});
-  if (nest.size() == 0) return;
-  map_of<In...>(std::make_index_sequence<sizeof...(In)>(), context, name, nest, Type<Out>{}, f);
+  if (nest.size() > 0) {
+    launch_strided<In...>(std::make_index_sequence<sizeof...(In)>(), context, name, nest, Type<Out>{}, f);
+  }
 }
 
 }  // namespace weft::cuda
