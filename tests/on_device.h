@@ -9,9 +9,19 @@
 
 #include "core/backend.h"
 #include "core/convert.h"
+#include "tests/device.h"
 
 /// Operands of a GPU's backend, for tests of its methods.
 namespace weft {
+
+/// Leaves a test body that is too much for threads on a CPU (tests/cuda_on_cpu).
+#define WEFT_NEEDS_A_REAL_GPU()                                                                     \
+  do {                                                                                              \
+    WEFT_NEEDS_CUDA();                                                                              \
+    if (device_description(Device::cuda()).find("CPU standing in for CUDA") != std::string::npos) { \
+      GTEST_SKIP() << "too much for threads on a CPU";                                              \
+    }                                                                                               \
+  } while (false)
 
 /// Values on the GPU, from element kGuard + shift on.
 template <class T>
