@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <limits>
+#include <span>
 
 #include "core/op_support.h"
 
@@ -139,16 +140,52 @@ Classes check_scores(const std::string& op, const std::string& what, const Tenso
   return result;
 }
 
-// One label per row, (rows,) i64.
+// The position of a row in the labels' shape.
+Dims position_of(std::int64_t row, const Shape& shape) {
+  Dims position = Dims::filled(shape.rank(), 0);
+  for (int axis = shape.rank() - 1; axis >= 0; row /= shape[axis--]) position[axis] = row % shape[axis];
+  return position;
+}
+
+// Whether each is in [0, classes), told without a branch.
+bool all_classes(std::span<const std::int64_t> labels, std::int64_t classes) {
+  const auto last = static_cast<std::uint64_t>(classes) - 1;
+  std::uint64_t outside = 0;  // where negative
+  for (const std::int64_t label : labels) {
+    const auto value = static_cast<std::uint64_t>(label);
+    outside |= value | (last - value);
+  }
+  return static_cast<std::int64_t>(outside) >= 0;
+}
+
+// Throws at the first of the dense labels (rows,) that is neither a class nor ignored.
+void check_range(const std::string& op, const std::string& what, const Tensor& scores, const Tensor& rows,
+                 const Shape& positions, std::optional<std::int64_t> ignore_index) {
+  const std::int64_t classes = scores.size(1);
+  const std::span labels(rows.array().data_as<std::int64_t>(), static_cast<std::size_t>(rows.size()));
+  if (all_classes(labels, classes)) return;
+  for (std::size_t row = 0; row < labels.size(); ++row) {
+    const std::int64_t label = labels[row];
+    if ((label >= 0 && label < classes) || label == ignore_index) continue;
+    const std::string count = std::to_string(classes);
+    throw IndexError(op + ": label " + std::to_string(label) + " at " +
+                     to_string(position_of(static_cast<std::int64_t>(row), positions)) + " is outside [0, " + count +
+                     "): " + what + " " + to_string(scores.shape()) + " have " + count + " classes");
+  }
+}
+
+// One label per row, (rows,) i64 and dense. Only the CPU can look at their values without waiting for them.
 Tensor check_labels(const std::string& op, const std::string& what, const Tensor& scores, const Classes& classes,
-                    const Tensor& labels) {
+                    const Tensor& labels, std::optional<std::int64_t> ignore_index) {
   if (!is_integer(labels.dtype()))
     throw DTypeError(op + ": labels need an integer dtype, not " + std::string(name(labels.dtype())));
   if (!(labels.shape() == classes.positions)) {
     throw ShapeError(op + ": labels " + to_string(labels.shape()) + " do not match the rows of " + what + " " +
                      to_string(scores.shape()));
   }
-  return reshape(labels.detach().to(DType::i64), {classes.count});
+  const Tensor rows = contiguous(reshape(labels.detach().to(DType::i64), {classes.count}));
+  if (rows.device().is_cpu()) check_range(op, what, scores, rows, classes.positions, ignore_index);
+  return rows;
 }
 
 // Labels, and what follows from the one that does not count.
@@ -239,7 +276,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntr
   }
   if (target.shape() == logits.shape())
     return reduced(probability_entropy(classes, target, options), {}, classes.positions, options.reduction);
-  const Tensor indices = check_labels("cross_entropy", "logits", logits, classes, target);
+  const Tensor indices = check_labels("cross_entropy", "logits", logits, classes, target, options.ignore_index);
   if (!classes.weight.defined()) return label_entropy(classes, indices, options);
   const Labels labels = without_ignored(indices, options.ignore_index);
   const Tensor weights = label_weights(classes, labels, options.reduction);
@@ -249,8 +286,9 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntr
 
 Tensor nll_loss(const Tensor& log_probabilities, const Tensor& target, const NllLossOptions& options) {
   const Classes classes = check_scores("nll_loss", "log_probabilities", log_probabilities, target, options.weight);
-  const Labels labels = without_ignored(
-      check_labels("nll_loss", "log_probabilities", log_probabilities, classes, target), options.ignore_index);
+  const Tensor rows =
+      check_labels("nll_loss", "log_probabilities", log_probabilities, classes, target, options.ignore_index);
+  const Labels labels = without_ignored(rows, options.ignore_index);
   const Tensor weights = label_weights(classes, labels, options.reduction);
   const Tensor& indices = labels.indices;
   const Tensor valid = logical_and(greater_equal(indices, scalar_like(indices, 0)),

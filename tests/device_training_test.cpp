@@ -262,6 +262,22 @@ TEST_F(DeviceTraining, IgnoredRowsTakeNoGradientWhateverTheyHold) {
   }
 }
 
+// Nothing waits for labels on a GPU, so they cannot be refused there.
+TEST_F(DeviceTraining, LabelsWithoutAClassGiveNaNInTheirRowOnly) {
+  const Tensor z = randn({6, 3}, {.device = Device::cuda()}), weight = ones({3}, {.device = Device::cuda()});
+  const std::vector<std::int64_t> numbers{0, 3, 2, -1, -100, 1};
+  const Tensor labels = Tensor::from(std::span<const std::int64_t>(numbers), {6}).to(Device::cuda());
+  for (const Tensor& weights : {Tensor(), weight}) {
+    for (const Tensor& losses : {cross_entropy(z, labels, {0, Reduction::none, weights}),
+                                 nll_loss(log_softmax(z), labels, {Reduction::none, weights})}) {
+      const std::vector<float> values = losses.to_vector<float>();
+      for (std::size_t i = 0; i < 6; ++i) EXPECT_EQ(std::isnan(values[i]), i == 1 || i == 3) << i;
+    }
+    EXPECT_TRUE(std::isnan(cross_entropy(z, labels, {.weight = weights}).item<float>()));
+    EXPECT_TRUE(std::isnan(nll_loss(log_softmax(z), labels, {.weight = weights}).item<float>()));
+  }
+}
+
 TEST_F(DeviceTraining, SecondDerivativesOfNoRowsThatCountAreZero) {
   for (const Device& device : {Device::cpu(), Device::cuda()}) {
     const Tensor z(randn({4, 3}, {.dtype = DType::f64, .device = device}).array(), true);

@@ -67,7 +67,7 @@ TEST(CrossEntropy, IgnoredRowsTakeNoGradient) {
   for (std::size_t i = 0; i < 12; ++i) EXPECT_EQ(slopes[i] == 0, i / 4 == 1) << i;
 }
 
-// As in PyTorch: -100 does not count unless something else is said; other labels without a class make the loss NaN.
+// As in PyTorch: -100 does not count unless something else is said; other labels without a class are refused.
 TEST(CrossEntropy, LabelsOf100BelowZeroDoNotCount) {
   const Tensor z = randn({4, 3}, {.dtype = DType::f64}), p = log_softmax(z);
   const Tensor some = labels_of({2, -100, 0, -100}), none = labels_of({-100, -100, -100, -100});
@@ -78,15 +78,56 @@ TEST(CrossEntropy, LabelsOf100BelowZeroDoNotCount) {
   EXPECT_EQ(cross_entropy(z, none, {.reduction = Reduction::sum}).item<double>(), 0);
   EXPECT_TRUE(std::isnan(cross_entropy(z, none).item<double>()));
   EXPECT_EQ(nll_loss(p, none, {.reduction = Reduction::sum}).item<double>(), 0);
-  for (const std::int64_t label : {-1, -99, -101, 3}) {
-    const Tensor labels = labels_of({2, label, 0, -100});
-    EXPECT_TRUE(std::isnan(cross_entropy(z, labels).item<double>())) << label;
-    EXPECT_TRUE(std::isnan(nll_loss(p, labels).item<double>())) << label;
-  }
   for (const std::optional<std::int64_t>& other : {std::optional<std::int64_t>{}, std::optional<std::int64_t>{1}}) {
-    EXPECT_TRUE(std::isnan(cross_entropy(z, some, {.ignore_index = other}).item<double>()));
-    EXPECT_TRUE(std::isnan(nll_loss(p, some, {.ignore_index = other}).item<double>()));
+    EXPECT_EQ(message_of<IndexError>([&] { cross_entropy(z, some, {.ignore_index = other}); }),
+              "cross_entropy: label -100 at (1,) is outside [0, 3): logits (4, 3) have 3 classes");
+    EXPECT_EQ(message_of<IndexError>([&] { nll_loss(p, some, {.ignore_index = other}); }),
+              "nll_loss: label -100 at (1,) is outside [0, 3): log_probabilities (4, 3) have 3 classes");
   }
+}
+
+TEST(CrossEntropy, RefusesLabelsWithoutAClass) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  const Tensor z(randn({4, 3}).array(), true), weight = ones({3});
+  for (const std::int64_t label : std::vector<std::int64_t>{-1, -99, -101, 3, -kMost - 1, kMost}) {
+    const Tensor labels = labels_of({2, 0, label, -100});
+    const std::string rest = "label " + std::to_string(label) + " at (2,) is outside [0, 3): ";
+    for (const Reduction reduction : {Reduction::none, Reduction::mean, Reduction::sum}) {
+      for (const Tensor& weights : {Tensor(), weight}) {
+        EXPECT_EQ(message_of<IndexError>([&] {
+                    cross_entropy(z, labels, {0, reduction, weights});
+                  }),
+                  "cross_entropy: " + rest + "logits (4, 3) have 3 classes");
+        EXPECT_EQ(message_of<IndexError>([&] {
+                    nll_loss(z, labels, {reduction, weights});
+                  }),
+                  "nll_loss: " + rest + "log_probabilities (4, 3) have 3 classes");
+      }
+    }
+  }
+  EXPECT_FALSE(z.grad().defined());
+}
+
+// Named by their place in the target's shape, however that lies in memory; a label that is ignored may be any.
+TEST(CrossEntropy, FindsLabelsOfEveryLayoutAndDType) {
+  const Tensor z = randn({2, 5, 3, 4});
+  std::vector<std::int64_t> numbers(24, 4);
+  numbers[2 * 6 + 1] = 5;  // (2, 0, 1) of (4, 3, 2)
+  const Tensor far = Tensor::from(std::span<const std::int64_t>(numbers), {4, 3, 2});
+  const Tensor strided = permute(far, {2, 1, 0}), reversed = flip(flip(strided, 0).contiguous(), 0);
+  for (const Tensor& layout : {strided, reversed, contiguous(strided)}) {
+    for (const DType dtype : {DType::u8, DType::i32, DType::i64}) {
+      EXPECT_EQ(message_of<IndexError>([&] { cross_entropy(z, layout.to(dtype)); }),
+                "cross_entropy: label 5 at (1, 0, 2) is outside [0, 5): logits (2, 5, 3, 4) have 5 classes");
+      EXPECT_TRUE(std::isfinite(cross_entropy(z, layout.to(dtype), {.ignore_index = 5}).item<float>()));
+      EXPECT_TRUE(std::isfinite(nll_loss(z, layout.to(dtype), {.ignore_index = 5}).item<float>()));
+    }
+  }
+  EXPECT_EQ(message_of<IndexError>([&] {
+              nll_loss(zeros({1, 0}), labels_of({0}));
+            }),
+            "nll_loss: label 0 at (0,) is outside [0, 0): log_probabilities (1, 0) have 0 classes");
+  EXPECT_EQ(cross_entropy(zeros({0, 3}), labels_of({}), {.reduction = Reduction::sum}).item<float>(), 0);
 }
 
 TEST(CrossEntropy, ProbabilitiesTakeAnIgnoredLabelOfNoClass) {

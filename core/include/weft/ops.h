@@ -341,8 +341,8 @@ struct CrossEntropyOptions {
 /// logits (N, classes) or (N, classes, ...), target either labels (N, ...) of an integer dtype with values in
 /// [0, classes) or class probabilities of the logits' shape and a floating dtype. The loss at a position is
 /// -Σ weight·target·log softmax(logits), and the mean divides by the sum of the weights of the labels that count, or by
-/// the number of positions for probabilities. Losses of bf16 logits are f32. An invalid label makes the loss NaN on
-/// every device. Throws ValueError on an ignore_index that is not negative with probabilities.
+/// the number of positions for probabilities. Losses of bf16 logits are f32. A label that is no class and not ignored
+/// throws IndexError on the CPU and gives NaN on a GPU. An ignore_index >= 0 with probabilities throws ValueError.
 Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& options = {});
 struct NllLossOptions {
   Reduction reduction = Reduction::mean;
