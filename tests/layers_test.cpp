@@ -296,6 +296,25 @@ TEST(Layers, SequentialNamesAndIndexes) {
             1e-6);
 }
 
+// An argument of the class's own type is a copy of it, which holds the same modules.
+TEST(Layers, OneSequentialNestsByAppend) {
+  const auto names = [](const Module& model) { return names_of(model.named_parameters()); };
+  using Names = std::vector<std::string>;
+  const Linear a(3, 3, {.bias = false}), b(3, 3, {.bias = false});
+  const Sequential inner(a);
+  EXPECT_EQ(names(Sequential(Sequential(a))), Names{"0.weight"});
+  EXPECT_EQ(names(Sequential(inner)), Names{"0.weight"});
+  EXPECT_EQ(names(Sequential().append(Sequential(a))), Names{"0.0.weight"});
+  EXPECT_EQ(names(Sequential(Sequential(a), b)), (Names{"0.0.weight", "1.weight"}));
+  EXPECT_EQ(names(Residual(inner)), Names{"body.0.0.weight"});
+  EXPECT_EQ(names(Residual(Sequential(a, b))), (Names{"body.0.0.weight", "body.0.1.weight"}));
+  EXPECT_EQ(names(Residual(Residual(a))), Names{"body.0.weight"});
+  EXPECT_EQ(names(Residual(Sequential(Residual(a)))), Names{"body.0.0.body.0.weight"});
+  const Tensor x = randn({2, 3});
+  EXPECT_EQ(Residual(Sequential(a, b))(x).to_vector<float>(), Residual(a, b)(x).to_vector<float>());
+  EXPECT_EQ(Residual(Residual(a))(x).to_vector<float>(), (linear(x, a.weight()) + x).to_vector<float>());
+}
+
 TEST(Layers, BatchNormTracksItsStatistics) {
   for (const bool unbiased : {true, false}) {
     BatchNorm1d norm(1, {.momentum = 0.25, .unbiased_running = unbiased});

@@ -18,6 +18,10 @@
 namespace weft::nn {
 
 /// Applies its children "0", "1", ... in order. A batch norm followed by a ReLU runs as one fused function.
+///
+/// Sequential(Sequential(a)) is Sequential(a): one argument of the class's own type is copied, as everywhere in C++,
+/// and a copy has the same children. Sequential().append(Sequential(a)) nests, its child's name being "0.0"; so does
+/// Sequential(Sequential(a), b).
 class Sequential final : public Module {
  public:
   Sequential() = default;
@@ -39,7 +43,9 @@ class Sequential final : public Module {
   Tensor forward_add(const Tensor& x, const Tensor& residual);
 };
 
-/// body(x) + x, its layers being "body.0", "body.1", ...
+/// body(x) + x, its layers being "body.0", "body.1", ... Residual(Sequential(a, b)) nests, "body.0.0" and "body.0.1",
+/// and computes what Residual(a, b) does. Residual(Residual(a)) is Residual(a), one argument of the class's own type
+/// being copied; Residual(Sequential(Residual(a))) nests.
 class Residual final : public Module {
  public:
   template <std::derived_from<Module>... Ms>
