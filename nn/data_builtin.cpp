@@ -220,7 +220,9 @@ ImageDataset builtin_images(Split split, std::int64_t count, std::uint64_t seed)
       .name = "built-in shapes",
       .classes = {"disc", "ring", "square", "frame", "triangle", "plus", "cross", "rows", "columns", "checkers"},
       .images = {},
-      .labels = {}};
+      .labels = {},
+      .mean = {0.3847f, 0.3854f, 0.3845f},  // measured on the 50,000 training images of seed 0
+      .stddev = {0.2428f, 0.2425f, 0.2435f}};
   try {
     data.images.resize(static_cast<std::size_t>(count) * kImageBytes);
     data.labels.resize(static_cast<std::size_t>(count));

@@ -114,7 +114,12 @@ ImageDataset cifar10(const fs::path& folder, Split split) {
                         " bytes (10000 records of 3073), but is " + std::to_string(bytes));
     }
   }
-  ImageDataset data{.name = "CIFAR-10", .classes = class_names(where), .images = {}, .labels = {}};
+  ImageDataset data{.name = "CIFAR-10",
+                    .classes = class_names(where),
+                    .images = {},
+                    .labels = {},
+                    .mean = {0.4914f, 0.4822f, 0.4465f},
+                    .stddev = {0.2470f, 0.2435f, 0.2616f}};
   data.images.resize(names.size() * kRecordsPerFile * kImageBytes);
   data.labels.resize(names.size() * kRecordsPerFile);
   for (std::size_t i = 0; i < names.size(); ++i) {

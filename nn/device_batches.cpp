@@ -20,6 +20,31 @@ std::vector<std::int64_t> epoch_order(std::int64_t size, const DataLoaderOptions
   return order;
 }
 
+namespace {
+
+void check_normalisation(const ImageDataset& dataset) {
+  for (std::size_t c = 0; c < static_cast<std::size_t>(dataset.channels); ++c) {
+    const float mean = dataset.mean[c], stddev = dataset.stddev[c];
+    if (!std::isfinite(mean)) throw ValueError("data loader: mean must be finite, got " + number(mean));
+    if (!(stddev > 0 && std::isfinite(stddev)))
+      throw ValueError("data loader: stddev must be finite and positive, got " + number(stddev));
+  }
+}
+
+/// Without names of the classes their number is not known.
+void check_labels(const ImageDataset& dataset) {
+  const std::size_t classes = dataset.classes.size();
+  if (classes == 0) return;
+  const auto bad =
+      std::find_if(dataset.labels.begin(), dataset.labels.end(), [=](std::uint8_t label) { return label >= classes; });
+  if (bad == dataset.labels.end()) return;
+  throw IndexError("data loader: label " + std::to_string(*bad) + " of image " +
+                   std::to_string(bad - dataset.labels.begin()) + " is outside [0, " + std::to_string(classes) +
+                   "): the data set has " + std::to_string(classes) + " classes");
+}
+
+}  // namespace
+
 void check_loader_options(const ImageDataset& dataset, const DataLoaderOptions& options) {
   const Augmentation& a = options.augmentation;
   const int smaller = std::min(dataset.height, dataset.width);
@@ -39,28 +64,24 @@ void check_loader_options(const ImageDataset& dataset, const DataLoaderOptions& 
   require(a.crop_padding >= 0 && (!a.reflect || a.crop_padding < smaller) && a.crop_padding <= 1024, "crop_padding",
           a.crop_padding);
   require(a.cutout >= 0 && a.cutout <= smaller, "cutout", a.cutout);
-  for (std::size_t c = 0; c < static_cast<std::size_t>(dataset.channels); ++c) {
-    const float mean = options.mean[c], stddev = options.stddev[c];
-    if (!std::isfinite(mean)) throw ValueError("data loader: mean must be finite, got " + number(mean));
-    if (!(stddev > 0 && std::isfinite(stddev)))
-      throw ValueError("data loader: stddev must be finite and positive, got " + number(stddev));
-  }
+  check_normalisation(dataset);
+  check_labels(dataset);
 }
 
-ImageBatchArguments image_batch_arguments(const DataLoaderOptions& options) {
+ImageBatchArguments image_batch_arguments(const ImageDataset& dataset, const DataLoaderOptions& options) {
   const Augmentation& a = options.augmentation;
   return {.padding = a.crop_padding,
           .reflect = a.reflect,
           .flip = a.flip,
           .cutout = a.cutout,
-          .mean = options.mean,
-          .stddev = options.stddev,
+          .mean = dataset.mean,
+          .stddev = dataset.stddev,
           .seed = options.seed};
 }
 
 DeviceBatches::DeviceBatches(const ImageDataset& dataset, const DataLoaderOptions& options) : options_(options) {
   check_loader_options(dataset, options);
-  arguments_ = image_batch_arguments(options);
+  arguments_ = image_batch_arguments(dataset, options);
   const Device& device = options.device;
   images_ = Array::from(std::span<const std::uint8_t>(dataset.images),
                         {dataset.size(), dataset.channels, dataset.height, dataset.width}, device);

@@ -10,8 +10,8 @@ namespace weft::nn {
 
 /// The order of an epoch's images: a shuffle by the seed and the epoch, or the data set's own.
 std::vector<std::int64_t> epoch_order(std::int64_t size, const DataLoaderOptions& options, std::int64_t epoch);
-ImageBatchArguments image_batch_arguments(const DataLoaderOptions& options);
-/// Throws ValueError on options out of range, ShapeError where the data set's bytes are not those of its images.
+ImageBatchArguments image_batch_arguments(const ImageDataset& dataset, const DataLoaderOptions& options);
+/// Throws as DataLoader's constructor.
 void check_loader_options(const ImageDataset& dataset, const DataLoaderOptions& options);
 
 /// Batches of a data set that lies on the device as bytes, each made there by one kernel. Between start_epoch() and the

@@ -57,6 +57,8 @@ expect 0 "" "$weft" eval run/model.safetensors --device cpu --data builtin --lim
 grep -qF "built-in shapes: $accuracy," stdout || fail "eval: $(cat stdout), but the run had $accuracy"
 expect 0 "" "$weft" info run/model.safetensors
 grep -q '^model: needle$' stdout || fail "info: $(head -n 3 stdout)"
+grep -q '^mean: 0\.[0-9]* 0\.[0-9]* 0\.[0-9]*$' stdout || fail "info: $(head -n 5 stdout)"
+grep -q '^stddev: 0\.[0-9]* 0\.[0-9]* 0\.[0-9]*$' stdout || fail "info: $(head -n 5 stdout)"
 if grep -q conv_choices stdout; then fail "info: choices of algorithms without --conv-timing"; fi
 expect 0 "" "$weft" info
 expect 0 "" "$weft" train --help
@@ -115,6 +117,15 @@ expect 3 "short.safetensors" "$weft" eval short.safetensors --device cpu --data 
 sed 's/"model":"needle"/"model":"page"  /' run/model.safetensors > other.safetensors
 expect 3 "other.safetensors" "$weft" eval other.safetensors --device cpu --data builtin --limit 10
 
+# Images are normalised as those were that the model was trained on.
+expect 0 "" "$weft" eval run/model.safetensors --device cpu --data builtin --limit 256
+mv stdout as_trained
+sed 's/"mean":"0\./"mean":"3./' run/model.safetensors > other.safetensors
+expect 0 "" "$weft" eval other.safetensors --device cpu --data builtin --limit 256
+cut -d'(' -f1 as_trained | cmp -s - <(cut -d'(' -f1 stdout) && fail "the mean of the metadata changes nothing"
+sed 's/"mean":"0\./"mean":"x./' run/model.safetensors > other.safetensors
+expect 3 "mean must be three finite numbers, but is 'x." "$weft" eval other.safetensors --device cpu --data builtin
+
 # Devices: 4, where there is no GPU.
 "$weft" info | grep -q '^cuda: available' || expect 4 "cuda" "$weft" train "${images[@]}" --device cuda --out wrong
 
@@ -123,6 +134,11 @@ mkdir diverged
 cp run/model.safetensors diverged
 expect 6 "try a smaller --lr" "$weft" train --device cpu --data builtin --limit 128 --epochs 1 --lr 1e30 --out diverged
 cmp run/model.safetensors diverged/model.safetensors || fail "a model that diverged replaced another"
+
+if "$weft" info | grep -q '^cuda: available'; then  # where the loss of a label that is no class is not a number either
+  expect 6 "check that every label" "$weft" train --device cuda --model needle --data builtin --limit 32 --batch 16 \
+    --epochs 1 --lr 1e30 --out diverged
+fi
 
 # A folder whose name is not UTF-8.
 expect 0 "" "$weft" train "${small[@]}" --out $'not\xffutf8'

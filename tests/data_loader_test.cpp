@@ -14,10 +14,14 @@
 namespace weft::nn {
 namespace {
 
+constexpr std::array<float, 3> kMean{0.25f, 0.625f, 0.375f}, kStd{0.5f, 0.125f, 0.75f};
+
 // `count` images of random bytes; image i has label i mod 10 and byte i in its first pixel, to be known by.
 ImageDataset random_images(int count, int height = 8, int width = 6, int channels = 3) {
   ImageDataset data;
   data.name = "random";
+  data.mean = kMean;
+  data.stddev = kStd;
   data.channels = channels;
   data.height = height;
   data.width = width;
@@ -29,9 +33,6 @@ ImageDataset random_images(int count, int height = 8, int width = 6, int channel
   }
   return data;
 }
-
-constexpr std::array<double, 3> kMean{0.4914, 0.4822, 0.4465};
-constexpr std::array<double, 3> kStd{0.2470, 0.2435, 0.2616};
 
 double normalised(const ImageDataset& data, int image, int c, int y, int x) {
   const int at = ((image * data.channels + c) * data.height + y) * data.width + x;
@@ -316,8 +317,34 @@ TEST(DataLoader, RefusesADataSetWhoseBytesAreNotItsImages) {
   data.height = 1 << 30;
   EXPECT_EQ(message(data, {}), "data loader: the height (1 to 1024) must not be 1073741824");
   data = random_images(4);
-  EXPECT_EQ(message(data, {.stddev = {1, 0, 1}}), "data loader: stddev must be finite and positive, got 0");
-  EXPECT_EQ(message(data, {.mean = {1, 1, std::nanf("")}}), "data loader: mean must be finite, got nan");
+  data.stddev = {1, 0, 1};
+  EXPECT_EQ(message(data, {}), "data loader: stddev must be finite and positive, got 0");
+  data.stddev = kStd;
+  data.mean = {1, 1, std::nanf("")};
+  EXPECT_EQ(message(data, {}), "data loader: mean must be finite, got nan");
+}
+
+TEST(DataLoader, RefusesALabelThatIsNoneOfTheClasses) {
+  ImageDataset data = random_images(24);
+  data.classes.assign(9, "one of nine");
+  const std::string message = "data loader: label 9 of image 9 is outside [0, 9): the data set has 9 classes";
+  Sequential model(Flatten(), Linear(3 * 8 * 6, 12));
+  const std::vector<float> before = model.parameters()[0].to_vector<float>();
+  Recipe recipe = Recipe::make(Recipe::Kind::needle);
+  EXPECT_EQ(message_of<IndexError>([&] { DataLoader(data, {}); }), message);
+  EXPECT_EQ(message_of<IndexError>([&] { evaluate(model, data, Device::cpu()); }), message);
+  EXPECT_EQ(message_of<IndexError>([&] { Trainer(model, data, {.recipe = recipe}); }), message);
+  data.classes.emplace_back("the tenth");
+  EXPECT_EQ(DataLoader(data, {}).size(), 1);
+  // Classes without names are as many as the model has.
+  data.classes.clear();
+  data.labels[3] = 12;
+  recipe.augmentation = {};
+  EXPECT_EQ(message_of<IndexError>([&] { evaluate(model, data, Device::cpu()); }),
+            "cross_entropy: label 12 at (3,) is outside [0, 12): logits (24, 12) have 12 classes");
+  Trainer trainer(model, data, {.recipe = recipe});
+  EXPECT_THROW(trainer.run_epoch(), IndexError);
+  EXPECT_EQ(model.parameters()[0].to_vector<float>(), before);
 }
 
 TEST(DataLoader, ABatchMayBeLargerThanAnything) {
@@ -358,6 +385,45 @@ TEST(Trainer, RefusesADataSetWithoutABatch) {
   Sequential model(Flatten(), Linear(3072, 10));
   EXPECT_EQ(message_of<ValueError>([&] { Trainer(model, train, {.recipe = Recipe::make(Recipe::Kind::page)}); }),
             "Trainer: 24 images make no batch of 512");
+}
+
+// Images of a data set that says nothing else are in [0, 1].
+TEST(Evaluate, NormalisesAsTheDataSetSays) {
+  ImageDataset data;
+  const ImageDataset drawn = builtin_images(Split::train, 60);
+  data.images = drawn.images;
+  data.labels = drawn.labels;
+  std::vector<float> pixels, normalised;
+  for (const std::uint8_t byte : data.images) pixels.push_back(static_cast<float>(byte) / 255.0f);
+  for (std::size_t i = 0; i < pixels.size(); ++i) {
+    const std::size_t c = i / 1024 % 3;
+    normalised.push_back((pixels[i] - kMean[c]) / kStd[c]);
+  }
+  manual_seed(1);
+  Sequential model(Flatten(), Linear(3072, 10));
+  const auto by_hand = [&](const std::vector<float>& values) {
+    const Tensor x = Tensor::from(std::span<const float>(values), {60, 3, 32, 32});
+    const std::vector<std::int64_t> numbers(data.labels.begin(), data.labels.end());
+    const Tensor y = Tensor::from(std::span<const std::int64_t>(numbers), {60}), logits = model(x);
+    return std::pair{cross_entropy(logits, y).item<double>(), sum(equal(argmax(logits, 1), y)).item<double>() / 60};
+  };
+  const auto expect_scores = [&](const std::vector<float>& values) {
+    const auto [loss, accuracy] = by_hand(values);
+    const Metrics found = evaluate(model, data, Device::cpu(), 17);
+    EXPECT_NEAR(found.loss, loss, 1e-5 * loss);
+    EXPECT_EQ(found.accuracy, accuracy);
+  };
+  Recipe recipe = Recipe::make(Recipe::Kind::needle);
+  recipe.augmentation = {};
+  for (const std::vector<float>* values : {&pixels, &normalised}) {
+    Trainer trainer(model, data, {.recipe = recipe});
+    const double loss = trainer.run_epoch().loss;  // of one batch, as the model was before
+    for (int i = 0; i < 9; ++i) trainer.run_epoch();
+    expect_scores(*values);
+    EXPECT_LT(by_hand(*values).first, loss);
+    data.mean = kMean;
+    data.stddev = kStd;
+  }
 }
 
 TEST(Evaluate, RestoresTheModeOfEveryModule) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -79,6 +80,26 @@ TEST(BuiltinImages, TestSplitIsBalancedAndNamed) {
   for (const int n : count) EXPECT_NEAR(n, 1000, 120);  // four standard deviations
 }
 
+// Those of the training images, which the test images come near to.
+TEST(BuiltinImages, HaveTheirOwnMeanAndDeviation) {
+  const auto data = builtin_images(Split::train, 2000);
+  for (std::size_t c = 0; c < 3; ++c) {
+    double sum = 0, squares = 0;
+    for (std::size_t image = 0; image < 2000; ++image) {
+      for (std::size_t i = 0; i < 1024; ++i) {
+        const double pixel = data.images[image * kImageBytes + c * 1024 + i] / 255.0;
+        sum += pixel;
+        squares += pixel * pixel;
+      }
+    }
+    const double mean = sum / 2000 / 1024, stddev = std::sqrt(squares / 2000 / 1024 - mean * mean);
+    EXPECT_NEAR(data.mean[c], mean, 0.01);
+    EXPECT_NEAR(data.stddev[c], stddev, 0.01);
+  }
+  EXPECT_EQ(data.mean, builtin_images(Split::test, 1).mean);
+  EXPECT_EQ(data.stddev, builtin_images(Split::test, 1).stddev);
+}
+
 TEST(BuiltinImages, RefusesBadCounts) {
 #if !WEFT_ASAN  // whose operator new ends the process instead of throwing
   EXPECT_THROW(builtin_images(Split::train, std::int64_t{1} << 50), weft::OutOfMemoryError);
@@ -127,6 +148,8 @@ TEST_F(Cifar10, ReadsLabelsAndPlanes) {
   }
   const auto data = cifar10(root_, Split::test);
   EXPECT_EQ(data.name, "CIFAR-10");
+  EXPECT_EQ(data.mean, (std::array<float, 3>{0.4914f, 0.4822f, 0.4465f}));
+  EXPECT_EQ(data.stddev, (std::array<float, 3>{0.2470f, 0.2435f, 0.2616f}));
   EXPECT_EQ(data.classes.front(), "airplane");
   EXPECT_EQ(data.classes.back(), "truck");
   ASSERT_EQ(data.size(), 10'000);

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -52,8 +54,23 @@ Precision parse_precision(const std::string& name, const Device& device);
 /// built-in images if not. A `limit` above 0 keeps only that many, the first.
 nn::ImageDataset load_split(const std::string& data, nn::Split split, std::int64_t limit);
 
-/// A ResNet9 in a checkpoint: its metadata says which.
-nn::Sequential load_model(const std::string& path);
+using Metadata = std::map<std::string, std::string>;
+
+/// Writes the images' mean and stddev, by which every image for the model has to be normalised.
+void put_normalisation(const nn::ImageDataset& images, Metadata& metadata);
+
+/// A ResNet9 in a file: its metadata says which.
+struct Checkpoint {
+  explicit Checkpoint(const std::string& path);
+  /// Gives the images the mean and stddev of those that the model was trained on, where the metadata has them. Throws
+  /// FormatError where either is not three finite numbers.
+  void normalise(nn::ImageDataset& images) const;
+
+  std::string path;
+  Metadata metadata;
+  nn::Sequential model;
+};
+
 nn::ResNet9 parse_model(const std::string& name);
 std::string to_string(nn::ResNet9 variant);
 

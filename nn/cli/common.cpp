@@ -1,5 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <filesystem>
 #include <iostream>
 
@@ -72,19 +74,70 @@ Precision parse_precision(const std::string& name, const Device& device) {
 
 std::string to_string(nn::ResNet9 variant) { return variant == nn::ResNet9::needle ? "needle" : "page"; }
 
-nn::Sequential load_model(const std::string& path) {
+namespace {
+
+using Channels = std::array<float, 3>;
+
+/// The shortest texts that read back as the numbers, with blanks between them.
+std::string to_text(const Channels& numbers) {
+  std::string text;
+  for (const float number : numbers) {
+    char digits[32];
+    if (!text.empty()) text += ' ';
+    text.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
+  }
+  return text;
+}
+
+/// What to_text wrote; finite numbers.
+std::optional<Channels> parse_channels(const std::string& text) {
+  Channels numbers;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  for (std::size_t c = 0; c < numbers.size(); ++c) {
+    if (c > 0 && (at == end || *at++ != ' ')) return {};
+    const auto [rest, error] = std::from_chars(at, end, numbers[c]);
+    if (error != std::errc() || !std::isfinite(numbers[c])) return {};
+    at = rest;
+  }
+  return at == end ? std::optional(numbers) : std::nullopt;
+}
+
+}  // namespace
+
+void put_normalisation(const nn::ImageDataset& images, Metadata& metadata) {
+  metadata["mean"] = to_text(images.mean);
+  metadata["stddev"] = to_text(images.stddev);
+}
+
+Checkpoint::Checkpoint(const std::string& file_path) : path(file_path) {
   TensorFile file = load_safetensors(path);
-  const auto variant = file.metadata.find("model");
-  if (variant == file.metadata.end() || (variant->second != "needle" && variant->second != "page")) {
+  metadata = std::move(file.metadata);
+  const auto variant = metadata.find("model");
+  if (variant == metadata.end() || (variant->second != "needle" && variant->second != "page")) {
     throw FormatError(path + ": the metadata does not name a model that weft knows (needle, page)");
   }
-  nn::Sequential model = nn::resnet9({.variant = parse_model(variant->second)});
+  model = nn::resnet9({.variant = parse_model(variant->second)});
   try {
     model.load_state_dict(file.arrays);
   } catch (const FormatError& error) {
     throw FormatError(path + ": " + error.what());
   }
-  return model;
+}
+
+void Checkpoint::normalise(nn::ImageDataset& images) const {
+  const auto read = [this](const char* key, Channels& numbers) {
+    const auto found = metadata.find(key);
+    if (found == metadata.end()) return;
+    const std::optional<Channels> parsed = parse_channels(found->second);
+    if (!parsed) {
+      throw FormatError(path + ": the metadata's " + key + " must be three finite numbers, but is '" + found->second +
+                        "'");
+    }
+    numbers = *parsed;
+  };
+  read("mean", images.mean);
+  read("stddev", images.stddev);
 }
 
 }  // namespace weft::cli

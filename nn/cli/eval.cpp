@@ -17,10 +17,11 @@ struct Options {
 
 int evaluate(const Options& options) {
   const Device device = choose_device(options.device);
-  nn::Sequential model = load_model(options.checkpoint);
-  model.to(device);
-  const nn::ImageDataset test_set = load_split(options.data, nn::Split::test, options.limit);
-  const nn::Metrics test = nn::evaluate(model, test_set, device, options.batch);
+  Checkpoint checkpoint(options.checkpoint);
+  checkpoint.model.to(device);
+  nn::ImageDataset test_set = load_split(options.data, nn::Split::test, options.limit);
+  checkpoint.normalise(test_set);
+  const nn::Metrics test = nn::evaluate(checkpoint.model, test_set, device, options.batch);
   std::printf("test accuracy on %s: %.2f%%, loss %.4f (%ld images, %.0f images/s)\n", test_set.name.c_str(),
               100 * test.accuracy, test.loss, static_cast<long>(test.images), test.images_per_second());
   return kOk;

@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
-#include <map>
 #include <optional>
 
 #include "nn/cli/commands.h"
@@ -167,20 +166,23 @@ class Run {
     std::fflush(stdout);
   }
 
-  static void check_finite(RunLog& log, const char* which, double loss, std::int64_t epoch) {
+  void check_finite(RunLog& log, const char* which, double loss, std::int64_t epoch) const {
     if (std::isfinite(loss)) return;
     log.write("run_end", {{"reason", "diverged"}, {"epoch", epoch}});
+    const std::string labels =  // which the CPU checks
+        device_.is_cuda() ? ", and check that every label is one of the model's classes" : "";
     throw DivergedError("train: the " + std::string(which) + "loss is " + std::to_string(loss) + " after epoch " +
-                        std::to_string(epoch) + "; try a smaller --lr");
+                        std::to_string(epoch) + "; try a smaller --lr" + labels);
   }
 
   /// `epochs` are whole ones; a model that was stopped within one has no accuracy.
   void save(RunLog& log, const nn::Sequential& model, const nn::ImageDataset& data, std::int64_t epochs,
             std::optional<double> accuracy) {
-    std::map<std::string, std::string> metadata = {{"model", to_string(variant_)},
-                                                   {"data", data.name},
-                                                   {"epochs", std::to_string(epochs)},
-                                                   {"weft_version", WEFT_VERSION}};
+    Metadata metadata = {{"model", to_string(variant_)},
+                         {"data", data.name},
+                         {"epochs", std::to_string(epochs)},
+                         {"weft_version", WEFT_VERSION}};
+    put_normalisation(data, metadata);
     if (accuracy) metadata["test_accuracy"] = std::to_string(*accuracy);
     nn::save(checkpoint(), model.state_dict(), metadata);
     log.write("checkpoint", {{"epoch", epochs}, {"file", checkpoint().string()}});

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 
@@ -22,8 +21,6 @@ struct DataLoaderOptions {
   bool shuffle = false;
   bool drop_last = false;  ///< leave out a last batch that is not full
   Augmentation augmentation = {};
-  std::array<float, 3> mean = {0.4914f, 0.4822f, 0.4465f};  ///< of pixels in [0, 1]: CIFAR-10's
-  std::array<float, 3> stddev = {0.2470f, 0.2435f, 0.2616f};
   std::uint64_t seed = 0;
   Device device = Device::cpu();
 };
@@ -31,7 +28,7 @@ struct DataLoaderOptions {
 class DeviceBatches;
 
 struct Batch {
-  Tensor images;  ///< f32 (N, C, H, W), normalised, channels-last memory
+  Tensor images;  ///< f32 (N, C, H, W), normalised by the data set's mean and stddev, channels-last memory
   Tensor labels;  ///< i64 (N,)
 };
 
@@ -41,7 +38,8 @@ struct Batch {
 /// on. Order and augmentation depend on (seed, epoch) alone. The data set must outlive the loader.
 class DataLoader {
  public:
-  /// Throws ValueError on options out of range, ShapeError where the data set's bytes are not those of its images.
+  /// Throws ValueError on options, a mean or a stddev out of range, ShapeError where the data set's bytes are not those
+  /// of its images, IndexError where a label is none of its classes.
   DataLoader(const ImageDataset& dataset, const DataLoaderOptions& options = {});
   DataLoader(ImageDataset&& dataset, const DataLoaderOptions& options = {}) = delete;
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -9,13 +10,17 @@ namespace weft::nn {
 
 enum class Split { train, test };
 
-/// Labelled 8-bit images in host memory, planar (N, C, H, W) bytes as in the CIFAR-10 files.
+/// Labelled 8-bit images in host memory, planar (N, C, H, W) bytes as in the CIFAR-10 files. A network gets
+/// (byte / 255 - mean) / stddev, by channel. Both splits of a data set need the same mean and stddev: those of the
+/// training images. The defaults keep pixels in [0, 1].
 struct ImageDataset {
-  std::string name;  ///< what results are reported as: "CIFAR-10" or "built-in shapes"
-  std::vector<std::string> classes;
+  std::string name;                  ///< what results are reported as: "CIFAR-10" or "built-in shapes"
+  std::vector<std::string> classes;  ///< names; where there are any, every label must be below their number
   int channels = 3, height = 32, width = 32;
-  std::vector<std::uint8_t> images;  ///< N * C * H * W
-  std::vector<std::uint8_t> labels;  ///< N
+  std::vector<std::uint8_t> images;         ///< N * C * H * W
+  std::vector<std::uint8_t> labels;         ///< N
+  std::array<float, 3> mean = {0, 0, 0};    ///< of the pixels in [0, 1], by channel
+  std::array<float, 3> stddev = {1, 1, 1};  ///< their standard deviation
 
   std::int64_t size() const { return static_cast<std::int64_t>(labels.size()); }
 };

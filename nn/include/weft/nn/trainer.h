@@ -18,7 +18,8 @@ struct Metrics {
   double images_per_second() const { return seconds > 0 ? static_cast<double>(images) / seconds : 0; }
 };
 
-/// Loss and accuracy in evaluation mode; the mode of every module is restored.
+/// Loss and accuracy in evaluation mode, of images normalised by the data set's mean and stddev; the mode of every
+/// module is restored. Throws as DataLoader and cross_entropy.
 Metrics evaluate(Module& model, const ImageDataset& dataset, const Device& device, std::int64_t batch_size = 512,
                  Precision precision = Precision::fp32);
 
