@@ -126,6 +126,7 @@ struct OptimizerTensor {
   void* second = nullptr;  ///< second moment (Adam)
   std::int64_t size = 0;
   DType dtype = DType::f32;
+  std::int64_t* step = nullptr;  ///< Adam: the steps of this tensor so far, one number on the device, no other tensor's
 };
 
 /// d = grad + weight_decay·value; buf = momentum·buf + d; value -= lr·(nesterov ? d + momentum·buf : buf)  (PyTorch),
@@ -268,12 +269,12 @@ class Backend {
   virtual void image_batch(const ImageBatchArguments& arguments, const ConstView& images, const ConstView& labels,
                            const ConstView& order, const View& clock, const View& out, const View& out_labels) = 0;
 
-  // One pass over all parameters. `learning_rate` is one f64 on the device; adam reads and advances `step`, one i64 on
-  // the device (0 before the first).
+  // One pass over all parameters. `learning_rate` is one f64 on the device. adam takes β^t of each tensor from the
+  // tensor's own step alone and advances that step by 1, also for a tensor without elements.
   virtual void sgd(std::span<const OptimizerTensor> tensors, const SgdArguments& arguments,
                    const ConstView& learning_rate) = 0;
   virtual void adam(std::span<const OptimizerTensor> tensors, const AdamArguments& arguments,
-                    const ConstView& learning_rate, const View& step) = 0;
+                    const ConstView& learning_rate) = 0;
 };
 
 /// The backend of a device; the only place that knows which exist. Throws DeviceError when the device is not there.

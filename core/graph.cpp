@@ -1,28 +1,49 @@
 #include "weft/graph.h"
 
+#include <algorithm>
+
 #include "core/autograd.h"
 #include "core/backend.h"
 #include "core/random_capture.h"
+#include "core/recording.h"
 #include "weft/error.h"
 
 namespace weft {
 
 namespace {
 
-thread_local const RandomCapture* active_capture = nullptr;
+using Parameters = std::vector<std::pair<std::weak_ptr<TensorState>, bool>>;
 
-/// Draws of this thread are relative to a base on the device while it lives.
-class CapturesRandom {
+thread_local const RandomCapture* active_capture = nullptr;
+thread_local Parameters* active_parameters = nullptr;
+
+/// While it lives, draws of this thread are relative to a base on the device, and record_for() adds to `parameters`.
+class Records {
  public:
-  explicit CapturesRandom(const RandomCapture& capture) { active_capture = &capture; }
-  ~CapturesRandom() { active_capture = nullptr; }
-  CapturesRandom(const CapturesRandom&) = delete;
-  CapturesRandom& operator=(const CapturesRandom&) = delete;
+  Records(const RandomCapture& capture, Parameters& parameters) {
+    active_capture = &capture;
+    active_parameters = &parameters;
+  }
+  ~Records() {
+    active_capture = nullptr;
+    active_parameters = nullptr;
+  }
+  Records(const Records&) = delete;
+  Records& operator=(const Records&) = delete;
 };
 
 }  // namespace
 
 const RandomCapture* random_capture() { return active_capture; }
+
+bool is_recording() { return active_parameters != nullptr; }
+
+void record_for(std::span<const Tensor> parameters) {
+  if (active_parameters == nullptr) return;
+  for (const Tensor& parameter : parameters) {
+    active_parameters->emplace_back(parameter.state(), parameter.requires_grad());
+  }
+}
 
 StepGraph::StepGraph(const Device& device, bool enabled) : device_(device), enabled_(enabled && device.is_cuda()) {}
 
@@ -42,7 +63,8 @@ void StepGraph::run(const std::function<void()>& step) {
   }
   Generator& generator = default_generator();
   try {
-    const bool recorded = replay_ != nullptr && generator.seed() == seed_ && generator.stream() == stream_;
+    const bool recorded =
+        replay_ != nullptr && generator.seed() == seed_ && generator.stream() == stream_ && has_its_parameters();
     if (!recorded && !capture(step)) return step();
     if (random_blocks_ != 0 && generator.offset() != expected_offset_) {
       backend(device_).fill(mutable_view(random_base_), static_cast<std::int64_t>(generator.offset()));
@@ -56,8 +78,16 @@ void StepGraph::run(const std::function<void()>& step) {
   expected_offset_ = generator.offset();
 }
 
+bool StepGraph::has_its_parameters() const {
+  return std::all_of(parameters_.begin(), parameters_.end(), [](const auto& entry) {
+    const std::shared_ptr<TensorState> parameter = entry.first.lock();
+    return parameter != nullptr && parameter->requires_grad == entry.second;
+  });
+}
+
 bool StepGraph::capture(const std::function<void()>& step) {
   replay_.reset();
+  parameters_.clear();
   Generator& generator = default_generator();
   const std::uint64_t start = generator.offset();
   if (!random_base_.defined()) random_base_ = Array::empty({}, DType::i64, device_);
@@ -72,7 +102,7 @@ bool StepGraph::capture(const std::function<void()>& step) {
     replay_ = device.capture([&] {
       {
         const RandomCapture capture{device_, static_cast<const std::uint64_t*>(random_base_.data()), start};
-        const CapturesRandom scope(capture);
+        const Records scope(capture, parameters_);
         step();
       }
       random_blocks_ = generator.offset() - start;
@@ -81,6 +111,9 @@ bool StepGraph::capture(const std::function<void()>& step) {
       device.accumulate(const_view(blocks), mutable_view(random_base_));
     });
   } catch (const OutOfMemoryError&) {  // an ordinary run can give cached blocks back to make room
+    take_back();
+    return false;
+  } catch (const NotRecordable&) {
     take_back();
     return false;
   } catch (...) {

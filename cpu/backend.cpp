@@ -125,9 +125,9 @@ class CpuBackend final : public Backend {
            const ConstView& learning_rate) override {
     cpu::sgd(tensors, arguments, learning_rate);
   }
-  void adam(std::span<const OptimizerTensor> tensors, const AdamArguments& arguments, const ConstView& learning_rate,
-            const View& step) override {
-    cpu::adam(tensors, arguments, learning_rate, step);
+  void adam(std::span<const OptimizerTensor> tensors, const AdamArguments& arguments,
+            const ConstView& learning_rate) override {
+    cpu::adam(tensors, arguments, learning_rate);
   }
 };
 

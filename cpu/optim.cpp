@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <vector>
 
 #include "cpu/optim_kernels.h"
@@ -35,7 +36,7 @@ Block<T> block_of(const OptimizerTensor& tensor, std::int64_t begin, const Optim
           kernels};
 }
 
-/// update(Block<T>) for all blocks of all tensors, in one parallel region.
+/// update(Block<T>, index of the tensor) for all blocks of all tensors, in one parallel region.
 template <class Update>
 void for_blocks(std::span<const OptimizerTensor> tensors, const Update& update) {
   std::vector<std::int64_t> ends;  // of each tensor's blocks, counted through all tensors
@@ -46,9 +47,9 @@ void for_blocks(std::span<const OptimizerTensor> tensors, const Update& update) 
     const auto index = static_cast<std::size_t>(std::upper_bound(ends.begin(), ends.end(), i) - ends.begin());
     const std::int64_t begin = (i - (index == 0 ? 0 : ends[index - 1])) * kBlock;
     if (tensors[index].dtype == DType::f32) {
-      update(block_of(tensors[index], begin, optim_kernels().f32));
+      update(block_of(tensors[index], begin, optim_kernels().f32), index);
     } else {
-      update(block_of(tensors[index], begin, optim_kernels().f64));
+      update(block_of(tensors[index], begin, optim_kernels().f64), index);
     }
   });
 }
@@ -59,15 +60,36 @@ SgdStep<T> sgd_step(const SgdArguments& arguments, double lr) {
           arguments.nesterov, arguments.lr_inside};
 }
 
+/// 1 - β^t of both moments.
+struct Corrections {
+  double first, second;
+};
+
+/// Of each tensor's step that follows its count; tensors of one count share the powers.
+std::vector<Corrections> corrections_of(std::span<const OptimizerTensor> tensors, const AdamArguments& arguments) {
+  std::map<std::int64_t, Corrections> by_count;
+  std::vector<Corrections> all;
+  all.reserve(tensors.size());
+  for (const OptimizerTensor& tensor : tensors) {
+    const auto [found, is_new] = by_count.try_emplace(*tensor.step);
+    if (is_new) {
+      const double t = static_cast<double>(*tensor.step + 1);
+      found->second = {1 - std::pow(arguments.beta1, t), 1 - std::pow(arguments.beta2, t)};
+    }
+    all.push_back(found->second);
+  }
+  return all;
+}
+
 template <class T>
-AdamStep<T> adam_step(const AdamArguments& arguments, double lr, double correction1, double correction2) {
+AdamStep<T> adam_step(const AdamArguments& arguments, double lr, const Corrections& corrections) {
   AdamStep<T> step;
   step.beta1 = static_cast<T>(arguments.beta1);
   step.rest1 = static_cast<T>(1 - arguments.beta1);
   step.beta2 = static_cast<T>(arguments.beta2);
   step.rest2 = static_cast<T>(1 - arguments.beta2);
-  step.rate = static_cast<T>(lr / correction1);
-  step.second_factor = static_cast<T>(1 / std::sqrt(correction2));
+  step.rate = static_cast<T>(lr / corrections.first);
+  step.second_factor = static_cast<T>(1 / std::sqrt(corrections.second));
   step.eps = static_cast<T>(arguments.eps);
   step.weight_decay = static_cast<T>(arguments.decoupled ? 0 : arguments.weight_decay);
   step.shrink = static_cast<T>(arguments.decoupled ? 1 - lr * arguments.weight_decay : 1);
@@ -78,20 +100,19 @@ AdamStep<T> adam_step(const AdamArguments& arguments, double lr, double correcti
 
 void sgd(std::span<const OptimizerTensor> tensors, const SgdArguments& arguments, const ConstView& learning_rate) {
   const double lr = *learning_rate.as<double>();
-  for_blocks(tensors, [&]<class T>(const Block<T>& block) {
+  for_blocks(tensors, [&]<class T>(const Block<T>& block, std::size_t) {
     block.kernels.sgd(block.size, sgd_step<T>(arguments, lr), block.grad, block.value, block.first);
   });
 }
 
-void adam(std::span<const OptimizerTensor> tensors, const AdamArguments& arguments, const ConstView& learning_rate,
-          const View& step) {
+void adam(std::span<const OptimizerTensor> tensors, const AdamArguments& arguments, const ConstView& learning_rate) {
   const double lr = *learning_rate.as<double>();
-  const double t = static_cast<double>(++*step.as<std::int64_t>());
-  const double correction1 = 1 - std::pow(arguments.beta1, t), correction2 = 1 - std::pow(arguments.beta2, t);
-  for_blocks(tensors, [&]<class T>(const Block<T>& block) {
-    block.kernels.adam(block.size, adam_step<T>(arguments, lr, correction1, correction2), block.grad, block.value,
+  const std::vector<Corrections> corrections = corrections_of(tensors, arguments);
+  for_blocks(tensors, [&]<class T>(const Block<T>& block, std::size_t tensor) {
+    block.kernels.adam(block.size, adam_step<T>(arguments, lr, corrections[tensor]), block.grad, block.value,
                        block.first, block.second);
   });
+  for (const OptimizerTensor& tensor : tensors) ++*tensor.step;
 }
 
 }  // namespace weft::cpu

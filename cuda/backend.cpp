@@ -224,10 +224,10 @@ class CudaBackend final : public Backend {
     const Use use(context_);
     cuda::sgd(context_, tensors, arguments, learning_rate);
   }
-  void adam(std::span<const OptimizerTensor> tensors, const AdamArguments& arguments, const ConstView& learning_rate,
-            const View& step) override {
+  void adam(std::span<const OptimizerTensor> tensors, const AdamArguments& arguments,
+            const ConstView& learning_rate) override {
     const Use use(context_);
-    cuda::adam(context_, tensors, arguments, learning_rate, step);
+    cuda::adam(context_, tensors, arguments, learning_rate);
   }
 
  private:

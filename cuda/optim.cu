@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "cuda/element.h"
 #include "cuda/walk.h"
@@ -13,6 +14,7 @@ namespace {
 
 constexpr int kThreads = 256, kTensors = 64;
 constexpr int kBlockElements = 4096;  // a multiple of 16 bytes, so that blocks are as aligned as their tensors
+constexpr int kCounts = 256;          // of tensors in one launch of adam_rates_kernel
 
 /// Tensors of one launch; those of tensor i are blocks [first_block[i], first_block[i + 1]).
 template <class T>
@@ -47,8 +49,8 @@ WEFT_DEVICE double rounded_product(double a, double b) {
 #endif
 }
 
-/// Element by element: update(rates, grad, value, first, second) updates the last three. All threads of a block call
-/// rates(), and finish() when they are done.
+/// Element by element: update(rates, grad, value, first, second) updates the last three. rates(i) are those of tensor i
+/// of a launch.
 template <class T>
 struct SgdStep {
   const double* learning_rate;
@@ -58,7 +60,7 @@ struct SgdStep {
   struct Rates {
     T inner, outer;
   };
-  WEFT_DEVICE Rates rates() const {
+  WEFT_DEVICE Rates rates(int) const {
     const T lr = static_cast<T>(*learning_rate);
     return {-lr, lr_inside ? T(1) : -lr};
   }
@@ -73,33 +75,58 @@ struct SgdStep {
     }
     value = mul_add(rates.outer, d, value);
   }
-  WEFT_DEVICE void finish() const {}
 };
 
-/// Kingma and Ba 2015's step is lr·sqrt(correction2) / correction1 with eps scaled alike, in f64 for every T.
+/// What a tensor's count of steps makes of Adam's options. Kingma and Ba 2015's step is lr·sqrt(correction2) /
+/// correction1 with eps scaled alike, in f64 whatever the tensor's dtype.
+struct AdamRates {
+  double rate, second_factor, shrink;
+};
+
+/// The counts of tensors [0, count).
+struct Counts {
+  int count = 0;
+  std::int64_t* step[kCounts];
+};
+
+/// One block advances the counts and writes the rates of the steps that they begin. Its first half has the powers of
+/// beta1, the second those of beta2, of each count that occurs by the first tensor that has it.
+WEFT_KERNEL_OF(2 * kCounts)
+adam_rates_kernel(const Counts counts, const AdamArguments arguments, const double* learning_rate, AdamRates* rates) {
+  WEFT_SHARED(std::int64_t, steps, kCounts);
+  WEFT_SHARED(double, powers, 2 * kCounts);
+  const int half = static_cast<int>(blockDim.x) / 2, thread = static_cast<int>(threadIdx.x);
+  const bool is_second = thread >= half;
+  const int tensor = is_second ? thread - half : thread;
+  if (thread < counts.count) steps[thread] = *counts.step[thread] + 1;
+  WEFT_BARRIER();
+  int same = 0;  // the first tensor of this one's count
+  if (tensor < counts.count) {
+    while (steps[same] != steps[tensor]) ++same;
+    if (same == tensor) {
+      powers[thread] = std::pow(is_second ? arguments.beta2 : arguments.beta1, static_cast<double>(steps[tensor]));
+    }
+  }
+  WEFT_BARRIER();
+  if (thread < counts.count) {
+    const double lr = *learning_rate;
+    rates[thread] = {lr / (1 - powers[same]), 1 / std::sqrt(1 - powers[half + same]),
+                     arguments.decoupled ? 1 - rounded_product(lr, arguments.weight_decay) : 1};
+    *counts.step[thread] = steps[thread];
+  }
+}
+
 template <class T>
 struct AdamStep {
-  AdamArguments arguments;
-  const double* learning_rate;
-  std::int64_t* step;  ///< before this one
+  const AdamRates* of_tensors;
   T beta1, rest1, beta2, rest2, eps, weight_decay;
-  unsigned* counter = nullptr;  ///< given to the last launch of a step, whose last block advances it
 
   struct Rates {
     T rate, second_factor, shrink;
   };
-  WEFT_DEVICE Rates rates() const {
-    WEFT_SHARED(T, shared, 3);
-    const double t = static_cast<double>(*step + 1);
-    if (threadIdx.x == 0) {
-      const double lr = *learning_rate;
-      shared[0] = static_cast<T>(lr / (1 - std::pow(arguments.beta1, t)));
-      shared[2] = static_cast<T>(arguments.decoupled ? 1 - rounded_product(lr, arguments.weight_decay) : 1);
-    } else if (threadIdx.x == kWarp) {  // of another warp, which runs beside the first
-      shared[1] = static_cast<T>(1 / std::sqrt(1 - std::pow(arguments.beta2, t)));
-    }
-    WEFT_BARRIER();
-    return {shared[0], shared[1], shared[2]};
+  WEFT_DEVICE Rates rates(int tensor) const {
+    const AdamRates& own = of_tensors[tensor];
+    return {static_cast<T>(own.rate), static_cast<T>(own.second_factor), static_cast<T>(own.shrink)};
   }
   template <bool kFirst, bool kSecond>
   WEFT_DEVICE void update(const Rates& rates, T grad, T& value, T& first, T& second) const {
@@ -109,10 +136,6 @@ struct AdamStep {
     second = mul_add(rounded_product(rest2, g), g, rounded_product(beta2, second));
     const T denominator = mul_add(static_cast<T>(std::sqrt(second)), rates.second_factor, eps);
     value = rounded_product(value, rates.shrink) - rounded_product(rates.rate, first) / denominator;
-  }
-  /// Every block has read the step when the last one comes here.
-  WEFT_DEVICE void finish() const {
-    if (counter != nullptr && last_block(counter, gridDim.x) && threadIdx.x == 0) ++*step;
   }
 };
 
@@ -160,40 +183,30 @@ update_kernel(const Batch<T> batch, const Step step) {
   const auto addresses = reinterpret_cast<std::uintptr_t>(grad) | reinterpret_cast<std::uintptr_t>(value) |
                          reinterpret_cast<std::uintptr_t>(first) | reinterpret_cast<std::uintptr_t>(second);
   const int packs = addresses % 16 == 0 ? count / kWidth : 0;
-  const typename Step::Rates rates = step.rates();
+  const typename Step::Rates rates = step.rates(tensor);
   for (int i = thread; i < packs; i += kThreads) {
     update_pack<kWidth, kFirst, kSecond>(step, rates, grad, value, first, second, std::int64_t{i} * kWidth);
   }
   for (int i = packs * kWidth + thread; i < count; i += kThreads) {
     update_pack<1, kFirst, kSecond>(step, rates, grad, value, first, second, i);
   }
-  step.finish();
 }
-
-/// One thread.
-WEFT_KERNEL advance_kernel(std::int64_t* step) { ++*step; }
 
 bool is_updated(const OptimizerTensor& tensor, DType dtype, bool first) {
   return tensor.dtype == dtype && tensor.size > 0 && (tensor.first != nullptr) == first;
 }
 
-/// How many launches of update_all update the tensors of a dtype.
-std::int64_t launches(std::span<const OptimizerTensor> tensors, DType dtype, bool first) {
-  return blocks_for(std::count_if(tensors.begin(), tensors.end(),
-                                  [&](const OptimizerTensor& tensor) { return is_updated(tensor, dtype, first); }),
-                    kTensors);
-}
-
-/// One launch, with the step that next() returns, for every 64 of those tensors of dtype T that have, or have not, the
-/// states; none for empty ones.
+/// One launch, with the step that next(number of tensors) returns, for every 64 of those tensors of dtype T that have,
+/// or have not, the states; none for empty ones.
 template <bool kFirst, bool kSecond, class T, class Next>
 void update_all(Context& context, const char* name, DType dtype, std::span<const OptimizerTensor> tensors,
                 const Next& next) {
-  using Step = decltype(next());
+  using Step = decltype(next(0));
   Batch<T> batch;
   const auto flush = [&] {
     if (batch.count == 0) return;
-    launch({name, batch.blocks, kThreads, context.stream}, update_kernel<kFirst, kSecond, T, Step>, batch, next());
+    launch({name, batch.blocks, kThreads, context.stream}, update_kernel<kFirst, kSecond, T, Step>, batch,
+           next(batch.count));
     batch.count = batch.blocks = 0;
   };
   for (const OptimizerTensor& tensor : tensors) {
@@ -227,7 +240,7 @@ void sgd(Context& context, std::span<const OptimizerTensor> tensors, const SgdAr
   const auto update = [&]<class T>(Type<T>, DType dtype) {
     const SgdStep<T> step{learning_rate.as<double>(), static_cast<T>(arguments.momentum),
                           static_cast<T>(arguments.weight_decay), arguments.nesterov, arguments.lr_inside};
-    const auto next = [&] { return step; };
+    const auto next = [&](int) { return step; };
     update_all<false, false, T>(context, "sgd", dtype, tensors, next);
     update_all<true, false, T>(context, "sgd", dtype, tensors, next);
   };
@@ -236,24 +249,42 @@ void sgd(Context& context, std::span<const OptimizerTensor> tensors, const SgdAr
 }
 
 void adam(Context& context, std::span<const OptimizerTensor> tensors, const AdamArguments& arguments,
-          const ConstView& learning_rate, const View& step) {
+          const ConstView& learning_rate) {
   check_dtypes("adam", tensors);
-  std::int64_t left = launches(tensors, DType::f32, true) + launches(tensors, DType::f64, true);
-  if (left == 0) launch({"adam step", 1, 1, context.stream}, advance_kernel, step.as<std::int64_t>());
+  std::vector<std::int64_t*> steps;  // in the order of the updates; tensors without elements follow
+  steps.reserve(tensors.size());
+  const auto add_steps = [&](const auto& is_next) {
+    for (const OptimizerTensor& tensor : tensors) {
+      if (is_next(tensor)) steps.push_back(tensor.step);
+    }
+  };
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    add_steps([&](const OptimizerTensor& tensor) { return is_updated(tensor, dtype, true); });
+  }
+  add_steps([](const OptimizerTensor& tensor) { return tensor.size == 0; });
+
+  const Scratch scratch(context, steps.size() * sizeof(AdamRates));
+  AdamRates* rates = scratch.as<AdamRates>();
+  for (std::size_t begin = 0; begin < steps.size(); begin += kCounts) {
+    Counts counts;
+    counts.count = static_cast<int>(std::min<std::size_t>(kCounts, steps.size() - begin));
+    std::copy_n(steps.data() + begin, counts.count, counts.step);
+    const int half = static_cast<int>(blocks_for(counts.count, kWarp)) * kWarp;
+    launch({"adam rates", 1, 2 * half, context.stream}, adam_rates_kernel, counts, arguments,
+           learning_rate.as<double>(), rates + begin);
+  }
   const auto update = [&]<class T>(Type<T>, DType dtype) {
-    const AdamStep<T> adam_step{arguments,
-                                learning_rate.as<double>(),
-                                step.as<std::int64_t>(),
-                                static_cast<T>(arguments.beta1),
-                                static_cast<T>(1 - arguments.beta1),
-                                static_cast<T>(arguments.beta2),
-                                static_cast<T>(1 - arguments.beta2),
-                                static_cast<T>(arguments.eps),
-                                static_cast<T>(arguments.decoupled ? 0 : arguments.weight_decay)};
-    update_all<true, true, T>(context, "adam", dtype, tensors, [&] {
-      AdamStep<T> next = adam_step;
-      if (--left == 0) next.counter = context.counters;
-      return next;
+    AdamStep<T> step{rates,
+                     static_cast<T>(arguments.beta1),
+                     static_cast<T>(1 - arguments.beta1),
+                     static_cast<T>(arguments.beta2),
+                     static_cast<T>(1 - arguments.beta2),
+                     static_cast<T>(arguments.eps),
+                     static_cast<T>(arguments.decoupled ? 0 : arguments.weight_decay)};
+    update_all<true, true, T>(context, "adam", dtype, tensors, [&](int count) {
+      step.of_tensors = rates;
+      rates += count;
+      return step;
     });
   };
   update(Type<float>{}, DType::f32);

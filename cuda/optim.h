@@ -10,6 +10,6 @@ namespace weft::cuda {
 void sgd(Context& context, std::span<const OptimizerTensor> tensors, const SgdArguments& arguments,
          const ConstView& learning_rate);
 void adam(Context& context, std::span<const OptimizerTensor> tensors, const AdamArguments& arguments,
-          const ConstView& learning_rate, const View& step);
+          const ConstView& learning_rate);
 
 }  // namespace weft::cuda

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "core/backend.h"
+#include "core/recording.h"
 #include "nn/check.h"
 #include "nn/load_report.h"
 
@@ -27,11 +28,14 @@ Array copied(const Array& array, const Array& parameter) {
   return out;
 }
 
+bool matches(const Array& array, const Array& parameter) {
+  return array.dtype() == parameter.dtype() && array.device() == parameter.device() &&
+         same_order(array.layout(), parameter.layout());
+}
+
 /// `array` itself where it has those already.
 Array matched(const Array& array, const Array& parameter) {
-  const bool matches = array.dtype() == parameter.dtype() && array.device() == parameter.device() &&
-                       same_order(array.layout(), parameter.layout());
-  return matches ? array : copied(array, parameter);
+  return matches(array, parameter) ? array : copied(array, parameter);
 }
 
 void check_steppable(const std::string& owner, std::size_t index, const Array& value, const Array& gradient) {
@@ -80,81 +84,112 @@ void Optimizer::zero_grad() {
   for (Tensor& parameter : parameters_) parameter.zero_grad();
 }
 
-Optimizer::Clock& Optimizer::clock(const Device& device) {
-  for (Clock& clock : clocks_) {
-    if (clock.device == device) return clock;
-  }
-  Array step = clocks_.empty() ? Array::full({}, first_step_, DType::i64, device) : clocks_.front().step.to(device);
-  return clocks_.emplace_back(Clock{device, Array::full({}, lr_, DType::f64, device), std::move(step)});
+const Array* Optimizer::rate_on(const Device& device) const {
+  const auto found =
+      std::find_if(rates_.begin(), rates_.end(), [&](const Rate& rate) { return rate.device == device; });
+  return found == rates_.end() ? nullptr : &found->lr;
 }
 
-Array& Optimizer::state(std::size_t parameter, std::size_t which) {
-  Array& array = states_[parameter][which];
+bool Optimizer::has_state(std::size_t parameter) const {
   const Array& value = parameters_[parameter].array();
-  if (array.defined()) {
-    array = matched(array, value);
-  } else {
-    array = Array::empty_like(value.layout(), value.dtype(), value.device());
-    array.fill(0);
+  const State& state = states_[parameter];
+  for (std::size_t which = 0; which < state_names_.size(); ++which) {
+    if (!state.arrays[which].defined() || !matches(state.arrays[which], value)) return false;
   }
-  return array;
+  return !counts_steps_ || (state.step.defined() && state.step.device() == value.device());
+}
+
+Optimizer::State Optimizer::state_of(std::size_t parameter) const {
+  const Array& value = parameters_[parameter].array();
+  State state = states_[parameter];
+  for (std::size_t which = 0; which < state_names_.size(); ++which) {
+    Array& array = state.arrays[which];
+    if (array.defined()) {
+      array = matched(array, value);
+    } else {
+      array = Array::empty_like(value.layout(), value.dtype(), value.device());
+      array.fill(0);
+    }
+  }
+  if (counts_steps_) {
+    state.step = state.step.defined() ? state.step.to(value.device()) : Array::full({}, 0, DType::i64, value.device());
+  }
+  return state;
 }
 
 void Optimizer::step() {
   std::vector<std::pair<std::size_t, Array>> gradients;
+  gradients.reserve(parameters_.size());
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const Tensor gradient = parameters_[i].grad();
     if (!gradient.defined()) continue;
     check_steppable(name_, i, parameters_[i].array(), gradient.array());
-    gradients.emplace_back(i, matched(gradient.array(), parameters_[i].array()));
+    gradients.emplace_back(i, gradient.array());
   }
   if (gradients.empty()) return;
+  record_for(parameters_);
+  if (is_recording() && std::any_of(gradients.begin(), gradients.end(), [&](const auto& entry) {
+        return !has_state(entry.first) || rate_on(parameters_[entry.first].device()) == nullptr;
+      })) {
+    throw NotRecordable(name_ + ": a first step makes the state of its parameters, which cannot be recorded");
+  }
 
-  // A step counts on every device that holds parameters, so that their counts stay equal.
   std::vector<Device> devices;
-  for (const Tensor& parameter : parameters_) {
-    if (std::find(devices.begin(), devices.end(), parameter.device()) == devices.end()) {
-      devices.push_back(parameter.device());
+  std::vector<std::vector<OptimizerTensor>> tensors;
+  std::vector<std::pair<std::size_t, State>> made;  // taken over once their parameters are stepped
+  for (auto& [i, gradient] : gradients) {
+    const Array& value = parameters_[i].array();
+    gradient = matched(gradient, value);
+    const State& state = has_state(i) ? states_[i] : made.emplace_back(i, state_of(i)).second;
+    OptimizerTensor tensor{value.data(), gradient.data(), nullptr, nullptr, value.size(), value.dtype()};
+    if (!state_names_.empty()) tensor.first = state.arrays[0].data();
+    if (state_names_.size() > 1) tensor.second = state.arrays[1].data();
+    if (counts_steps_) tensor.step = static_cast<std::int64_t*>(state.step.data());
+    const auto device = std::find(devices.begin(), devices.end(), value.device());
+    const auto index = static_cast<std::size_t>(device - devices.begin());
+    if (device == devices.end()) {
+      devices.push_back(value.device());
+      tensors.emplace_back().reserve(gradients.size());
+    }
+    tensors[index].push_back(tensor);
+  }
+  for (const Device& device : devices) {
+    if (rate_on(device) == nullptr) rates_.push_back({device, Array::full({}, lr_, DType::f64, device)});
+  }
+
+  for (std::size_t d = 0; d < devices.size(); ++d) {
+    const auto is_here = [&](std::size_t i) { return parameters_[i].device() == devices[d]; };
+    update(devices[d], tensors[d], *rate_on(devices[d]));
+    for (auto& [i, state] : made) {
+      if (is_here(i)) states_[i] = std::move(state);
+    }
+    for (const auto& entry : gradients) {
+      if (is_here(entry.first)) parameters_[entry.first].array().storage()->bump_version();
     }
   }
-  std::vector<std::vector<OptimizerTensor>> tensors(devices.size());
-  for (const auto& [i, gradient] : gradients) {
-    const Array& value = parameters_[i].array();
-    OptimizerTensor tensor{value.data(), gradient.data(), nullptr, nullptr, value.size(), value.dtype()};
-    if (!state_names_.empty()) tensor.first = state(i, 0).data();
-    if (state_names_.size() > 1) tensor.second = state(i, 1).data();
-    tensors[static_cast<std::size_t>(std::find(devices.begin(), devices.end(), value.device()) - devices.begin())]
-        .push_back(tensor);
-  }
-  for (const Device& device : devices) clock(device);
-  for (std::size_t d = 0; d < devices.size(); ++d) {
-    const Clock& time = clock(devices[d]);
-    update(devices[d], tensors[d], time.lr, time.step);
-  }
-  for (const auto& entry : gradients) parameters_[entry.first].array().storage()->bump_version();
-  std::erase_if(clocks_, [&](const Clock& clock) {
-    return std::find(devices.begin(), devices.end(), clock.device) == devices.end();
+  std::erase_if(rates_, [&](const Rate& rate) {
+    return std::none_of(parameters_.begin(), parameters_.end(),
+                        [&](const Tensor& parameter) { return parameter.device() == rate.device; });
   });
 }
 
 void Optimizer::set_lr(double lr) {
   require_not_negative(name_, "lr", lr);
   if (lr == lr_) return;
-  for (Clock& clock : clocks_) clock.lr.fill(lr);
+  for (Rate& rate : rates_) rate.lr.fill(lr);
   lr_ = lr;
 }
 
 StateDict Optimizer::state_dict() const {
   StateDict state;
   state.emplace("lr", Array::full({}, lr_, DType::f64));
-  if (counts_steps_) {
-    state.emplace("step", clocks_.empty() ? Array::full({}, first_step_, DType::i64) : clocks_.front().step);
-  }
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    for (std::size_t which = 0; which < state_names_.size(); ++which) {
-      const Array& array = states_[i][which];
-      if (array.defined()) state.emplace(std::to_string(i) + "." + state_names_[which], array);
-    }
+    const auto add = [&](const std::string& name, const Array& array) {
+      if (array.defined()) state.emplace(std::to_string(i) + "." + name, array);
+    };
+    for (std::size_t which = 0; which < state_names_.size(); ++which)
+      add(state_names_[which], states_[i].arrays[which]);
+    add("step", states_[i].step);
   }
   return state;
 }
@@ -171,49 +206,58 @@ void Optimizer::load_state_dict(const StateDict& state) {
     }
     return report.fits(name, found->second, shape) ? found->second : Array();
   };
+  const auto find_count = [&](const std::string& name, bool required) {
+    const Array array = find(name, {}, required);
+    const double count = array.defined() ? array.item<double>() : 0;  // a float in other libraries' files
+    if (count >= 0 && count <= 0x1p53 && count == std::trunc(count)) return static_cast<std::int64_t>(count);
+    report.mismatch(name + " is " + number(count));
+    return std::int64_t{0};
+  };
   const Array lr = find("lr", {}, true);
-  const Array step = counts_steps_ ? find("step", {}, true) : Array();
-  std::vector<std::array<Array, 2>> states(parameters_.size());
+  const bool has_one_count = counts_steps_ && state.count("step") != 0;
+  const std::int64_t one_count = has_one_count ? find_count("step", true) : 0;
+  std::vector<State> states(parameters_.size());
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     // A parameter that was never stepped has no state, but it cannot have half of one.
     const std::string prefix = std::to_string(i) + ".";
-    const bool stepped = std::any_of(state_names_.begin(), state_names_.end(),
-                                     [&](const std::string& name) { return state.count(prefix + name) != 0; });
+    const auto is_there = [&](const std::string& name) { return state.count(prefix + name) != 0; };
+    const bool has_own_count = counts_steps_ && !has_one_count;
+    const bool stepped =
+        std::any_of(state_names_.begin(), state_names_.end(), is_there) || (has_own_count && is_there("step"));
     for (std::size_t which = 0; which < state_names_.size(); ++which) {
-      states[i][which] = find(prefix + state_names_[which], parameters_[i].shape(), stepped);
+      states[i].arrays[which] = find(prefix + state_names_[which], parameters_[i].shape(), stepped);
     }
+    const std::int64_t count = has_own_count ? find_count(prefix + "step", stepped) : one_count;
+    if (counts_steps_ && stepped) states[i].step = Array::full({}, count, DType::i64, parameters_[i].device());
   }
   for (const auto& entry : state) {
     if (known.count(entry.first) == 0) report.unexpected(entry.first);
   }
   const double new_lr = lr.defined() ? lr.item<double>() : 0;
-  const double counted = step.defined() ? step.item<double>() : 0;  // a float in other libraries' files
   if (lr.defined() && !is_floating_point(lr.dtype())) report.mismatch("lr is of " + std::string(name(lr.dtype())));
   if (!(new_lr >= 0 && std::isfinite(new_lr))) report.mismatch("lr is " + number(new_lr));
-  if (!(counted >= 0 && counted <= 0x1p53 && counted == std::trunc(counted)))
-    report.mismatch("step is " + number(counted));
   report.throw_if_any();
-
-  const auto new_step = static_cast<std::int64_t>(counted);
 
   // Arrays that a parameter has already stay where they are, as a recorded step writes to them; what was never stepped
   // is 0.
   std::vector<std::pair<Array, Array>> in_place;
+  const auto keep = [&](const Array& own, Array& loaded) {
+    in_place.emplace_back(own, loaded.defined() ? loaded : Array::full({}, 0, own.dtype(), own.device()));
+    loaded = own;
+  };
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const Array& value = parameters_[i].array();
     for (std::size_t which = 0; which < state_names_.size(); ++which) {
-      const Array& value = parameters_[i].array();
-      Array& array = states[i][which];
+      Array& array = states[i].arrays[which];
       if (array.defined()) array = copied(array, value);
-      const Array& own = states_[i][which];
-      if (!own.defined() || own.storage() != matched(own, value).storage()) continue;
-      in_place.emplace_back(own, array.defined() ? array : Array::full({}, 0, own.dtype(), own.device()));
-      array = own;
+      const Array& own = states_[i].arrays[which];
+      if (own.defined() && matches(own, value)) keep(own, array);
     }
+    const Array& step = states_[i].step;
+    if (step.defined() && step.device() == value.device()) keep(step, states[i].step);
   }
   for (auto& [own, loaded] : in_place) own.copy_from(loaded);
   states_ = std::move(states);
-  first_step_ = new_step;
-  for (Clock& clock : clocks_) clock.step.fill(new_step);
   set_lr(new_lr);
 }
 

@@ -19,7 +19,7 @@ SGD::SGD(std::vector<Tensor> parameters, const SGDOptions& options)
   require(!options.nesterov || options.momentum > 0, "SGD", "momentum with nesterov", "positive", options.momentum);
 }
 
-void SGD::update(const Device& device, const std::vector<OptimizerTensor>& tensors, const Array& lr, const Array&) {
+void SGD::update(const Device& device, const std::vector<OptimizerTensor>& tensors, const Array& lr) {
   const SgdArguments arguments{.momentum = options_.momentum,
                                .weight_decay = options_.weight_decay,
                                .nesterov = options_.nesterov,
@@ -40,14 +40,13 @@ Adam::Adam(const std::string& name, std::vector<Tensor> parameters, const AdamOp
   require_not_negative(name, "weight_decay", options.weight_decay);
 }
 
-void Adam::update(const Device& device, const std::vector<OptimizerTensor>& tensors, const Array& lr,
-                  const Array& step) {
+void Adam::update(const Device& device, const std::vector<OptimizerTensor>& tensors, const Array& lr) {
   const AdamArguments arguments{.beta1 = options_.beta1,
                                 .beta2 = options_.beta2,
                                 .eps = options_.eps,
                                 .weight_decay = options_.weight_decay,
                                 .decoupled = decoupled_};
-  backend(device).adam(tensors, arguments, const_view(lr), mutable_view(step));
+  backend(device).adam(tensors, arguments, const_view(lr));
 }
 
 AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options)

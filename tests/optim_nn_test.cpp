@@ -199,18 +199,64 @@ TEST(Optimizer, ResumesExactly) {
   }
 }
 
+// The first step of Adam is -lr·sign(gradient), but for eps, whenever a parameter takes it.
+TEST(Optimizer, AParameterThatJoinsLaterTakesTheFirstStepOfAll) {
+  Tensor early(Array::full({2}, 1, DType::f64), true), late(Array::full({2}, 1, DType::f64), true);
+  const Tensor gradient = Tensor::from<double>({3, -0.25}, {2}, {.dtype = DType::f64});
+  Adam optimizer({early, late}, {.lr = 0.01});
+  early.set_grad(gradient);
+  for (int step = 0; step < 1000; ++step) optimizer.step();
+  EXPECT_EQ(late.to_vector<double>(), (std::vector<double>{1, 1}));
+  late.set_grad(gradient);
+  optimizer.step();
+  EXPECT_NEAR(late.to_vector<double>()[0], 1 - 0.01 * 3 / (3 + 1e-8), 1e-15);
+  EXPECT_NEAR(late.to_vector<double>()[1], 1 + 0.01 * 0.25 / (0.25 + 1e-8), 1e-15);
+  const StateDict state = optimizer.state_dict();
+  EXPECT_EQ(state.at("0.step").item<std::int64_t>(), 1001);
+  EXPECT_EQ(state.at("1.step").item<std::int64_t>(), 1);
+}
+
+TEST(Optimizer, FilesOfOneCountForAllAreRead) {
+  std::vector<Tensor> parameters = make_parameters(DType::f32), others = make_parameters(DType::f32);
+  Adam optimizer(parameters), resumed(others);
+  for (int step = 0; step < 5; ++step) {
+    set_gradients(parameters, step);
+    optimizer.step();
+  }
+  StateDict old = cloned(optimizer.state_dict());
+  for (const char* name : {"0.step", "1.step", "2.step", "3.step"}) EXPECT_EQ(old.erase(name), 1U);
+  old["step"] = Array::full({}, 5, DType::i64);
+  for (std::size_t p = 0; p < others.size(); ++p) others[p].set_array(parameters[p].array().clone());
+  resumed.load_state_dict(old);
+  for (Adam* one : {&optimizer, &resumed}) {
+    std::vector<Tensor>& own = one == &optimizer ? parameters : others;
+    set_gradients(own, 5);
+    own[4].set_grad(Tensor(waves({4}, 4, 5, DType::f32)));  // its first: the file has no state of it
+    one->step();
+  }
+  for (std::size_t p = 0; p < others.size(); ++p) {
+    EXPECT_EQ(parameters[p].to_vector<float>(), others[p].to_vector<float>()) << "parameter " << p;
+  }
+  const StateDict state = resumed.state_dict();
+  EXPECT_EQ(state.count("step"), 0U);
+  EXPECT_EQ(state.at("0.step").item<std::int64_t>(), 6);
+  EXPECT_EQ(state.at("4.step").item<std::int64_t>(), 1);
+  old["0.step"] = Array::full({}, 5, DType::i64);
+  EXPECT_THROW(resumed.load_state_dict(old), FormatError);  // both
+}
+
 TEST(Optimizer, StateDictHasNamesAndShapes) {
   std::vector<Tensor> parameters = make_parameters(DType::f32);
   Adam optimizer(parameters);
-  EXPECT_EQ(optimizer.state_dict().size(), 2U);
-  EXPECT_EQ(optimizer.state_dict().at("step").item<std::int64_t>(), 0);
+  EXPECT_EQ(optimizer.state_dict().size(), 1U);
   set_gradients(parameters, 0);
   optimizer.step();
   optimizer.step();
   const StateDict state = optimizer.state_dict();
-  EXPECT_EQ(state.size(), 2U + 2 * 4);
-  EXPECT_EQ(state.at("step").item<std::int64_t>(), 2);
-  EXPECT_EQ(state.at("step").dtype(), DType::i64);
+  EXPECT_EQ(state.size(), 1U + 3 * 4);
+  EXPECT_EQ(state.at("3.step").item<std::int64_t>(), 2);
+  EXPECT_EQ(state.at("3.step").dtype(), DType::i64);
+  EXPECT_EQ(state.at("3.step").shape(), Shape{});
   EXPECT_EQ(state.at("lr").item<double>(), 1e-3);
   EXPECT_EQ(state.at("2.exp_avg").shape(), (Shape{5, 3, 3, 2}));
   EXPECT_EQ(state.at("2.exp_avg_sq").strides(), parameters[2].array().strides());
@@ -228,7 +274,7 @@ TEST(Optimizer, BadStateIsReportedAtOnceAndChangesNothing) {
   set_gradients(parameters, 0);
   optimizer.step();
   StateDict state = cloned(optimizer.state_dict());
-  state.erase("step");
+  state.erase("0.step");
   state.erase("0.exp_avg");
   state["1.exp_avg"] = Array::full({36}, 7.0);
   state["9.exp_avg"] = Array::full({1}, 7.0);
@@ -238,9 +284,10 @@ TEST(Optimizer, BadStateIsReportedAtOnceAndChangesNothing) {
     optimizer.load_state_dict(state);
     FAIL();
   } catch (const FormatError& error) {
-    EXPECT_STREQ(error.what(),
-                 "Adam::load_state_dict: missing step, 0.exp_avg; unexpected 9.exp_avg; mismatched 1.exp_avg is (36,), "
-                 "expected (37,), lr is -1");
+    EXPECT_STREQ(
+        error.what(),
+        "Adam::load_state_dict: missing 0.exp_avg, 0.step; unexpected 9.exp_avg; mismatched 1.exp_avg is (36,), "
+        "expected (37,), lr is -1");
   }
   EXPECT_EQ(optimizer.lr(), 0.5);
   EXPECT_NE(optimizer.state_dict().at("2.exp_avg").to_vector<float>()[0], 7);
@@ -340,18 +387,21 @@ TEST(Optimizer, RefusesWhatItCannotStepBeforeChangingAnything) {
 TEST(Optimizer, ReadsItsCountAsAWholeNumber) {
   std::vector<Tensor> parameters = make_parameters(DType::f32);
   Adam optimizer(parameters, {.lr = 0.5});
-  const StateDict state = optimizer.state_dict();
+  set_gradients(parameters, 0);
+  optimizer.step();
+  const StateDict state = cloned(optimizer.state_dict());
   const auto with_step = [&](const Array& step) {
     StateDict other = state;
-    other["step"] = step;
+    other["1.step"] = step;
     return other;
   };
   optimizer.load_state_dict(with_step(Array::full({}, 3.0, DType::f32)));  // as PyTorch keeps it
-  EXPECT_EQ(optimizer.state_dict().at("step").item<int>(), 3);
+  EXPECT_EQ(optimizer.state_dict().at("0.step").item<int>(), 1);
+  EXPECT_EQ(optimizer.state_dict().at("1.step").item<int>(), 3);
   for (const double bad : {2.5, -1.0, 1e300, std::nan("")}) {
     EXPECT_THROW(optimizer.load_state_dict(with_step(Array::full({}, bad, DType::f64))), FormatError) << bad;
   }
-  EXPECT_EQ(optimizer.state_dict().at("step").item<int>(), 3);
+  EXPECT_EQ(optimizer.state_dict().at("1.step").item<int>(), 3);
   StateDict whole = state;
   whole["lr"] = Array::full({}, 1, DType::i64);
   EXPECT_THROW(optimizer.load_state_dict(whole), FormatError);

@@ -14,8 +14,9 @@ struct OptimizerTensor;
 
 namespace weft::nn {
 
-/// Changes parameters by their gradients. Learning rate and step count live on the parameters' devices, so a captured
-/// step follows set_lr(). State is made at a parameter's first step and follows it to another device or dtype.
+/// Changes parameters by their gradients. Learning rate and step counts live on the parameters' devices, so a captured
+/// step follows set_lr(). State is made at a parameter's first step and follows it to another device or dtype. A step
+/// that a StepGraph recorded changes the parameters that had gradients then (weft/graph.h).
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
@@ -26,41 +27,48 @@ class Optimizer {
   /// Forgets all gradients.
   void zero_grad();
   /// One step of every parameter that has a gradient; nothing when none has. Parameters must be dense and f32 or f64:
-  /// throws ShapeError or DTypeError before anything changes.
+  /// throws ShapeError or DTypeError before anything changes. Without memory for new state nothing changes either.
   void step();
 
   double lr() const { return lr_; }
   /// Throws ValueError on a negative or infinite rate.
   void set_lr(double lr);
 
-  /// All that resuming needs: "lr" (), "step" () for Adam, and "<index>.<name>" shaped like parameter number <index>.
+  /// All that resuming needs: "lr" (), "<index>.<name>" shaped like parameter number <index>, and for Adam
+  /// "<index>.step" (), the i64 count of that parameter's steps. A parameter that was never stepped has none of them.
   /// The state arrays are the optimizer's own, not copies.
   StateDict state_dict() const;
-  /// Throws one FormatError that lists every missing, unexpected and misshapen name, having changed nothing.
+  /// Files of earlier versions have one "step" for all: it is that of every parameter whose state they hold. Throws one
+  /// FormatError that lists every missing, unexpected and misshapen name, having changed nothing.
   void load_state_dict(const StateDict& state);
 
  protected:
   /// `state_names` are those of the arrays that each parameter needs, at most two.
   Optimizer(std::string name, std::vector<Tensor> parameters, double lr, std::vector<std::string> state_names,
             bool counts_steps);
-  virtual void update(const Device& device, const std::vector<OptimizerTensor>& tensors, const Array& lr,
-                      const Array& step) = 0;
+  virtual void update(const Device& device, const std::vector<OptimizerTensor>& tensors, const Array& lr) = 0;
 
  private:
-  struct Clock {
-    Device device;
-    Array lr, step;
+  struct State {
+    std::array<Array, 2> arrays;  ///< as state_names_ has them
+    Array step;                   ///< i64 (), where steps are counted
   };
-  Clock& clock(const Device& device);
-  Array& state(std::size_t parameter, std::size_t which);
+  struct Rate {
+    Device device;
+    Array lr;
+  };
+  const Array* rate_on(const Device& device) const;
+  /// Whether the parameter's state is there, of its dtype and layout and on its device.
+  bool has_state(std::size_t parameter) const;
+  /// That state; made, or copied, where it is not.
+  State state_of(std::size_t parameter) const;
 
   std::string name_;
   std::vector<Tensor> parameters_;
   std::vector<std::string> state_names_;
-  std::vector<std::array<Array, 2>> states_;
-  std::vector<Clock> clocks_;
+  std::vector<State> states_;
+  std::vector<Rate> rates_;
   double lr_;
-  std::int64_t first_step_ = 0;
   bool counts_steps_;
 };
 
@@ -79,8 +87,7 @@ class SGD final : public Optimizer {
   explicit SGD(std::vector<Tensor> parameters, const SGDOptions& options = {});
 
  private:
-  void update(const Device& device, const std::vector<OptimizerTensor>& tensors, const Array& lr,
-              const Array& step) override;
+  void update(const Device& device, const std::vector<OptimizerTensor>& tensors, const Array& lr) override;
   SGDOptions options_;
 };
 
@@ -91,7 +98,8 @@ struct AdamOptions {
   double weight_decay = 0;
 };
 
-/// Kingma and Ba 2015; weight_decay·w is added to the gradient. One step count serves all parameters.
+/// Kingma and Ba 2015; weight_decay·w is added to the gradient. Each parameter's steps are counted on their own, so one
+/// that gets its first gradient late starts as all others did.
 class Adam : public Optimizer {
  public:
   explicit Adam(std::vector<Tensor> parameters, const AdamOptions& options = {});
@@ -100,8 +108,7 @@ class Adam : public Optimizer {
   Adam(const std::string& name, std::vector<Tensor> parameters, const AdamOptions& options, bool decoupled);
 
  private:
-  void update(const Device& device, const std::vector<OptimizerTensor>& tensors, const Array& lr,
-              const Array& step) override;
+  void update(const Device& device, const std::vector<OptimizerTensor>& tensors, const Array& lr) override;
   AdamOptions options_;
   bool decoupled_ = false;
 };
