@@ -32,8 +32,8 @@ struct Batch {
   Tensor labels;  ///< i64 (N,)
 };
 
-/// The batches of a data set. On the CPU the next one is made by a thread of its own while the current one is in use, or
-/// when it is asked for where the system gives no thread; for a GPU the data set is copied there once, as bytes, and
+/// The batches of a data set. On the CPU the next one is made by a thread of its own while the current one is in use,
+/// or when it is asked for where the system gives no thread; for a GPU the data set is copied there once, as bytes, and
 /// each batch is made there. Each begin() starts a new epoch; on a GPU, one that is still being read must not be read
 /// on. Order and augmentation depend on (seed, epoch) alone. The data set must outlive the loader.
 class DataLoader {
