@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "cpu/chains.h"
 #include "cpu/simd.h"
 
 // The inner part of a convolution's products, as cpu/gemm.h's kernel but with rows that are copied from a channels-last
@@ -36,7 +37,7 @@ struct ConvRows {
   std::int64_t source = 0, y = 0, rows = 0;
 };
 
-/// sum (channels, cols) += Σ over the rows of sourceᵀ·y.
+/// sum (channels, cols) += Σ over the rows, at most kChain of them, of sourceᵀ·y.
 template <class T>
 struct ConvSum {
   const ConvRows* runs = nullptr;
@@ -49,7 +50,7 @@ struct ConvSum {
   std::int64_t sum_stride = 0;  ///< cols rounded up to whole vectors, at least
 };
 
-inline constexpr int kConvDepth = 384, kConvRows = 14;
+inline constexpr int kConvDepth = kChain, kConvRows = 14;
 inline constexpr std::int64_t kConvWorkspace = std::int64_t{kConvRows} * (kConvDepth + 16) * 8;
 
 struct ConvKernels {

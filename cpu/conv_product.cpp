@@ -1,6 +1,7 @@
 #include "cpu/conv_product.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "cpu/conv_kernels.h"
 
@@ -113,6 +114,38 @@ Blocks cut_columns(const ConvProduct<T>& product) {
   return {block, ceil_div(columns, block), even_part(depth, kConvDepth)};
 }
 
+/// A task's scratch memory: what a panel is packed into, and for a product that is too deep for float sums alone, a row
+/// of zeros and the panels' sums in double.
+template <class T>
+struct TaskMemory {
+  bool deep = false;
+  T* workspace = nullptr;
+  T* zeros = nullptr;
+  double* sums = nullptr;
+
+  TaskMemory(std::int64_t depth, const Blocks& blocks, std::int64_t panels)
+      : deep(std::is_same_v<T, float> && depth > kChainSums * blocks.depth) {
+    const std::int64_t row_bytes = blocks.columns * static_cast<std::int64_t>(sizeof(double));
+    const std::int64_t deep_bytes = deep ? row_bytes * (1 + panels * conv_kernels().rows) : 0;
+    char* const memory = conv_scratch<char>(kConvTaskSlot, kConvWorkspace + deep_bytes);
+    workspace = reinterpret_cast<T*>(memory);
+    if (!deep) return;
+    zeros = reinterpret_cast<T*>(memory + kConvWorkspace);
+    std::fill_n(zeros, blocks.columns, T(0));
+    sums = reinterpret_cast<double*>(memory + kConvWorkspace + row_bytes);
+  }
+};
+
+/// Adds a panel's results to sums (rows, cols), which begin as such and, at last, are the results.
+template <class T>
+void add_in_double(const ConvPanel<T>& panel, bool first, bool last, double* sums) {
+  for (std::int64_t r = 0; r < panel.rows; ++r, sums += panel.cols) {
+    T* const out = panel.out + r * panel.out_stride;
+    for (std::int64_t j = 0; j < panel.cols; ++j) sums[j] = (first ? 0 : sums[j]) + static_cast<double>(out[j]);
+    for (std::int64_t j = 0; last && j < panel.cols; ++j) out[j] = static_cast<T>(sums[j]);
+  }
+}
+
 /// Panels [begin, end) of one block of columns, so that a piece of its weights meets them all before the next.
 template <class T>
 void run_block(const ConvProduct<T>& product, const Panels& panels, std::int64_t begin, std::int64_t end,
@@ -124,21 +157,25 @@ void run_block(const ConvProduct<T>& product, const Panels& panels, std::int64_t
   const std::int64_t image = columns.image();
   const std::int64_t out_image = product.extent[0] * product.extent[1] * product.extent[2] * product.channels;
   const T* const bias = product.bias + group * padded + col;
+  const TaskMemory<T> memory(depth, blocks, end - begin);
+  const std::int64_t chain = memory.deep ? kChainSums * blocks.depth : std::max<std::int64_t>(depth, 1);
 
   std::vector<ConvRun> runs;
   runs.reserve(static_cast<std::size_t>(columns.taps()));
   ConvPanel<T> panel;
-  panel.workspace = static_cast<T*>(scratch(kConvTaskSlot, kConvWorkspace));
+  panel.workspace = memory.workspace;
   panel.weight = product.weight + (group * padded + col) * depth;
   panel.weight_depth = depth;
   panel.cols = std::min(blocks.columns, group_columns - col);
   panel.source_stride = panels.images ? image : columns.axes[2].step * columns.channels;
   panel.out_stride = panels.images ? out_image : product.step[2] * product.channels;
   for (std::int64_t p = 0; p == 0 || p < depth; p += blocks.depth) {
+    const bool begins = p % chain == 0, last = p + blocks.depth >= depth;
+    const bool ends = memory.deep && (last || (p + blocks.depth) % chain == 0);
     for (std::int64_t i = begin; i < end; ++i) {
       const Place at = place(columns, panels, i);
       list_runs(columns, panels, at, channels, p, std::min(depth, p + blocks.depth), runs);
-      if (runs.empty() && p > 0) continue;
+      if (runs.empty() && !begins && !ends) continue;
       std::int64_t position = at.n;
       for (std::size_t d = 0; d < 3; ++d) {
         position = position * product.extent[d] + product.first[d] + at.o[d] * product.step[d];
@@ -148,9 +185,13 @@ void run_block(const ConvProduct<T>& product, const Panels& panels, std::int64_t
       panel.rows = at.rows;
       panel.source = product.source + at.n * image + group * channels;
       panel.out = product.out + position * product.channels + group * group_columns + col;
-      panel.start = p > 0 ? panel.out : bias;
-      panel.start_stride = p > 0 ? panel.out_stride : 0;
+      panel.start = p == 0 ? bias : begins ? memory.zeros : panel.out;
+      panel.start_stride = begins ? 0 : panel.out_stride;
       call(panel);
+      if (ends) {
+        double* const sums = memory.sums + (i - begin) * conv_kernels().rows * panel.cols;
+        add_in_double(panel, p < chain, last, sums);
+      }
     }
   }
 }

@@ -61,9 +61,17 @@ template <class T, int R, int V>
 void multiply(const ConvPanel<T>& g, const T* weight, const T* start, int64_t start_stride, T* out,
               int64_t out_stride) {
   constexpr int kL = kLanes<T>;
-  Vec<T> sum[R][V];
-  WEFT_UNROLL for (int r = 0; r < R; ++r) {
-    WEFT_UNROLL for (int v = 0; v < V; ++v) sum[r][v] = load(start + r * start_stride + v * kL);
+  const bool begins = start_stride == 0;  // then start is one more term of the chain, otherwise what was summed before
+  Vec<T> sum[R][V] = {};
+  if (begins) {
+    WEFT_UNROLL for (int v = 0; v < V; ++v) {
+      const Vec<T> first = load(start + v * kL);
+      WEFT_UNROLL for (int r = 0; r < R; ++r) sum[r][v] = first;
+    }
+  } else {
+    WEFT_UNROLL for (int r = 0; r < R; ++r) {
+      WEFT_UNROLL for (int v = 0; v < V; ++v) __builtin_prefetch(start + r * start_stride + v * kL, 1);
+    }
   }
   const T* a = g.workspace;
   for (int64_t i = 0; i < g.run_count; ++i) {
@@ -76,6 +84,11 @@ void multiply(const ConvPanel<T>& g, const T* weight, const T* start, int64_t st
         const Vec<T> x = splat(a[r * kStride<T>]);
         WEFT_UNROLL for (int v = 0; v < V; ++v) sum[r][v] = fma<T>(x, row[v], sum[r][v]);
       }
+    }
+  }
+  if (!begins) {
+    WEFT_UNROLL for (int r = 0; r < R; ++r) {
+      WEFT_UNROLL for (int v = 0; v < V; ++v) sum[r][v] = load(start + r * start_stride + v * kL) + sum[r][v];
     }
   }
   WEFT_UNROLL for (int r = 0; r < R; ++r) {
@@ -144,10 +157,7 @@ inline Vec<T> load_first(const T* p, int64_t n) {  // n < kLanes<T>; the other l
 template <class T, int R, int V, bool kTail>
 void accumulate(const ConvSum<T>& g, const T* source, const T* y, int64_t cols, T* sums) {
   constexpr int kL = kLanes<T>;
-  Vec<T> sum[R][V];
-  WEFT_UNROLL for (int r = 0; r < R; ++r) {
-    WEFT_UNROLL for (int v = 0; v < V; ++v) sum[r][v] = load(sums + r * g.sum_stride + v * kL);
-  }
+  Vec<T> sum[R][V] = {};
   for (int64_t i = 0; i < g.run_count; ++i) {
     const T* a = source + g.runs[i].source;
     const T* b = y + g.runs[i].y;
@@ -161,7 +171,10 @@ void accumulate(const ConvSum<T>& g, const T* source, const T* y, int64_t cols, 
     }
   }
   WEFT_UNROLL for (int r = 0; r < R; ++r) {
-    WEFT_UNROLL for (int v = 0; v < V; ++v) store(sums + r * g.sum_stride + v * kL, sum[r][v]);
+    WEFT_UNROLL for (int v = 0; v < V; ++v) {
+      T* const to = sums + r * g.sum_stride + v * kL;
+      store(to, load(to) + sum[r][v]);
+    }
   }
 }
 

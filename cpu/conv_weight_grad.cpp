@@ -2,6 +2,7 @@
 
 #include "cpu/conv_kernels.h"
 #include "cpu/conv_product.h"
+#include "cpu/deep_sums.h"
 
 namespace weft::cpu {
 namespace {
@@ -122,6 +123,34 @@ struct Task {
   std::int64_t slice, group, block, tap_group;
 };
 
+/// The kernel on all runs, kChain rows at a time.
+template <class T>
+void add_runs(const std::vector<ConvRows>& runs, ConvSum<T>& sum, DeepSums<T>& sums, std::vector<ConvRows>& part) {
+  std::int64_t rows = 0;
+  part.clear();
+  const auto add = [&] {
+    sums.begin_call();
+    sum.runs = part.data();
+    sum.run_count = static_cast<std::int64_t>(part.size());
+    call(sum);
+    part.clear();
+    rows = 0;
+  };
+  for (ConvRows run : runs) {
+    while (rows + run.rows > kChain) {
+      const std::int64_t count = kChain - rows;
+      if (count > 0) part.push_back({run.source, run.y, count});
+      run.source += count * sum.source_stride;
+      run.y += count * sum.y_stride;
+      run.rows -= count;
+      add();
+    }
+    part.push_back(run);
+    rows += run.rows;
+  }
+  if (rows > 0) add();
+}
+
 template <class T>
 void sum_task(const Plan& plan, const ConvShape& shape, const Task& task, const T* y_grad, const T* x, T* sums) {
   const TapAxis& width = plan.columns.axes[2];
@@ -130,7 +159,6 @@ void sum_task(const Plan& plan, const ConvShape& shape, const Task& task, const 
   T* block = sums + task.slice * plan.slice_size + (task.group * plan.blocks + task.block) * taps * tap_size;
   const std::int64_t first_tap = task.tap_group * plan.group_taps;
   const std::int64_t last_tap = std::min(taps, first_tap + plan.group_taps);
-  std::fill(block + first_tap * tap_size, block + last_tap * tap_size, T(0));
 
   ConvSum<T> sum;
   sum.source = x + task.group * plan.channels;
@@ -148,7 +176,9 @@ void sum_task(const Plan& plan, const ConvShape& shape, const Task& task, const 
   const std::int64_t end = std::min(begin + plan.slice_units, plan.units);
   const std::int64_t unit_step = plan.images ? tile_rows : std::max<std::int64_t>(1, tile_rows / width.out);
   const std::int64_t unit_positions = plan.images ? positions : 1;
-  std::vector<ConvRows> runs;
+  DeepSums<T> deep(block + first_tap * tap_size, (last_tap - first_tap) * tap_size, std::max(tile_rows, width.out),
+                   kConvTaskSlot);
+  std::vector<ConvRows> runs, part;
   for (std::int64_t unit = begin; unit < end; unit += unit_step) {
     const std::int64_t unit_end = std::min(unit + unit_step, end);
     const std::int64_t step = plan.images ? std::max<std::int64_t>(1, tile_rows / (unit_end - unit)) : 1;
@@ -157,20 +187,21 @@ void sum_task(const Plan& plan, const ConvShape& shape, const Task& task, const 
       for (std::int64_t i = first_tap; i < last_tap; ++i) {
         const ConvTap& tap = plan.taps[static_cast<std::size_t>(i)];
         const std::int64_t at = tap.at[2];
+        deep.next_sums();
         const Piece own{inside(width.offset + at * width.tap_step, width.step, width.out, width.in), {at, at + 1}};
         for (std::size_t j = 0; j < (plan.narrow ? plan.pieces.size() : 1); ++j) {
           const Piece& piece = plan.narrow ? plan.pieces[j] : own;
           if (piece.rows.begin == piece.rows.end || piece.taps.begin == piece.taps.end) continue;
           list_rows(plan, shape, tap, piece, tile, runs);
-          sum.runs = runs.data();
-          sum.run_count = static_cast<std::int64_t>(runs.size());
           sum.channels = (piece.taps.end - piece.taps.begin) * shape.c / shape.groups;
           sum.sum = block + i * tap_size + (plan.narrow ? piece.taps.begin * shape.c * plan.block_stride : 0);
-          if (!runs.empty()) call(sum);
+          add_runs(runs, sum, deep, part);
         }
       }
+      deep.end_round();
     }
   }
+  deep.finish();
 }
 
 /// Adds the slices in order and writes one tap of one block of filters, channel by channel, to the gradient.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/conv_plan.h"
+#include "cpu/chains.h"
 #include "cpu/depthwise_rows.h"
 #include "cpu/threads.h"
 
@@ -94,15 +95,50 @@ class RowTask {
     if (pass_.multiplier == 1 && width.step <= kFetchedStep) {
       row.fresh_lines = std::min(columns.axes[1].step, row.line_count);
     }
-    pass_.kernels->row(row);
+    if (std::is_same_v<T, float> && row.line_count * width.taps > kChain) {
+      deep_row(row);
+    } else {
+      pass_.kernels->row(row);
+    }
     if (scratch_ == nullptr) return;
     const T* from = scratch_;
     for (std::int64_t o = 0; o < width.out; ++o, out += step) {
       for (std::int64_t c = 0; c < pass_.channels(); ++c, from += pass_.multiplier) {
-        T sum = from[0];
-        for (std::int64_t m = 1; m < pass_.multiplier; ++m) sum += from[m];
-        out[c] = sum;
+        double sum = 0;
+        for (std::int64_t m = 0; m < pass_.multiplier; ++m) sum += from[m];
+        out[c] = static_cast<T>(sum);
       }
+    }
+  }
+
+  /// A row with more terms than a chain: the sums of chains, some lines or a part of a line's taps each, in double.
+  void deep_row(const DepthwiseRow<T>& row) {
+    const std::int64_t columns = row.axis.out, taps = row.axis.taps;
+    const auto size = static_cast<std::size_t>(columns * row.channels);
+    auto* const total = static_cast<double*>(scratch(kDepthwiseDeepSlot, size * sizeof(double)));
+    std::fill_n(total, size, 0.0);
+    DepthwiseRow<T> part = row;
+    part.fresh_lines = 0;
+    part.out = static_cast<T*>(scratch(kDepthwisePartSlot, size * sizeof(T)));
+    part.out_stride = row.channels;
+    const std::int64_t lines = std::max<std::int64_t>(1, kChain / taps);
+    std::vector<DepthwiseLine<T>> some;
+    for (std::int64_t line = 0; line < row.line_count; line += lines) {
+      for (std::int64_t tap = 0; tap < taps; tap += kChain) {
+        some.assign(row.lines + line, row.lines + std::min(line + lines, row.line_count));
+        for (DepthwiseLine<T>& from : some) from.weight += tap * row.weight_stride;
+        part.lines = some.data();
+        part.line_count = static_cast<std::int64_t>(some.size());
+        part.axis.taps = std::min<std::int64_t>(kChain, taps - tap);
+        part.axis.offset = row.axis.offset + tap * row.axis.tap_step;
+        pass_.kernels->row(part);
+        part.start = nullptr;
+        for (std::size_t i = 0; i < size; ++i) total[i] += static_cast<double>(part.out[i]);
+      }
+    }
+    for (std::int64_t o = 0; o < columns; ++o) {
+      const double* const from = total + o * row.channels;
+      for (std::int64_t c = 0; c < row.channels; ++c) row.out[o * row.out_stride + c] = static_cast<T>(from[c]);
     }
   }
 

@@ -12,8 +12,9 @@
 // What the passes of depthwise convolutions share.
 namespace weft::cpu {
 
-/// Slots of scratch(): what a task holds, and what the caller holds for all tasks, which may be run by its own thread.
-inline constexpr int kDepthwiseTaskSlot = 0, kDepthwiseSharedSlot = 1;
+/// Slots of scratch(): what a task holds, and what the caller holds for all tasks, which may be run by its own thread;
+/// a task's sums in double, and floats that they take.
+inline constexpr int kDepthwiseTaskSlot = 0, kDepthwiseSharedSlot = 1, kDepthwiseDeepSlot = 2, kDepthwisePartSlot = 3;
 
 /// How many of the rows or bands of a destination, of so many bytes each, make a task: none needs another, so threads
 /// may count. Few tasks for a thread, as what a task reads and writes first is not fetched ahead, of 128 KB at least.

@@ -170,12 +170,7 @@ void row_of(const DepthwiseRow<T>& row) {
 template <int kLines, int kTaps, class P, class T>
 inline void sum_block(const DepthwiseSum<T>& s, const DepthwiseSumLine<T>* lines, std::int64_t first, Columns full,
                       std::int64_t channel, std::int64_t place, bool fetch) {
-  P sum[kLines][kTaps];
-  WEFT_UNROLL
-  for (int i = 0; i < kLines; ++i) {
-    WEFT_UNROLL
-    for (int t = 0; t < kTaps; ++t) sum[i][t] = get<P>(lines[i].sums + (first + t) * s.width + place);
-  }
+  P sum[kLines][kTaps] = {};
   const std::int64_t tap = s.axis.tap_step * s.source_stride, low = s.axis.offset + first * s.axis.tap_step;
   for (std::int64_t row = 0; row < s.rows; ++row) {
     const T* y = s.y + row * s.y_row + channel;
@@ -219,7 +214,10 @@ inline void sum_block(const DepthwiseSum<T>& s, const DepthwiseSumLine<T>* lines
   WEFT_UNROLL
   for (int i = 0; i < kLines; ++i) {
     WEFT_UNROLL
-    for (int t = 0; t < kTaps; ++t) put(lines[i].sums + (first + t) * s.width + place, sum[i][t]);
+    for (int t = 0; t < kTaps; ++t) {
+      T* const to = lines[i].sums + (first + t) * s.width + place;
+      put(to, get<P>(to) + sum[i][t]);
+    }
   }
 }
 

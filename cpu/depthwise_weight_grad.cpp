@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "cpu/deep_sums.h"
 #include "cpu/depthwise_rows.h"
 
 namespace weft::cpu {
@@ -41,7 +42,8 @@ Plan<T> make_plan(const ConvShape& shape, int vector_bytes) {
       std::min({kSlices, plan.rows, plan.rows * row_size / kSliceElements, kSliceBytes / (plan.slice_size() * bytes)});
   plan.slice_rows = ceil_div(plan.rows, std::max<std::int64_t>(1, wanted));
   plan.slices = ceil_div(plan.rows, plan.slice_rows);
-  plan.run_rows = plan.multiplier > 1 ? 1 : std::max<std::int64_t>(1, kRunBytes / (row_size * bytes));
+  const std::int64_t run_rows = std::min(kRunBytes / (row_size * bytes), kChain / shape.out[2]);
+  plan.run_rows = plan.multiplier > 1 ? 1 : std::max<std::int64_t>(1, run_rows);
   return plan;
 }
 
@@ -53,10 +55,12 @@ class SliceTask {
   SliceTask(const Plan<T>& plan, std::int64_t slice)
       : plan_(plan),
         sums_(plan.sums + slice * plan.slice_size()),
+        deep_(sums_, plan.slice_size(), std::min(plan.run_rows, plan.columns.axes[1].out) * plan.columns.axes[2].out,
+              kDepthwiseDeepSlot),
         expanded_(plan.columns.axes, plan.k / plan.multiplier, plan.multiplier) {
-    std::fill_n(sums_, plan.slice_size(), T(0));
     const std::int64_t end = std::min((slice + 1) * plan.slice_rows, plan.rows);
     for (std::int64_t row = slice * plan.slice_rows; row < end;) row += run(row, end);
+    deep_.finish();
   }
 
  private:
@@ -100,12 +104,34 @@ class SliceTask {
       sum.next_source = lines_.back().source + (rows - 1) * sum.source_row + source_line;
       sum.fresh = height.step * width.step;
     }
-    plan_.kernels->sum(sum);
+    add(sum);
     return rows;
+  }
+
+  /// The kernel, on a row of more columns than a chain has terms in parts.
+  void add(DepthwiseSum<T>& sum) {
+    const std::int64_t columns = sum.axis.out;
+    if (columns <= kChain) {
+      deep_.begin_call();
+      return plan_.kernels->sum(sum);
+    }
+    const T* const source = lines_.empty() ? nullptr : lines_.back().source;
+    for (std::int64_t begin = 0; begin < columns; begin += sum.axis.out) {
+      sum.axis.out = std::min<std::int64_t>(kChain, columns - begin);
+      sum.y_row = sum.axis.out * sum.y_stride;
+      if (sum.next_source != nullptr) {
+        sum.next_source = source + (begin + sum.axis.out) * sum.axis.step * sum.source_stride;
+      }
+      deep_.begin_call();
+      plan_.kernels->sum(sum);
+      sum.y += sum.y_row;
+      sum.axis.offset += sum.axis.out * sum.axis.step;
+    }
   }
 
   const Plan<T>& plan_;
   T* sums_;
+  DeepSums<T> deep_;
   ExpandedLines<T> expanded_;
   std::vector<DepthwiseSumLine<T>> lines_;
 };
@@ -118,9 +144,9 @@ void write_channels(const Plan<T>& plan, const std::vector<ConvTap>& taps, std::
     for (std::int64_t c = begin; c < end; ++c) {
       const std::int64_t place = c < plan.vectors ? c : plan.width - (plan.k - c);
       const T* from = plan.sums + static_cast<std::int64_t>(tap) * plan.width + place;
-      T sum = from[0];
-      for (std::int64_t slice = 1; slice < plan.slices; ++slice) sum += from[slice * plan.slice_size()];
-      weight_grad[c * all_taps + taps[tap].filter] = sum;
+      double sum = 0;
+      for (std::int64_t slice = 0; slice < plan.slices; ++slice) sum += from[slice * plan.slice_size()];
+      weight_grad[c * all_taps + taps[tap].filter] = static_cast<T>(sum);
     }
   }
 }

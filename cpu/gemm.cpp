@@ -127,17 +127,29 @@ void run_tile(const GemmArgs<T>& g) {
   own_tile(g);
 }
 
-/// C += sum, element-wise; integers wrap.
+/// C (rows, columns) += the slices' sums, `slice_size` apart, in order; floats in double, integers wrap.
 template <class T>
-void add_rows(int64_t rows, int64_t columns, const T* sum, T* c, int64_t ldc) {
+void add_slices(int64_t rows, int64_t columns, int64_t slices, const T* sums, int64_t slice_size, T* c, int64_t ldc) {
+  constexpr int64_t kPart = 256;
   for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < columns; ++j) {
-      T& out = c[i * ldc + j];
+    for (int64_t first = 0; first < columns; first += kPart) {
+      const int64_t count = std::min(kPart, columns - first);
+      T* const out = c + i * ldc + first;
+      const T* from = sums + i * columns + first;
       if constexpr (std::is_floating_point_v<T>) {
-        out += sum[i * columns + j];
+        double total[kPart];
+        std::copy_n(out, count, total);
+        for (int64_t s = 0; s < slices; ++s, from += slice_size) {
+          for (int64_t j = 0; j < count; ++j) total[j] += from[j];
+        }
+        for (int64_t j = 0; j < count; ++j) out[j] = static_cast<T>(total[j]);
       } else {
         using U = std::make_unsigned_t<T>;
-        out = static_cast<T>(static_cast<U>(static_cast<U>(out) + static_cast<U>(sum[i * columns + j])));
+        for (int64_t s = 0; s < slices; ++s, from += slice_size) {
+          for (int64_t j = 0; j < count; ++j) {
+            out[j] = static_cast<T>(static_cast<U>(static_cast<U>(out[j]) + static_cast<U>(from[j])));
+          }
+        }
       }
     }
   }
@@ -195,9 +207,7 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* 
   if (slices == 1) return;
   const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 14) / n);
   parallel_blocks(m, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t s = 0; s + 1 < slices; ++s) {
-      add_rows(end - begin, n, sums + s * m * n + begin * n, c + begin * ldc, ldc);
-    }
+    add_slices(end - begin, n, slices - 1, sums + begin * n, m * n, c + begin * ldc, ldc);
   });
 }
 

@@ -1,9 +1,11 @@
+#include "cpu/chains.h"
 #include "cpu/gemm.h"
 #include "cpu/vec.h"
 
 // A blocked product. B is packed in blocks of kDepth x kWidth that stay in the second-level cache, as panels one
 // register tile wide; then each panel of kRows rows of A is packed into the first-level cache and meets every panel of
 // the block. An element of C is summed in order of k within a block of depth, whatever the tile it lies in.
+// Floats are summed in chains (cpu/chains.h): a block of depth is one.
 
 namespace weft::cpu::WEFT_ISA {
 namespace {
@@ -19,18 +21,36 @@ inline constexpr int kRows = !kIsReal<T>          ? 4
                              : kVectorBytes == 64 ? 14
                                                   : 6;
 
-constexpr int kDepthBytes = 1536;
+constexpr int kDepthBytes = 1536;  // at most
 constexpr int kWidth = 384;
 
 template <class T>
-inline constexpr int kDepth = kDepthBytes / static_cast<int>(sizeof(T));
+inline constexpr bool kIsFloat = kIsReal<T> && sizeof(T) == sizeof(float);
+
+template <class T>
+inline constexpr int kDepth = kIsFloat<T> ? kChain : kDepthBytes / static_cast<int>(sizeof(T));
 
 // Rows of a packed panel of A that is not transposed; one cache line more than kDepth, lest all rows share cache sets.
 template <class T>
-inline constexpr int kRowStride = (kDepthBytes + 64) / static_cast<int>(sizeof(T));
+inline constexpr int kRowStride = kDepth<T> + 64 / static_cast<int>(sizeof(T));
 
 constexpr std::size_t kPanelBytes = static_cast<std::size_t>(14) * (kDepthBytes + 64);
 constexpr std::size_t kBlockBytes = static_cast<std::size_t>(kDepthBytes) * kWidth;
+
+constexpr int kDeepRows = 512;  // whose doubles the workspace holds
+constexpr std::size_t kDeepBytes = static_cast<std::size_t>(kDeepRows) * kWidth * sizeof(double);
+
+/// What sums of sums are kept in.
+template <class T>
+struct WideOf {
+  using type = T;
+};
+template <>
+struct WideOf<float> {
+  using type = double;
+};
+template <class T>
+using Wide = typename WideOf<T>::type;
 
 inline int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -182,33 +202,71 @@ void multiply_block(const T* panel, int64_t rows, int64_t k, const T* packed, co
   }
 }
 
+/// The blocks of depth in [begin, end) of columns [j, j + cols): C (+)= their sum.
 template <class T>
-void multiply_matrix(const GemmArgs<T>& g, void* workspace) {
+void multiply_columns(const GemmArgs<T>& g, int64_t j, int64_t cols, int64_t begin, int64_t end, int64_t depth,
+                      bool add, void* workspace) {
   T* const a_panel = static_cast<T*>(workspace);
   T* const b_block = a_panel + kPanelBytes / sizeof(T);
-  const int64_t width = even_part(g.n, kWidth, 2 * kLanes<T>);
-  const int64_t depth = even_part(g.k, kDepth<T>, 1);
   const bool direct = !g.trans_b && g.m <= 4 * kRows<T>;  // too few rows to pay for packing B
-  for (int64_t j = 0; j < g.n; j += width) {
-    const int64_t cols = min(width, g.n - j);
-    const int64_t packed_from = direct ? whole_panels<T>(cols) : 0;
-    for (int64_t p = 0; p < g.k; p += depth) {
-      const int64_t k = min(depth, g.k - p);
-      const bool add = g.accumulate || p > 0;
-      const T* const b = g.b + (g.trans_b ? j * g.ldb + p : p * g.ldb + j);
-      pack_b(b + packed_from, g.ldb, g.trans_b, k, cols - packed_from, b_block);
-      for (int64_t i = 0; i < g.m; i += kRows<T>) {
-        const int64_t rows = min(kRows<T>, g.m - i);
-        const T* const b_direct = direct ? b : nullptr;
-        T* const c = g.c + i * g.ldc + j;
-        pack_a(g.a + (g.trans_a ? p * g.lda + i : i * g.lda + p), g.lda, g.trans_a, rows, k, a_panel);
-        if (g.trans_a) {
-          multiply_block<T, true>(a_panel, rows, k, b_block, b_direct, g.ldb, cols, add, c, g.ldc);
-        } else {
-          multiply_block<T, false>(a_panel, rows, k, b_block, b_direct, g.ldb, cols, add, c, g.ldc);
-        }
+  const int64_t packed_from = direct ? whole_panels<T>(cols) : 0;
+  for (int64_t p = begin; p < end; p += depth, add = true) {
+    const int64_t k = min(depth, end - p);
+    const T* const b = g.b + (g.trans_b ? j * g.ldb + p : p * g.ldb + j);
+    pack_b(b + packed_from, g.ldb, g.trans_b, k, cols - packed_from, b_block);
+    for (int64_t i = 0; i < g.m; i += kRows<T>) {
+      const int64_t rows = min(kRows<T>, g.m - i);
+      const T* const b_direct = direct ? b : nullptr;
+      T* const c = g.c + i * g.ldc + j;
+      pack_a(g.a + (g.trans_a ? p * g.lda + i : i * g.lda + p), g.lda, g.trans_a, rows, k, a_panel);
+      if (g.trans_a) {
+        multiply_block<T, true>(a_panel, rows, k, b_block, b_direct, g.ldb, cols, add, c, g.ldc);
+      } else {
+        multiply_block<T, false>(a_panel, rows, k, b_block, b_direct, g.ldb, cols, add, c, g.ldc);
       }
     }
+  }
+}
+
+template <class T>
+void multiply_matrix(const GemmArgs<T>& g, void* workspace) {
+  const int64_t width = even_part(g.n, kWidth, 2 * kLanes<T>);
+  const int64_t depth = even_part(g.k, kDepth<T>, 1);
+  for (int64_t j = 0; j < g.n; j += width) {
+    multiply_columns(g, j, min(width, g.n - j), 0, g.k, depth, g.accumulate, workspace);
+  }
+}
+
+/// The same for more than kChainSums blocks of depth: C holds the sum of kChainSums of them at a time, `sums` all of
+/// them.
+void multiply_deep(const GemmArgs<float>& g, void* workspace, double* sums) {
+  const int64_t width = even_part(g.n, kWidth, 2 * kLanes<float>), depth = even_part(g.k, kDepth<float>, 1);
+  for (int64_t j = 0; j < g.n; j += width) {
+    const int64_t cols = min(width, g.n - j);
+    for (int64_t i = 0; i < g.m; ++i) {
+      for (int64_t x = 0; x < cols; ++x) sums[i * cols + x] = g.accumulate ? g.c[i * g.ldc + j + x] : 0;
+    }
+    for (int64_t p = 0; p < g.k; p += kChainSums * depth) {
+      multiply_columns(g, j, cols, p, min(p + kChainSums * depth, g.k), depth, false, workspace);
+      for (int64_t i = 0; i < g.m; ++i) {
+        for (int64_t x = 0; x < cols; ++x) sums[i * cols + x] += g.c[i * g.ldc + j + x];
+      }
+    }
+    for (int64_t i = 0; i < g.m; ++i) {
+      for (int64_t x = 0; x < cols; ++x) g.c[i * g.ldc + j + x] = static_cast<float>(sums[i * cols + x]);
+    }
+  }
+}
+
+/// The double sums of as many rows as they have room for come after what multiply_columns uses of the workspace.
+void multiply_deep(GemmArgs<float> g, void* workspace) {
+  auto* const sums = reinterpret_cast<double*>(static_cast<char*>(workspace) + kPanelBytes + kBlockBytes);
+  const int64_t m = g.m;
+  for (int64_t i = 0; i < m; i += kDeepRows) {
+    g.m = min(kDeepRows, m - i);
+    multiply_deep(g, workspace, sums);
+    g.a += kDeepRows * (g.trans_a ? 1 : g.lda);
+    g.c += kDeepRows * g.ldc;
   }
 }
 
@@ -235,59 +293,76 @@ T dot(int64_t k, const T* a, const T* b) {
     }
   }
   const Vec<T> total = (acc[0] + acc[1]) + (acc[2] + acc[3]);
-  T sum = 0;
+  T sum = 0, rest = 0;
   for (int lane = 0; lane < kLanes<T>; ++lane) sum = static_cast<T>(sum + total[lane]);
-  for (; p < k; ++p) sum = static_cast<T>(sum + a[p] * b[p]);
-  return sum;
+  for (; p < k; ++p) rest = static_cast<T>(rest + a[p] * b[p]);
+  return static_cast<T>(sum + rest);
 }
 
-/// y = M·x, M stored (n, k), in parts of k for which x fits the workspace.
+/// y = M·x, M stored (n, k), in parts of k for which x fits the workspace: half a chain for each lane of dot.
 template <class T>
 void multiply_by_dots(const VectorArgs<T>& g, T* workspace) {
-  constexpr int64_t kPart = 32768 / sizeof(T);
-  for (int64_t p = 0; p < g.k; p += kPart) {
-    const int64_t k = min(kPart, g.k - p);
-    for (int64_t i = 0; i < k; ++i) workspace[i] = g.x[(p + i) * g.incx];
-    for (int64_t i = 0; i < g.n; ++i) {
-      const T sum = dot(k, g.matrix + i * g.ld + p, workspace);
-      T& y = g.y[i * g.incy];
-      y = g.accumulate || p > 0 ? static_cast<T>(y + sum) : sum;
-    }
-  }
-}
-
-/// y = Mᵀ·x, M stored (k, n): y in parts that stay in the first-level cache, four rows of M at a time.
-template <class T>
-void multiply_by_rows(const VectorArgs<T>& g, T* workspace) {
-  constexpr int64_t kPart = 8192 / sizeof(T);
-  for (int64_t j = 0; j < g.n; j += kPart) {
-    const int64_t n = min(kPart, g.n - j);
-    const int64_t whole = n - n % kLanes<T>;
-    for (int64_t i = 0; i < n; ++i) workspace[i] = T{0};
-    for (int64_t p = 0; p < g.k; p += 4) {
-      const int64_t rows = min(4, g.k - p);
-      const T* m[4];
-      T x[4];
-      for (int64_t r = 0; r < 4; ++r) {
-        m[r] = g.matrix + (p + min(r, rows - 1)) * g.ld + j;
-        x[r] = g.x[(p + min(r, rows - 1)) * g.incx];
-      }
-      if (rows == 4) {
-        for (int64_t i = 0; i < whole; i += kLanes<T>) {
-          Vec<T> y = load(workspace + i);
-          WEFT_UNROLL for (int r = 0; r < 4; ++r) y = fma<T>(splat(x[r]), load(m[r] + i), y);
-          store(workspace + i, y);
-        }
-      }
-      for (int64_t r = 0; r < rows; ++r) {
-        for (int64_t i = rows == 4 ? whole : 0; i < n; ++i) {
-          workspace[i] = static_cast<T>(workspace[i] + x[r] * m[r][i]);
-        }
+  constexpr int64_t kPart = kChain / 2 * 4 * kLanes<T>, kSums = 1024;
+  auto* const sums = reinterpret_cast<Wide<T>*>(workspace + kPart);
+  for (int64_t j = 0; j < g.n; j += kSums) {
+    const int64_t n = min(kSums, g.n - j);
+    for (int64_t p = 0; p < g.k; p += kPart) {
+      const int64_t k = min(kPart, g.k - p);
+      for (int64_t i = 0; i < k; ++i) workspace[i] = g.x[(p + i) * g.incx];
+      for (int64_t i = 0; i < n; ++i) {
+        const Wide<T> before = p > 0 ? sums[i] : Wide<T>{0};
+        sums[i] = static_cast<Wide<T>>(before + dot(k, g.matrix + (j + i) * g.ld + p, workspace));
       }
     }
     for (int64_t i = 0; i < n; ++i) {
       T& y = g.y[(j + i) * g.incy];
-      y = g.accumulate ? static_cast<T>(y + workspace[i]) : workspace[i];
+      y = static_cast<T>(g.accumulate ? y + sums[i] : sums[i]);
+    }
+  }
+}
+
+/// y (n) = the rows [begin, end) of M, from column j on, times x's elements: four rows at a time.
+template <class T>
+void add_rows(const VectorArgs<T>& g, int64_t j, int64_t n, int64_t begin, int64_t end, T* y) {
+  const int64_t whole = n - n % kLanes<T>;
+  for (int64_t i = 0; i < n; ++i) y[i] = T{0};
+  for (int64_t p = begin; p < end; p += 4) {
+    const int64_t rows = min(4, end - p);
+    const T* m[4];
+    T x[4];
+    for (int64_t r = 0; r < 4; ++r) {
+      m[r] = g.matrix + (p + min(r, rows - 1)) * g.ld + j;
+      x[r] = g.x[(p + min(r, rows - 1)) * g.incx];
+    }
+    if (rows == 4) {
+      for (int64_t i = 0; i < whole; i += kLanes<T>) {
+        Vec<T> sum = load(y + i);
+        WEFT_UNROLL for (int r = 0; r < 4; ++r) sum = fma<T>(splat(x[r]), load(m[r] + i), sum);
+        store(y + i, sum);
+      }
+    }
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t i = rows == 4 ? whole : 0; i < n; ++i) y[i] = static_cast<T>(y[i] + x[r] * m[r][i]);
+    }
+  }
+}
+
+/// y = Mᵀ·x, M stored (k, n): y in parts that stay in the first-level cache, in chains of kChain terms.
+template <class T>
+void multiply_by_rows(const VectorArgs<T>& g, T* workspace) {
+  constexpr int64_t kPart = 8192 / sizeof(T);
+  auto* const sums = reinterpret_cast<Wide<T>*>(workspace + kPart);
+  for (int64_t j = 0; j < g.n; j += kPart) {
+    const int64_t n = min(kPart, g.n - j);
+    for (int64_t p = 0; p < g.k; p += kChain) {
+      add_rows(g, j, n, p, min(p + kChain, g.k), workspace);
+      for (int64_t i = 0; i < n; ++i) {
+        sums[i] = static_cast<Wide<T>>((p > 0 ? sums[i] : Wide<T>{0}) + workspace[i]);
+      }
+    }
+    for (int64_t i = 0; i < n; ++i) {
+      T& y = g.y[(j + i) * g.incy];
+      y = static_cast<T>(g.accumulate ? y + sums[i] : sums[i]);
     }
   }
 }
@@ -303,12 +378,16 @@ void product(const GemmArgs<T>& g, void* workspace) {
     const VectorArgs<T> v{g.n, g.k, g.b, g.ldb, g.a, g.trans_a ? g.lda : 1, g.c, 1, g.accumulate};
     return g.trans_b ? multiply_by_dots(v, vector) : multiply_by_rows(v, vector);
   }
+  if constexpr (kIsFloat<T>) {
+    if (g.k > kChainSums * kDepth<T>) return multiply_deep(g, workspace);
+  }
   multiply_matrix(g, workspace);
 }
 
 }  // namespace
 
-const GemmKernels gemm_kernels = {product<float>,         product<double>,       product<std::uint32_t>,
-                                  product<std::uint64_t>, product<std::uint8_t>, kPanelBytes + kBlockBytes};
+const GemmKernels gemm_kernels = {product<float>,         product<double>,
+                                  product<std::uint32_t>, product<std::uint64_t>,
+                                  product<std::uint8_t>,  kPanelBytes + kBlockBytes + kDeepBytes};
 
 }  // namespace weft::cpu::WEFT_ISA

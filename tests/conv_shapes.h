@@ -121,6 +121,66 @@ void for_each_term(ConvPass pass, const ConvShape& s, const Operands<T>& in, boo
   });
 }
 
+/// Terms that show how float sums lose: constants, a ramp, random signs.
+enum class Terms { tenth, third, seven_tenths, above_one, ramp, signs };
+inline constexpr Terms kTerms[] = {Terms::tenth,     Terms::third, Terms::seven_tenths,
+                                   Terms::above_one, Terms::ramp,  Terms::signs};
+
+/// Operands whose products are such terms: in x and y's gradient; the weight is constant, and so is x for a weight's
+/// gradient.
+inline Operands<float> operands_of(Terms terms, const ConvShape& s, ConvPass pass) {
+  std::mt19937 random(1);
+  const auto values = [&](std::int64_t size) {
+    std::vector<float> all;
+    for (std::int64_t i = 0; i < size; ++i) {
+      constexpr float kConstants[] = {0.1f, 1.0f / 3, 0.7f, 1.01f};
+      all.push_back(terms == Terms::ramp    ? static_cast<float>(i + 1) * 1e-3f
+                    : terms == Terms::signs ? (random() >> 31 ? 0.7f : -0.7f)
+                                            : kConstants[static_cast<int>(terms)]);
+    }
+    return all;
+  };
+  Operands<float> all;
+  all.x =
+      pass == ConvPass::weight_grad ? std::vector<float>(static_cast<std::size_t>(x_size(s)), 1) : values(x_size(s));
+  all.weight.assign(static_cast<std::size_t>(weight_size(s)), 0.9f);
+  all.bias.assign(static_cast<std::size_t>(s.k), 3);
+  all.y_grad = values(y_size(s));
+  return all;
+}
+
+/// A pass on such operands, by definition: with a bias where it is a forward pass.
+class DeepPass {
+ public:
+  DeepPass(Terms terms, const ConvShape& s, ConvPass pass)
+      : in(operands_of(terms, s, pass)),
+        bias(pass == ConvPass::forward),
+        wanted_(static_cast<std::size_t>(result_size(pass, s))),
+        magnitude_(wanted_) {
+    for_each_term(pass, s, in, bias, [&](std::size_t i, double term) {
+      wanted_[i] += term;
+      magnitude_[i] += std::abs(term);
+    });
+  }
+
+  /// The largest error of `found` over the sum of its element's terms' magnitudes.
+  template <class T>
+  double error(const std::vector<T>& found) const {
+    double worst = 0;
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      const double error = std::abs(static_cast<double>(found[i]) - wanted_[i]);
+      if (!(error <= worst * magnitude_[i])) worst = error / magnitude_[i];
+    }
+    return worst;
+  }
+
+  const Operands<float> in;
+  const bool bias;
+
+ private:
+  std::vector<double> wanted_, magnitude_;
+};
+
 /// The result of a pass by definition.
 template <class T>
 std::vector<double> conv_expected(ConvPass pass, const ConvShape& s, const Operands<T>& in, bool bias) {

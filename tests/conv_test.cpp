@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/conv_algo.h"
+#include "core/sanitizers.h"
 #include "cpu/threads.h"
 #include "tests/conv_shapes.h"
 #include "weft/error.h"
@@ -224,6 +225,58 @@ TEST(Conv, RandomShapesAgreeWithPlainLoops) {
     if (round % 2 == 1) check<double>(shape, static_cast<std::uint32_t>(round));
     if (HasFailure()) FAIL() << "round " << round;
   }
+}
+
+/// All passes by one algorithm, or by each that applies.
+void check_depth(ConvShape s, Terms terms, ConvAlgo only = ConvAlgo::automatic) {
+  for (const auto pass : {ConvPass::forward, ConvPass::input_grad, ConvPass::weight_grad}) {
+    const DeepPass deep(terms, s, pass);
+    for (const ConvAlgo algo : {ConvAlgo::reference, ConvAlgo::im2col, ConvAlgo::direct}) {
+      if (!applies(algo, s, DType::f32) || (only != ConvAlgo::automatic && algo != only)) continue;
+      s.algo = algo;
+      EXPECT_LE(deep.error(computed(pass, s, deep.in, deep.bias)), 5e-6)
+          << describe(s) << ", " << name(algo) << ", pass " << static_cast<int>(pass) << ", terms "
+          << static_cast<int>(terms);
+    }
+  }
+}
+
+constexpr Triple kOnes{1, 1, 1}, kEdge{0, 1, 1};
+
+TEST(ConvDepth, SumsOfManyTermsAreAccurate) {
+  for (const Terms terms : kTerms) {
+    check_depth(make_shape(1, 3000, 3, {1, 2, 3}, {1, 2, 2}), terms);                   // deep forward
+    check_depth(make_shape(1, 3, 3000, {1, 2, 3}, {1, 2, 2}, kOnes, kEdge), terms);     // deep input gradient
+    check_depth(make_shape(3, 2, 3, {1, 70, 71}, {1, 3, 3}, kOnes, kEdge), terms);      // deep weight gradient, narrow
+    check_depth(make_shape(2, 9, 2, {1, 80, 81}, {1, 2, 3}, {1, 2, 1}, kEdge), terms);  // and by lines
+    check_depth(make_shape(9000, 10, 2, {1, 2, 1}, {1, 2, 1}), terms);                  // and by images
+  }
+}
+
+TEST(ConvDepth, AroundTheLengthsOfChains) {
+  for (const std::int64_t whole : {256, 512, 8192, 16384}) {
+    for (const std::int64_t depth : {whole - 1, whole, whole + 1}) {
+      check_depth(make_shape(2, depth, 2, {1, 1, 3}, kOnes), Terms::tenth);
+      check_depth(make_shape(2, 2, depth, {1, 3, 1}, kOnes), Terms::third);
+      check_depth(make_shape(1, 2, 2, {1, 1, depth}, {1, 1, 2}, kOnes, {0, 0, 1}), Terms::seven_tenths);
+      check_depth(make_shape(depth, 9, 2, {1, 1, 1}, kOnes), Terms::above_one);
+    }
+  }
+}
+
+TEST(ConvDepth, OfMillionsOfTerms) {
+#if WEFT_ASAN || WEFT_TSAN
+  constexpr std::int64_t kSide = 200;
+#else
+  constexpr std::int64_t kSide = 800;
+#endif
+  for (const ConvAlgo algo : {ConvAlgo::im2col, ConvAlgo::direct}) {
+    check_depth(make_shape(1, 1, 2, {1, kSide, kSide}, {1, 1, 1}), Terms::tenth, algo);
+    check_depth(make_shape(2, kSide * kSide, 1, {1, 1, 1}, {1, 1, 1}), Terms::above_one, algo);
+    check_depth(make_shape(2, 1, kSide * kSide, {1, 1, 1}, {1, 1, 1}), Terms::third, algo);
+  }
+  check_depth(make_shape(1, 1, 1, {1, 1, kSide * kSide}, {1, 1, 2}), Terms::third, ConvAlgo::im2col);
+  check_depth(make_shape(1, 9, 1, {1, 1, kSide * kSide / 9}, {1, 1, 2}), Terms::third, ConvAlgo::im2col);
 }
 
 // No image, no channel, no filter, no output, and inputs of padding alone: what is left is zeros or the bias.

@@ -41,6 +41,42 @@ class Depthwise : public testing::Test {
 using Types = testing::Types<float, double>;
 TYPED_TEST_SUITE(Depthwise, Types);
 
+/// All passes on every instruction set.
+void check_depth(const ConvShape& s, Terms terms) {
+  for (const ConvPass pass : kPasses) {
+    const DeepPass deep(terms, s, pass);
+    for (const Isa isa : isas()) {
+      Guarded<float> out(result_size(pass, s), std::numeric_limits<float>::quiet_NaN());
+      depthwise(isa, pass, s, deep.in.a(pass).data(), deep.in.b(pass).data(), deep.bias ? deep.in.bias.data() : nullptr,
+                out.data());
+      EXPECT_LE(deep.error(out.values()), 5e-6) << describe(s) << ", pass " << static_cast<int>(pass) << ", terms "
+                                                << static_cast<int>(terms) << ", " << name(isa);
+    }
+  }
+}
+
+TEST(DepthwiseDepth, SumsOfManyTermsAreAccurate) {
+  const Sizes ones{1, 1, 1};
+  for (const Terms terms : kTerms) {
+    check_depth(make(1, 3, 1, {1, 3, 1030}, {1, 2, 1000}, ones, {0, 0, 5}), terms);     // a long filter
+    check_depth(make(1, 2, 2, {1, 52, 50}, {1, 40, 41}, {1, 3, 2}, {0, 3, 9}), terms);  // one of many lines
+    check_depth(make(1, 17, 1, {2, 4, 600}, {1, 1, 3}, ones, {0, 0, 1}), terms);        // long rows
+    check_depth(make(20, 2, 2, {1, 20, 21}, {1, 3, 3}, ones, {0, 1, 1}), terms);
+    check_depth(make(300, 1, 1, {1, 9, 9}, {1, 3, 3}, {1, 2, 1}, {0, 1, 1}), terms);
+    check_depth(make(2, 1, 3000, {1, 2, 2}, {1, 2, 2}, ones, {0, 1, 1}), terms);  // many filters of a channel
+  }
+}
+
+TEST(DepthwiseDepth, AroundTheLengthsOfChains) {
+  const Sizes ones{1, 1, 1};
+  for (const std::int64_t whole : {256, 512, 2048}) {
+    for (const std::int64_t depth : {whole - 1, whole, whole + 1}) {
+      check_depth(make(1, 2, 1, {1, 1, depth + 1}, {1, 1, depth}, ones, {0, 0, 1}), Terms::tenth);
+      check_depth(make(1, 5, 1, {1, 3, depth}, {1, 2, 1}, ones, {0, 1, 0}), Terms::third);
+    }
+  }
+}
+
 TYPED_TEST(Depthwise, AgreesWithPlainLoops) {
   for (const ConvShape& s : shapes()) this->check(s, 1);
 }

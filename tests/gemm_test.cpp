@@ -14,6 +14,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "core/sanitizers.h"
 #include "cpu/threads.h"
 #include "weft/ops.h"
 #include "weft/random.h"
@@ -212,6 +213,116 @@ TYPED_TEST(Gemm, CutInRowsColumnsAndDepth) {
       check<TypeParam>(way, trans, !trans, 300, 520, 9, 0, trans);
       check<TypeParam>(way, trans, trans, 9, 33, 4100, 2, trans);
       check<TypeParam>(way, trans, trans, 1, 17, 70000, 0, !trans);
+    }
+  }
+}
+
+/// What the terms of a deep product are: constants, a ramp, random signs.
+struct Terms {
+  const char* name;
+  float (*value)(int64_t p, Random& random);
+};
+const Terms kTerms[] = {
+    {"0.1", [](int64_t, Random&) { return 0.1f; }},
+    {"1/3", [](int64_t, Random&) { return 1.0f / 3; }},
+    {"0.7", [](int64_t, Random&) { return 0.7f; }},
+    {"1.01", [](int64_t, Random&) { return 1.01f; }},
+    {"ramp", [](int64_t p, Random&) { return static_cast<float>(p + 1) * 1e-3f; }},
+    {"signs", [](int64_t, Random& random) { return random.next() >> 40 & 1 ? 0.7f : -0.7f; }},
+};
+constexpr double kDeepBound = 5e-6;  // of the sum of the terms' magnitudes
+
+/// A product all of whose rows of A are one row of terms, and whose columns of B are one constant, C = 3 to begin with.
+void check_depth(Way way, const Terms& terms, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
+                 bool accumulate) {
+  constexpr float kFactor = 0.9f, kBefore = 3;
+  Random random;
+  double sum = accumulate ? kBefore : 0, magnitude = sum;
+  std::vector<float> a(m * k), b(n * k, kFactor), c(m * n, kBefore);
+  for (int64_t p = 0; p < k; ++p) {
+    const float term = terms.value(p, random);
+    sum += static_cast<double>(term) * kFactor;
+    magnitude += std::abs(static_cast<double>(term) * kFactor);
+    for (int64_t i = 0; i < m; ++i) a[trans_a ? p * m + i : i * k + p] = term;
+  }
+  run<float>(
+      way, {trans_a, trans_b, m, n, k, a.data(), trans_a ? m : k, b.data(), trans_b ? k : n, accumulate, c.data(), n});
+  double error = 0;
+  for (const float value : c) error = std::max(error, std::abs(value - sum));
+  EXPECT_LE(error, kDeepBound * magnitude)
+      << "way " << static_cast<int>(way) << ", terms " << terms.name << ", " << (trans_a ? "T" : "N")
+      << (trans_b ? "T " : "N ") << m << " " << n << " " << k << ", accumulate " << accumulate << ": "
+      << error / magnitude << " of the terms' magnitudes";
+}
+
+std::vector<Way> own_ways() {
+  std::vector<Way> own = ways();
+  own.erase(own.begin(), own.begin() + 2);  // those that may take oneDNN
+  return own;
+}
+
+TEST(GemmDepth, SumsOfManyTermsAreAccurate) {
+  const int64_t sizes[][2] = {{1, 1}, {1, 5}, {5, 1}, {2, 3}};
+  for (const Way way : own_ways()) {
+    for (const Terms& terms : kTerms) {
+      for (const int64_t k : {1000, 20000}) {
+        for (const auto& [m, n] : sizes) {
+          for (int form = 0; form < 4; ++form) check_depth(way, terms, form & 1, form & 2, m, n, k, form == 1);
+        }
+      }
+    }
+  }
+}
+
+TEST(GemmDepth, AroundTheLengthsOfChains) {
+  for (const Way way : own_ways()) {
+    for (const int64_t whole : {256, 2048, 4096, 8192, 16384, 16 * 8192}) {
+      for (const int64_t k : {whole - 1, whole, whole + 1}) {
+        check_depth(way, kTerms[0], true, false, 3, 2, k, k % 2);
+        check_depth(way, kTerms[1], false, true, 1, 2, k, k % 2);
+        check_depth(way, kTerms[2], true, false, 2, 1, k, k % 2);
+      }
+    }
+  }
+}
+
+// More rows and columns than the sums of a deep product have room for at once.
+TEST(GemmDepth, ManyRowsAndColumns) {
+  for (const Way way : {Way::own_gemm, static_cast<Way>(static_cast<int>(Way::portable) + static_cast<int>(isa()))}) {
+    for (const bool accumulate : {false, true}) {
+      check_depth(way, kTerms[0], true, false, 530, 3, 8300, accumulate);
+      check_depth(way, kTerms[1], false, true, 3, 420, 8300, accumulate);
+      check_depth(way, kTerms[2], false, true, 1, 1030, 8300, accumulate);
+      check_depth(way, kTerms[3], true, false, 2060, 1, 300, accumulate);
+    }
+  }
+}
+
+/// Terms that all lie in one place: leading dimensions of 0 make rows of depth the same memory.
+void check_expanded(Way way, float x, float y, int64_t m, int64_t n, int64_t k) {
+  const std::vector<float> a(m, x), b(n, y);
+  std::vector<float> c(m * n);
+  run<float>(way, {true, false, m, n, k, a.data(), 0, b.data(), 0, false, c.data(), n});
+  const double sum = static_cast<double>(x) * y * static_cast<double>(k);
+  for (const float value : c) {
+    ASSERT_LE(std::abs(value - sum), kDeepBound * sum) << "way " << static_cast<int>(way) << ", " << x << " by " << y
+                                                       << ", " << m << " " << n << " " << k << ": " << value / sum - 1;
+  }
+}
+
+TEST(GemmDepth, OfExpandedOperands) {
+#if WEFT_ASAN || WEFT_TSAN
+  constexpr int64_t kDeepest = 1000000;
+#else
+  constexpr int64_t kDeepest = 100000000;
+#endif
+  check_expanded(Way::own_gemm, 0.1f, 1.01f, 1, 1, kDeepest);
+  for (const Way way : own_ways()) {
+    check_expanded(way, 1.01f, 1, 1, 1, kDeepest / 10);
+    for (const float x : {0.1f, 1.0f / 3, 0.7f, 1.01f}) {
+      check_expanded(way, x, 1, 2, 2, kDeepest / 100);
+      check_expanded(way, x, x, 1, 1, kDeepest / 100);
+      check_expanded(way, 1, x, 1, 3, kDeepest / 100);
     }
   }
 }
