@@ -3,10 +3,8 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cstddef>
-#include <functional>
 #include <mutex>
 #include <new>
 #include <queue>
@@ -14,6 +12,7 @@
 #include <unordered_set>
 
 #include "core/backend.h"
+#include "core/rollback.h"
 #include "weft/error.h"
 #include "weft/ops.h"
 
@@ -22,7 +21,6 @@ namespace weft {
 namespace {
 
 thread_local bool recording = true;
-thread_local GradientJournal* journal = nullptr;
 std::atomic<std::uint64_t> next_sequence{1};
 
 std::string message(std::string_view op, const std::string& text) { return std::string(op) + ": " + text; }
@@ -57,19 +55,6 @@ bool grad_enabled() { return recording; }
 GradMode::GradMode(bool enabled) : previous_(recording) { recording = enabled; }
 GradMode::~GradMode() { recording = previous_; }
 
-GradientJournal::GradientJournal() : outer_(journal) { journal = this; }
-GradientJournal::~GradientJournal() { journal = outer_; }
-
-void GradientJournal::note(const std::shared_ptr<TensorState>& leaf) {
-  for (GradientJournal* each = journal; each != nullptr; each = each->outer_) {
-    each->before_.emplace_back(leaf, leaf->grad);
-  }
-}
-
-void GradientJournal::undo() {
-  for (; !before_.empty(); before_.pop_back()) before_.back().first->grad = before_.back().second;
-}
-
 Node::Node(std::string_view op, std::vector<Edge> edges, std::vector<Saved> values, BackwardFunction function)
     : name(op),
       sequence(next_sequence.fetch_add(1)),
@@ -78,19 +63,22 @@ Node::Node(std::string_view op, std::vector<Edge> edges, std::vector<Saved> valu
       backward(std::move(function)) {}
 
 Node::~Node() {
-  thread_local std::vector<std::shared_ptr<Node>>* pending = nullptr;
-  std::vector<std::shared_ptr<Node>> own;
-  const bool outermost = pending == nullptr;
-  if (outermost) pending = &own;
+  thread_local std::shared_ptr<Node>* waiting = nullptr;  // those that only this list holds
+  std::shared_ptr<Node> own;
+  const bool outermost = waiting == nullptr;
+  if (outermost) waiting = &own;
   for (Edge& edge : inputs) {
-    if (edge.node) pending->push_back(std::move(edge.node));
+    std::shared_ptr<Node> input = std::move(edge.node);
+    if (input.use_count() != 1) continue;
+    input->next_ = std::move(*waiting);
+    *waiting = std::move(input);
   }
   if (!outermost) return;
-  while (!own.empty()) {
-    const std::shared_ptr<Node> next = std::move(own.back());
-    own.pop_back();
+  while (own) {
+    const std::shared_ptr<Node> next = std::move(own);
+    own = std::move(next->next_);
   }
-  pending = nullptr;
+  waiting = nullptr;
 }
 
 void Node::release() {
@@ -185,38 +173,68 @@ Tensor owned_like(Tensor gradient, const Array& leaf) {  // NOLINT(performance-u
 }
 
 // Backward may run in several threads that share leaves.
-std::mutex& mutex_of(const TensorState& leaf) {
-  static std::array<std::mutex, 64> mutexes;
+std::mutex& leaves_mutex() {
+  static std::mutex mutex;
   [[maybe_unused]] static const int watched = pthread_atfork(nullptr, nullptr, [] {
-    for (std::mutex& mutex : mutexes) new (&mutex) std::mutex;  // held by threads that a child process has not
+    new (&mutex) std::mutex;  // held by a thread that a child process has not
   });
-  return mutexes[std::hash<const void*>()(&leaf) / alignof(std::max_align_t) % mutexes.size()];
+  return mutex;
 }
 
-void accumulate(const std::shared_ptr<TensorState>& state, Tensor gradient) {
-  TensorState& leaf = *state;
-  const std::lock_guard lock(mutex_of(leaf));
-  if (!(gradient.shape() == leaf.array.shape()) || gradient.dtype() != leaf.array.dtype() ||
-      gradient.device() != leaf.array.device()) {
-    throw AutogradError(message("backward", "a leaf was given another array, " + describe(leaf.array) +
-                                                ", since its values were used; the gradient is " +
-                                                describe(gradient.array())));
+// What a pass adds to the grad of each leaf that it reaches.
+class LeafGradients {
+ public:
+  void add(const std::shared_ptr<TensorState>& leaf, Tensor gradient) {
+    const Array& array = leaf->array;
+    if (!(gradient.shape() == array.shape()) || gradient.dtype() != array.dtype() ||
+        gradient.device() != array.device()) {
+      throw AutogradError(message("backward", "a leaf was given another array, " + describe(array) +
+                                                  ", since its values were used; the gradient is " +
+                                                  describe(gradient.array())));
+    }
+    const auto [place, first] = places_.try_emplace(leaf.get(), entries_.size());
+    if (first) {
+      entries_.push_back({leaf, owned_like(std::move(gradient), array)});
+    } else {
+      Tensor& sum = entries_[place->second].gradient;
+      sum = sum_of(std::move(sum), gradient);
+    }
   }
-  GradientJournal::note(state);
-  if (!leaf.grad.defined()) {
-    leaf.grad = owned_like(std::move(gradient), leaf.array);
-    return;
+
+  // All leaves or none: whatever can fail comes before the first change.
+  void commit() {
+    const std::lock_guard lock(leaves_mutex());
+    for (Entry& entry : entries_) {
+      Rollback::note_gradient(entry.leaf);
+      const Tensor& own = entry.leaf->grad;
+      if (!own.defined()) continue;
+      entry.in_place = !recording && !own.requires_grad() && own.array().layout().is_dense() &&
+                       backend(own.device()).computes(own.dtype());
+      entry.gradient = entry.in_place ? owned_like(std::move(entry.gradient), own.array())
+                                      : owned_like(weft::add(own, entry.gradient), entry.leaf->array);
+    }
+    for (Entry& entry : entries_) {
+      Tensor& own = entry.leaf->grad;
+      if (!entry.in_place) {
+        own = std::move(entry.gradient);
+        continue;
+      }
+      const Array& sum = own.array();
+      backend(sum.device())
+          .binary(BinaryOp::add, const_view(sum), const_view(entry.gradient.array()), mutable_view(sum));
+      sum.storage()->bump_version();
+    }
   }
-  const Array& sum = leaf.grad.array();
-  const bool in_place = !recording && !leaf.grad.requires_grad() && sum.layout().is_dense() &&
-                        sum.storage() != gradient.array().storage();
-  if (in_place) {
-    backend(sum.device()).binary(BinaryOp::add, const_view(sum), const_view(gradient.array()), mutable_view(sum));
-    sum.storage()->bump_version();
-  } else {
-    leaf.grad = owned_like(add(leaf.grad, gradient), leaf.array);
-  }
-}
+
+ private:
+  struct Entry {
+    std::shared_ptr<TensorState> leaf;
+    Tensor gradient;
+    bool in_place = false;
+  };
+  std::vector<Entry> entries_;  // in the order in which the pass reached them
+  std::unordered_map<const TensorState*, std::size_t> places_;
+};
 
 // One backward pass. With `targets` it gives the gradients of those tensors; without, it adds to the grad of every
 // leaf.
@@ -241,6 +259,7 @@ class Engine {
       if (selective_ && !useful_.contains(node.get())) continue;
       step(node, std::move(gradient));
     }
+    leaves_.commit();
   }
 
   /// Throws where a graph that was used up may be why a target was not reached.
@@ -286,7 +305,7 @@ class Engine {
   void flow(const Edge& edge, Tensor gradient) {
     if (edge.leaf) {
       if (!selective_) {
-        accumulate(edge.leaf, std::move(gradient));
+        leaves_.add(edge.leaf, std::move(gradient));
       } else if (wanted_.contains(edge.leaf.get())) {
         Tensor& sum = found_[edge.leaf.get()];
         sum = sum.defined() ? sum_of(std::move(sum), gradient) : std::move(gradient);
@@ -339,6 +358,7 @@ class Engine {
   std::unordered_set<const void*> wanted_;
   std::unordered_set<const void*> useful_;
   std::unordered_map<const void*, Tensor> found_;
+  LeafGradients leaves_;
   std::unordered_map<Node*, Tensor> gradients_;
   std::priority_queue<Pending> queue_;
 };

@@ -22,23 +22,6 @@ struct TensorState {
   std::shared_ptr<TensorState> alias_of;
 };
 
-/// Notes this thread's changes of leaves' grad() while it lives, so that they can be taken back.
-class GradientJournal {
- public:
-  GradientJournal();
-  ~GradientJournal();
-  GradientJournal(const GradientJournal&) = delete;
-  GradientJournal& operator=(const GradientJournal&) = delete;
-
-  void undo();
-  /// Before a change of leaf->grad.
-  static void note(const std::shared_ptr<TensorState>& leaf);
-
- private:
-  GradientJournal* outer_;
-  std::vector<std::pair<std::shared_ptr<TensorState>, Tensor>> before_;
-};
-
 /// Where a gradient flows on: to the node that made an input, to a leaf, or nowhere.
 struct Edge {
   std::shared_ptr<Node> node;
@@ -93,7 +76,7 @@ class Node {
   };
 
   Node(std::string_view op, std::vector<Edge> edges, std::vector<Saved> values, BackwardFunction function);
-  /// Lets go of the nodes before it one by one: a chain of a million nodes does not recurse.
+  /// Lets go of the nodes before it one by one: a chain of a million nodes does not recurse. Allocates nothing.
   ~Node();
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
@@ -107,6 +90,9 @@ class Node {
   std::vector<Edge> inputs;
   std::vector<Saved> saved;
   BackwardFunction backward;
+
+ private:
+  std::shared_ptr<Node> next_;  // in the list of nodes that wait for their end
 };
 
 /// Makes the output tensor of an op, recorded when gradients are enabled and an input requires one. `name` must be a

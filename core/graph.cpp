@@ -6,6 +6,7 @@
 #include "core/backend.h"
 #include "core/random_capture.h"
 #include "core/recording.h"
+#include "core/rollback.h"
 #include "weft/error.h"
 
 namespace weft {
@@ -63,13 +64,17 @@ void StepGraph::run(const std::function<void()>& step) {
   }
   Generator& generator = default_generator();
   try {
-    const bool recorded =
+    bool recorded =
         replay_ != nullptr && generator.seed() == seed_ && generator.stream() == stream_ && has_its_parameters();
-    if (!recorded && !capture(step)) return step();
-    if (random_blocks_ != 0 && generator.offset() != expected_offset_) {
-      backend(device_).fill(mutable_view(random_base_), static_cast<std::int64_t>(generator.offset()));
+    {
+      Rollback changes;  // a recording that never runs leaves gradients that nothing has computed
+      if (!recorded) recorded = capture(step, changes);
+      if (recorded && random_blocks_ != 0 && generator.offset() != expected_offset_) {
+        backend(device_).fill(mutable_view(random_base_), static_cast<std::int64_t>(generator.offset()));
+      }
+      if (recorded) replay_->run();
     }
-    replay_->run();
+    if (!recorded) return step();
   } catch (...) {
     reset();
     throw;
@@ -85,20 +90,15 @@ bool StepGraph::has_its_parameters() const {
   });
 }
 
-bool StepGraph::capture(const std::function<void()>& step) {
+bool StepGraph::capture(const std::function<void()>& step, Rollback& changes) {
   replay_.reset();
   parameters_.clear();
   Generator& generator = default_generator();
   const std::uint64_t start = generator.offset();
-  if (!random_base_.defined()) random_base_ = Array::empty({}, DType::i64, device_);
   Backend& device = backend(device_);
-  device.fill(mutable_view(random_base_), static_cast<std::int64_t>(start));
-  GradientJournal gradients;  // a step that ends early leaves some that nothing has computed
-  const auto take_back = [&] {
-    generator.set_offset(start);
-    gradients.undo();
-  };
   try {
+    if (!random_base_.defined()) random_base_ = Array::empty({}, DType::i64, device_);
+    device.fill(mutable_view(random_base_), static_cast<std::int64_t>(start));
     replay_ = device.capture([&] {
       {
         const RandomCapture capture{device_, static_cast<const std::uint64_t*>(random_base_.data()), start};
@@ -111,14 +111,11 @@ bool StepGraph::capture(const std::function<void()>& step) {
       device.accumulate(const_view(blocks), mutable_view(random_base_));
     });
   } catch (const OutOfMemoryError&) {  // an ordinary run can give cached blocks back to make room
-    take_back();
+    changes.undo();
     return false;
   } catch (const NotRecordable&) {
-    take_back();
+    changes.undo();
     return false;
-  } catch (...) {
-    take_back();
-    throw;
   }
   generator.set_offset(start);
   expected_offset_ = start;

@@ -1,4 +1,5 @@
 #include "core/op_support.h"
+#include "core/rollback.h"
 
 namespace weft {
 
@@ -115,21 +116,28 @@ Tensor train(const Tensor& input, const Tensor& weight, const Tensor& bias, cons
   const Array mean = vector(), inverse_std = vector(), scale = vector(), shift = vector();
   const Array out = Array::empty_like(Layout::channels_last(x.shape()), x.dtype(), x.device());
   const Array added = residual.defined() ? channels_last(residual.array()) : Array();
+  const Array factor = weight.array().contiguous(), offset = bias.array().contiguous();
+  Tensor result =
+      record("batch_norm", out, {x, weight, bias, residual},
+             {Save::input(0), Save::input(1), Save::constant(mean), Save::constant(inverse_std), Save::constant(scale),
+              Save::constant(shift)},
+             [arguments](const SavedValues& saved, const Tensor& g) { return train_grad(saved, g, arguments); });
+  const std::array<const Tensor*, 3> written = {&running_mean, &running_var, &batches};
+  for (const Tensor* each : written) {
+    if (each->defined()) Rollback::note_values(each->array());
+  }
   const View no_view;
   backend(x.device())
-      .batch_norm(rows(x.array()), const_view(weight.array().contiguous()), const_view(bias.array().contiguous()),
+      .batch_norm(rows(x.array()), const_view(factor), const_view(offset),
                   residual.defined() ? rows(added) : ConstView{}, arguments, mutable_rows(out), mutable_view(mean),
                   mutable_view(inverse_std), mutable_view(scale), mutable_view(shift),
                   running_mean.defined() ? mutable_view(running_mean.array()) : no_view,
                   running_var.defined() ? mutable_view(running_var.array()) : no_view,
                   batches.defined() ? mutable_view(batches.array()) : no_view);
-  for (const Tensor* written : {&running_mean, &running_var, &batches}) {
-    if (written->defined()) written->array().storage()->bump_version();
+  for (const Tensor* each : written) {  // last, as the kernel writes them: nothing can fail any more
+    if (each->defined()) each->array().storage()->bump_version();
   }
-  return record("batch_norm", out, {x, weight, bias, residual},
-                {Save::input(0), Save::input(1), Save::constant(mean), Save::constant(inverse_std),
-                 Save::constant(scale), Save::constant(shift)},
-                [arguments](const SavedValues& saved, const Tensor& g) { return train_grad(saved, g, arguments); });
+  return result;
 }
 
 Tensor evaluate(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,

@@ -6,6 +6,7 @@
 #include "core/op_support.h"
 #include "core/philox.h"
 #include "core/random_capture.h"
+#include "core/rollback.h"
 
 namespace weft {
 
@@ -37,18 +38,19 @@ thread_local Generator thread_generator;
 
 Tensor draw(RandomKind kind, const Shape& shape, DType dtype, const TensorOptions& options, Scalar low, Scalar high,
             Generator& generator) {
-  Array out = Array::empty(shape, dtype, options.device);
+  Tensor out(Array::empty(shape, dtype, options.device), options.requires_grad);
   const auto per_block = static_cast<std::int64_t>(size_of(dtype) == 8 ? 2 : 4);
   const std::int64_t blocks = out.size() / per_block + (out.size() % per_block != 0 ? 1 : 0);
-  PhiloxKey key{generator.seed(), generator.stream(), generator.advance(static_cast<std::uint64_t>(blocks))};
+  PhiloxKey key{generator.seed(), generator.stream(), generator.offset()};
   if (const RandomCapture* capture = random_capture(); capture != nullptr && capture->device == options.device) {
     if (&generator != &thread_generator)
       throw ValueError("random: a recorded step draws from the default generator only");
     key.offset -= capture->start;
     key.base = capture->base;
   }
-  backend(options.device).random(kind, key, low, high, mutable_view(out));
-  return Tensor(std::move(out), options.requires_grad);
+  backend(options.device).random(kind, key, low, high, mutable_view(out.array()));
+  generator.advance(static_cast<std::uint64_t>(blocks));
+  return out;
 }
 
 void check_floating(std::string_view op, DType dtype) {
@@ -98,6 +100,7 @@ Tensor dropout(const Tensor& x, double p, bool training) {
   if (!(p >= 0 && p <= 1)) throw ValueError("dropout: p must be in [0, 1], not " + std::to_string(p));
   check_float("dropout", x);
   if (!training || p == 0) return x;
+  const Rollback as_before;
   const Tensor kept = greater_equal(rand(x.shape(), {.device = x.device()}), scalar_like(x, p));
   return x * (kept.to(x.dtype()) * (p < 1 ? 1 / (1 - p) : 0.0));
 }

@@ -4,6 +4,7 @@
 
 #include "core/autograd.h"
 #include "core/layout.h"
+#include "core/rollback.h"
 #include "weft/error.h"
 #include "weft/ops.h"
 
@@ -64,7 +65,7 @@ Tensor Tensor::grad() const { return state_ ? state_->grad : Tensor(); }
 void Tensor::set_grad(const Tensor& grad) {
   check_defined(state_);
   if (grad.defined()) check_gradient("set_grad", grad.array(), array());
-  GradientJournal::note(state_);
+  Rollback::note_gradient(state_);
   state_->grad = grad;
 }
 

@@ -263,11 +263,12 @@ void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bi
                 const BatchNormArguments& arguments, const View& y, const View& mean, const View& inverse_std,
                 const View& scale, const View& shift, const View& running_mean, const View& running_var,
                 const View& batches) {
+  if (x.shape[1] > 0) {
+    (x.dtype == DType::f32 ? batch_norm_of<float> : batch_norm_of<double>)(x, weight, bias, residual, arguments, y,
+                                                                           mean, inverse_std, scale, shift,
+                                                                           running_mean, running_var);
+  }
   if (batches.data != nullptr) ++*batches.as<std::int64_t>();
-  if (x.shape[1] == 0) return;
-  (x.dtype == DType::f32 ? batch_norm_of<float> : batch_norm_of<double>)(x, weight, bias, residual, arguments, y, mean,
-                                                                         inverse_std, scale, shift, running_mean,
-                                                                         running_var);
 }
 
 void batch_norm_inference(const ConstView& x, const ConstView& weight, const ConstView& bias,

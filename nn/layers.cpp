@@ -1,5 +1,6 @@
 #include "weft/nn/layers.h"
 
+#include "core/rollback.h"
 #include "nn/check.h"
 
 namespace weft::nn {
@@ -17,6 +18,7 @@ Module& Sequential::operator[](std::int64_t index) const {
 }
 
 Tensor Sequential::forward_add(const Tensor& x, const Tensor& residual) {
+  const Rollback as_before;
   const auto& children = named_children();
   Tensor y = x;
   for (std::size_t i = 0; i < children.size(); ++i) {

@@ -1,5 +1,6 @@
 #include "weft/nn/layers_conv.h"
 
+#include "core/rollback.h"
 #include "nn/check.h"
 #include "nn/initial.h"
 
@@ -66,6 +67,7 @@ ConvNd<N>::ConvNd(std::int64_t in_channels, std::int64_t out_channels, PerAxis<N
   }
   check_channels(owner, in_channels, out_channels, options.groups);
   const Shape shape = weight_shape(out_channels, in_channels / options.groups, kernel);
+  const Rollback as_before;
   weight_ = register_parameter("weight", initial_kernel(shape, options.init));
   bias_ = register_parameter("bias", options.bias ? initial_bias(out_channels, shape) : Tensor());
 }
@@ -111,6 +113,7 @@ ConvTransposeNd<N>::ConvTransposeNd(std::int64_t in_channels, std::int64_t out_c
   if (options.padding.same) throw ValueError(std::string(owner) + ": padding \"same\" has no transposed form");
   check_channels(owner, in_channels, out_channels, options.groups);
   const Shape shape = weight_shape(in_channels, out_channels / options.groups, kernel);
+  const Rollback as_before;
   weight_ = register_parameter("weight", initial_kernel(shape, options.init));
   bias_ = register_parameter("bias", options.bias ? initial_bias(out_channels, shape) : Tensor());
 }
@@ -149,6 +152,7 @@ Conv::Conv(std::int64_t in_channels, std::int64_t out_channels, Pair kernel, con
   check_options("Conv", sizes, options_);
   check_channels("Conv", in_channels, out_channels, 1);
   const Shape shape = weight_shape(out_channels, in_channels, sizes);
+  const Rollback as_before;
   weight_ = register_parameter("weight", initial_kernel(shape, options.init));
   bias_ = register_parameter("bias", options.bias ? initial_bias(out_channels, shape) : Tensor());
 }

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <optional>
 
+#include "core/rollback.h"
 #include "nn/check.h"
 #include "nn/initial.h"
 #include "weft/nn/layers.h"
@@ -23,6 +24,7 @@ Tensor initial_bias(std::int64_t outputs, const Shape& weight) {
 Linear::Linear(std::int64_t in_features, std::int64_t out_features, const LinearOptions& options) {
   require_at_least(1, "Linear", "in_features", in_features);
   require_at_least(1, "Linear", "out_features", out_features);
+  const Rollback as_before;
   const Shape shape{out_features, in_features};
   weight_ = register_parameter("weight", initial_weight(shape, options.init));
   if (options.bias) bias_ = register_parameter("bias", initial_bias(out_features, shape));

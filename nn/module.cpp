@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "core/rollback.h"
 #include "nn/load_report.h"
 #include "weft/error.h"
 
@@ -89,6 +90,11 @@ void replace_arrays(const NamedTensors& tensors, const Convert& convert) {
 }
 
 }  // namespace
+
+Tensor Module::operator()(const Tensor& x) {
+  const Rollback as_before;
+  return forward(x);
+}
 
 Module::Module() : state_(std::make_shared<State>()) {}
 

@@ -1,5 +1,6 @@
 #include "weft/nn/resnet9.h"
 
+#include "core/rollback.h"
 #include "nn/check.h"
 
 namespace weft::nn {
@@ -34,6 +35,7 @@ Sequential page(const ResNet9Options& options) {
 Sequential resnet9(const ResNet9Options& options) {
   require_at_least(1, "resnet9", "classes", options.classes);
   require_at_least(1, "resnet9", "channels", options.channels);
+  const Rollback as_before;
   return options.variant == ResNet9::needle ? needle(options) : page(options);
 }
 

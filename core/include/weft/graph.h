@@ -12,6 +12,7 @@
 namespace weft {
 
 class Replay;
+class Rollback;
 struct TensorState;
 
 /// Work that is the same every time, a training step above all, run again and again. On a GPU the first run is an
@@ -43,7 +44,7 @@ class StepGraph {
 
  private:
   /// False where memory is short for a recording; everything but the step's own variables is then as it was.
-  bool capture(const std::function<void()>& step);
+  bool capture(const std::function<void()>& step, Rollback& changes);
   /// Whether requires_grad of the parameters is what it was when they were recorded.
   bool has_its_parameters() const;
 

@@ -35,7 +35,9 @@ class Module {
   virtual ~Module() = default;
 
   virtual Tensor forward(const Tensor& x) = 0;
-  Tensor operator()(const Tensor& x) { return forward(x); }
+  /// forward(), except that running statistics (those on the CPU) and this thread's generator are as before where it
+  /// throws.
+  Tensor operator()(const Tensor& x);
 
   /// Own ones first, then the children's as "child.name", in order of registration; a shared one is listed once.
   NamedTensors named_parameters() const;
