@@ -182,7 +182,8 @@ TEST_F(ConvAlgoTest, CheckpointsWithoutChoicesHaveNone) {
 }
 
 TEST_F(ConvAlgoTest, BadChoicesInACheckpointAreFormatErrors) {
-  for (const char* text : {"[", "[1]", R"({"a": 1})", R"({"a": "fast"})"}) {
+  for (const char* text : {"", "[", "[1]", "\"a\"", "{}]", R"({"a": 1})", R"({"a": "fast"})",
+                           R"({"a": {"b": "im2col"}})", R"({"a": "im2col", "b": null})", R"({"a": "im2col")"}) {
     save_safetensors(path, {{}, {{"weft.conv_choices", text}}});
     EXPECT_THROW(nn::load(path), FormatError) << text;
     EXPECT_TRUE(conv_choices().empty());
