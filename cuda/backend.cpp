@@ -26,15 +26,25 @@ namespace weft::cuda {
 
 namespace {
 
-/// A captured graph with the memory that it keeps.
+/// A captured graph with the memory that it keeps, made and recorded under the context's lock.
 class Graph final : public Replay {
  public:
-  Graph(Context& context, runtime::GraphExec graph, Memory::GraphId memory)
-      : context_(context), graph_(graph), memory_(memory) {}
+  explicit Graph(Context& context) : context_(context), memory_(context.memory.begin_graph()) {}
   ~Graph() override {
     const std::lock_guard lock(context_.mutex);
-    runtime::destroy_graph(graph_);
+    if (graph_ != nullptr) runtime::destroy_graph(graph_);
     context_.memory.free_graph(memory_);
+  }
+  void record(const std::function<void()>& fn) {
+    runtime::begin_capture(context_.stream);
+    try {
+      fn();
+    } catch (...) {
+      runtime::abandon_capture(context_.stream);
+      throw;
+    }
+    graph_ = runtime::end_capture(context_.stream);
+    context_.memory.end_graph();
   }
   void run() override {
     const Use use(context_);
@@ -43,7 +53,7 @@ class Graph final : public Replay {
 
  private:
   Context& context_;
-  runtime::GraphExec graph_;
+  runtime::GraphExec graph_ = nullptr;
   Memory::GraphId memory_;
 };
 
@@ -84,24 +94,9 @@ class CudaBackend final : public Backend {
 
   std::unique_ptr<Replay> capture(const std::function<void()>& fn) override {
     const Use use(context_);
-    const Memory::GraphId memory = context_.memory.begin_graph();
-    runtime::GraphExec graph = nullptr;
-    try {
-      runtime::begin_capture(context_.stream);
-      try {
-        fn();
-      } catch (...) {
-        runtime::abandon_capture(context_.stream);
-        throw;
-      }
-      graph = runtime::end_capture(context_.stream);
-    } catch (...) {
-      context_.memory.end_graph();
-      context_.memory.free_graph(memory);
-      throw;
-    }
-    context_.memory.end_graph();
-    return std::make_unique<Graph>(context_, graph, memory);
+    auto graph = std::make_unique<Graph>(context_);
+    graph->record(fn);
+    return graph;
   }
 
   void fill(const View& out, Scalar value) override {
