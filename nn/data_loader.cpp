@@ -163,9 +163,11 @@ std::int64_t DataLoader::images() const { return dataset_->size(); }
 std::int64_t DataLoader::size() const { return batch_count(dataset_->size(), options_); }
 
 DataLoader::Iterator DataLoader::begin() {
-  const std::int64_t epoch = epoch_++;
-  if (device_batches_ != nullptr) return Iterator(std::make_shared<DeviceProducer>(device_batches_, options_, epoch));
-  return Iterator(std::make_shared<HostProducer>(*dataset_, options_, epoch));
+  Iterator first(device_batches_ != nullptr ? std::shared_ptr<Iterator::Producer>(
+                                                  std::make_shared<DeviceProducer>(device_batches_, options_, epoch_))
+                                            : std::make_shared<HostProducer>(*dataset_, options_, epoch_));
+  ++epoch_;
+  return first;
 }
 
 }  // namespace weft::nn
