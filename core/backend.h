@@ -221,20 +221,26 @@ class Backend {
   virtual void resample(ResamplePass pass, const ResampleShape& shape, const ConstView& in, const View& out) = 0;
 
   // Batch normalisation of dense x (rows, channels); the other vectors are (channels,), all of x's dtype (f32 where x
-  // and y are bf16). y = x·scale + shift by one fused multiply-add where the instruction set has it, with
-  // arguments.relu 0 where that is negative, and then plus residual, dense like x, unless its data is null.
-  /// Normalises by the batch's statistics, writes mean, inverse_std = 1/√(var + eps), scale = weight·inverse_std and
-  /// shift = bias - mean·scale, and updates the running statistics unless their data is null or there are no rows.
-  /// `batches` is one i64 that is advanced by 1, unless its data is null.
+  // and y are bf16). y = (x - mean)·scale + shift, the product and the sum by one fused multiply-add where the
+  // instruction set has it, with arguments.relu 0 where that is negative, and then plus residual, dense like x, unless
+  // its data is null.
+  /// Normalises by the batch's statistics. mean is (2, channels): the mean rounded, which is subtracted, and the rest
+  /// that rounding left, so that their sum has twice the digits. Writes it, inverse_std = 1/√(var + eps),
+  /// scale = weight·inverse_std and shift = bias - rest·scale, and updates the running statistics unless their data is
+  /// null or there are no rows. Equal values have exactly their mean, so y is the bias there. Squares may leave the
+  /// range of the dtype; inverse_std and scale must not. `batches` is one i64 that is advanced by 1, unless its data
+  /// is null.
   virtual void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bias, const ConstView& residual,
                           const BatchNormArguments& arguments, const View& y, const View& mean, const View& inverse_std,
                           const View& scale, const View& shift, const View& running_mean, const View& running_var,
                           const View& batches) = 0;
+  /// The mean is running_mean and the shift bias.
   virtual void batch_norm_inference(const ConstView& x, const ConstView& weight, const ConstView& bias,
                                     const ConstView& running_mean, const ConstView& running_var,
                                     const ConstView& residual, const BatchNormArguments& arguments, const View& y) = 0;
-  /// With arguments.relu the gradient passes where x·scale + shift > 0, computed as batch_norm does, before any
-  /// rounding to bf16; shift is not read otherwise.
+  /// mean, inverse_std, scale and shift are what batch_norm wrote. With arguments.relu the gradient passes where
+  /// (x - mean)·scale + shift > 0, computed as batch_norm does, before any rounding to bf16; shift is not read
+  /// otherwise.
   virtual void batch_norm_grad(const ConstView& y_grad, const ConstView& x, const ConstView& mean,
                                const ConstView& inverse_std, const ConstView& scale, const ConstView& shift,
                                const BatchNormArguments& arguments, const View& x_grad, const View& weight_grad,

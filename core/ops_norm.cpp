@@ -1,7 +1,17 @@
-#include "core/op_support.h"
+#include <cmath>
+
+#include "core/norm_support.h"
 #include "core/rollback.h"
 
 namespace weft {
+
+Normal composed_normal(const Tensor& x, const Axes& axes, const Tensor& mean, const Tensor& rest,
+                       const Tensor& inverse_std, double eps) {
+  const Tensor centred = x - mean - rest;
+  const Tensor scaled = (centred - weft::mean(centred, axes, true)) * inverse_std;
+  const Tensor factor = rsqrt(weft::mean(square(scaled), axes, true) + square(inverse_std * std::sqrt(eps)));
+  return {scaled * factor, inverse_std * factor};
+}
 
 namespace {
 
@@ -58,33 +68,42 @@ void check_batches(const Tensor& batches, const Tensor& x) {
   }
 }
 
-// g where the ReLU let x·scale + shift through. In f64, where the product of two f32 is exact, the sign is that of the
-// kernels' fused multiply-add.
-Tensor rectified_grad(const Tensor& g, const Tensor& x, const Tensor& scale, const Tensor& shift) {
-  const auto wide = [&](const Tensor& v) { return per_channel(v, x.rank()).to(DType::f64); };
-  const Tensor y = x.detach().to(DType::f64) * wide(scale) + wide(shift);
-  return relu_grad(g, y.to(g.dtype()));
+// What batch_norm saves for its gradient: vectors of the dtype of the parameters, and the mean (2, channels).
+struct Statistics {
+  Tensor mean, inverse_std, scale, shift;
+};
+
+// g where the ReLU let (x - mean)·scale + shift through, which the kernel of inference computes with the same bits.
+Tensor rectified_grad(const Tensor& g, const Tensor& x, const Statistics& s) {
+  const Array values = channels_last(x.to(s.scale.dtype()).array());
+  const Array y = Array::empty_like(Layout::channels_last(x.shape()), values.dtype(), values.device());
+  const Tensor mean = select(s.mean, 0, 0), var = ones_like(s.scale);
+  backend(x.device())
+      .batch_norm_inference(rows(values), const_view(s.scale.array()), const_view(s.shift.array()),
+                            const_view(mean.array()), const_view(var.array()), ConstView{}, {.eps = 0},
+                            mutable_rows(y));
+  return relu_grad(g, Tensor(y));
 }
 
-// The gradient in public ops, for gradients of gradients: everything is computed again from the input. g is f32 where
-// the input is bf16.
-Values composed_grad(const Tensor& g, const Tensor& input, const Tensor& weight, double eps) {
-  const Tensor x = input.to(weight.dtype());
-  const Axes axes = all_but_channels(x.rank());
-  const Tensor centred = x - mean(x, axes, true);
-  const Tensor inverse_std = rsqrt(mean(square(centred), axes, true) + eps);
-  const Tensor normal = centred * inverse_std;
-  const Tensor slope = mean(g * normal, axes, true);
-  const Tensor x_grad = per_channel(weight, x.rank()) * inverse_std * (g - mean(g, axes, true) - normal * slope);
-  return {x_grad.to(input.dtype()), sum(g * normal, axes), sum(g, axes)};
+// The gradient in public ops, for gradients of gradients. g is f32 where the input is bf16.
+Values composed_grad(const Tensor& g, const Tensor& input, const Tensor& weight, const Statistics& s, double eps) {
+  const Axes axes = all_but_channels(input.rank());
+  const auto channels = [&](const Tensor& v) { return per_channel(v, input.rank()); };
+  const Normal normal = composed_normal(input.to(weight.dtype()), axes, channels(select(s.mean, 0, 0)),
+                                        channels(select(s.mean, 0, 1)), channels(s.inverse_std), eps);
+  const Tensor slope = mean(g * normal.values, axes, true);
+  const Tensor x_grad = channels(weight) * normal.inverse_std * (g - mean(g, axes, true) - normal.values * slope);
+  return {x_grad.to(input.dtype()), sum(g * normal.values, axes), sum(g, axes)};
 }
 
 Values train_grad(const SavedValues& saved, const Tensor& gradient, const BatchNormArguments& arguments) {
-  const Tensor x = saved[0], weight = saved[1], scale = saved[4], shift = saved[5];
+  const Tensor x = saved[0], weight = saved[1];
+  const Statistics statistics{saved[2], saved[3], saved[4], saved[5]};
   const Tensor residual_grad = saved.needs(3) ? gradient : Tensor();
   if (grad_enabled()) {
     const Tensor g = gradient.to(weight.dtype());
-    Values gradients = composed_grad(arguments.relu ? rectified_grad(g, x, scale, shift) : g, x, weight, arguments.eps);
+    Values gradients = composed_grad(arguments.relu ? rectified_grad(g, x.detach(), statistics) : g, x, weight,
+                                     statistics, arguments.eps);
     gradients.push_back(residual_grad);
     return gradients;
   }
@@ -94,9 +113,10 @@ Values train_grad(const SavedValues& saved, const Tensor& gradient, const BatchN
   const Array weight_grad = Array::empty(weight.shape(), weight.dtype(), values.device());
   const Array bias_grad = Array::empty(weight.shape(), weight.dtype(), values.device());
   backend(values.device())
-      .batch_norm_grad(rows(g), rows(values), const_view(saved[2].array()), const_view(saved[3].array()),
-                       const_view(scale.array()), const_view(shift.array()), arguments, mutable_rows(x_grad),
-                       mutable_view(weight_grad), mutable_view(bias_grad));
+      .batch_norm_grad(rows(g), rows(values), const_view(statistics.mean.array()),
+                       const_view(statistics.inverse_std.array()), const_view(statistics.scale.array()),
+                       const_view(statistics.shift.array()), arguments, mutable_rows(x_grad), mutable_view(weight_grad),
+                       mutable_view(bias_grad));
   return {Tensor(x_grad), Tensor(weight_grad), Tensor(bias_grad), residual_grad};
 }
 
@@ -113,7 +133,8 @@ Tensor train(const Tensor& input, const Tensor& weight, const Tensor& bias, cons
                                 [](const SavedValues&, const Tensor& g) { return Values{g}; });
   const BatchNormArguments arguments = arguments_of(options);
   const auto vector = [&] { return Array::empty({x.size(1)}, weight.dtype(), x.device()); };
-  const Array mean = vector(), inverse_std = vector(), scale = vector(), shift = vector();
+  const Array mean = Array::empty({2, x.size(1)}, weight.dtype(), x.device());
+  const Array inverse_std = vector(), scale = vector(), shift = vector();
   const Array out = Array::empty_like(Layout::channels_last(x.shape()), x.dtype(), x.device());
   const Array added = residual.defined() ? channels_last(residual.array()) : Array();
   const Array factor = weight.array().contiguous(), offset = bias.array().contiguous();

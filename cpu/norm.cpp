@@ -16,6 +16,8 @@ WEFT_SIMD_DEFINE(NormKernels, norm_kernels)
 namespace {
 
 constexpr std::int64_t kBlockElements = 16384, kMinBlockRows = 128, kMaxBlockRows = 512;
+constexpr std::int64_t kFewBlocks = 16,
+                       kLeastBlockRows = 16;  // few rows are blocks of fewer, so that threads share them
 
 template <class T>
 const NormKernelsOf<T>& kernels() {
@@ -40,7 +42,8 @@ struct Blocks {
     const std::int64_t fold = lanes / std::gcd(lanes, b.channels);
     b.width = fold * b.channels;
     b.wide_rows = b.rows / fold;
-    b.block_rows = std::clamp(kBlockElements / std::max<std::int64_t>(b.width, 1), kMinBlockRows, kMaxBlockRows);
+    const std::int64_t least = std::clamp(b.wide_rows / kFewBlocks, kLeastBlockRows, kMinBlockRows);
+    b.block_rows = std::clamp(kBlockElements / std::max<std::int64_t>(b.width, 1), least, kMaxBlockRows);
     b.count = (b.wide_rows + b.block_rows - 1) / b.block_rows + (b.rows % fold != 0);
     return b;
   }
@@ -77,7 +80,6 @@ struct Blocks {
 };
 
 /// Two sums per column of each block, in this thread's scratch memory.
-template <class T>
 class Partials {
  public:
   explicit Partials(const Blocks& blocks)
@@ -89,10 +91,8 @@ class Partials {
   /// Fills a block with what kernel(first, second) adds to two vectors of zeros.
   template <class Kernel>
   void compute(std::int64_t block, const Kernel& kernel) const {
-    T* sums = static_cast<T*>(scratch(1, sizeof(T) * 2 * width_));
-    std::fill_n(sums, 2 * width_, T(0));
-    kernel(sums, sums + width_);
-    std::copy_n(sums, 2 * width_, first(block));
+    std::fill_n(first(block), 2 * width_, 0.0);
+    kernel(first(block), second(block));
   }
 
  private:
@@ -100,40 +100,72 @@ class Partials {
   double* data_;
 };
 
+/// Of one channel: the mean is mean + rest, and the variance is biased.
 struct Moments {
-  std::vector<double> mean, var;  // (channels,); the biased variance
+  double mean, rest, var, inverse_std;
 };
 
-/// Chan, Golub and LeVeque 1979: total M2 = Σ M2_b + Σ n_b·(mean_b - mean)², over blocks in order.
+Moments moments_of(long double mean, long double var, double eps) {
+  const double rounded = static_cast<double>(mean);
+  return {rounded, static_cast<double>(mean - rounded), static_cast<double>(var),
+          static_cast<double>(1 / std::sqrt(var + eps))};
+}
+
+/// Whether the squares that var comes of kept to the range of T, as far as it matters for var.
 template <class T>
-Moments batch_moments(const Blocks& blocks, const T* x) {
-  const Partials<T> partials(blocks);
+bool is_in_range(double var) {
+  return std::isfinite(var) && var > (std::is_same_v<T, float> ? 1e-30 : 1e-290);
+}
+
+/// In long double, which holds the squares of all doubles where it is x87's. NaN where a value is not finite.
+template <class T>
+Moments wide_moments(const Blocks& blocks, const T* x, std::int64_t channel, double eps) {
+  const auto n = static_cast<long double>(std::max<std::int64_t>(blocks.rows, 1));
+  const std::int64_t end = blocks.rows * blocks.channels;
+  long double sum = 0, squares = 0;
+  for (std::int64_t i = channel; i < end; i += blocks.channels) {
+    if (!std::isfinite(x[i])) return moments_of(NAN, NAN, eps);
+    sum += static_cast<long double>(x[i]);
+  }
+  const long double mean = sum / n;
+  for (std::int64_t i = channel; i < end; i += blocks.channels) {
+    const long double difference = static_cast<long double>(x[i]) - mean;
+    squares += difference * difference;
+  }
+  return moments_of(mean, squares / n, eps);
+}
+
+/// Chan, Golub and LeVeque 1979: total M2 = Σ M2_b + Σ n_b·(mean_b - mean)², over blocks in order. Means are relative
+/// to the first row, so those of equal values are exact.
+template <class T>
+std::vector<Moments> batch_moments(const Blocks& blocks, const T* x, double eps) {
+  const auto channels = static_cast<std::size_t>(blocks.channels);
+  const std::vector<T> reference = blocks.rows > 0 ? blocks.widen(x) : std::vector<T>();
+  const Partials partials(blocks);
   blocks.for_each([&](std::int64_t i, const Blocks::Block& block) {
-    const T* origin = x + block.offset;
-    partials.compute(i,
-                     [&](T* sum, T* squares) { kernels<T>().moments(block.rows, block.width, origin, sum, squares); });
-    double* mean = partials.first(i);
-    double* squares = partials.second(i);
-    for (std::int64_t j = 0; j < block.width; ++j) {
-      const double offset = mean[j] / static_cast<double>(block.rows), centred = squares[j] - mean[j] * offset;
-      squares[j] = centred < 0 ? 0 : centred;
-      mean[j] = static_cast<double>(origin[j]) + offset;
-    }
+    T* const origin = static_cast<T*>(scratch(1, sizeof(T) * 3 * blocks.width));
+    partials.compute(i, [&](double* sum, double* squares) {
+      kernels<T>().moments(block.rows, block.width, x + block.offset, origin, origin + blocks.width, sum, squares);
+      for (std::int64_t j = 0; j < block.width; ++j) {
+        const double offset = sum[j] / static_cast<double>(block.rows), centred = squares[j] - sum[j] * offset;
+        squares[j] = centred < 0 ? 0 : centred;
+        sum[j] = static_cast<double>(origin[j]) - static_cast<double>(reference[j]) + offset;
+      }
+    });
   });
 
   const double n = static_cast<double>(std::max<std::int64_t>(blocks.rows, 1));
-  Moments result;
-  std::vector<double> columns(static_cast<std::size_t>(blocks.width), 0.0);
+  std::vector<double> columns(static_cast<std::size_t>(blocks.width), 0.0), means, vars;
   for (std::int64_t i = 0; i < blocks.count; ++i) {
     const Blocks::Block block = blocks[i];
     const double* mean = partials.first(i);
     const double block_rows = static_cast<double>(block.rows);
     for (std::int64_t j = 0; j < block.width; ++j) columns[j] += block_rows * mean[j];
   }
-  blocks.sum_columns(columns, result.mean);
-  for (double& mean : result.mean) mean /= n;
+  blocks.sum_columns(columns, means);
+  for (double& mean : means) mean /= n;
 
-  const std::vector<double> total = blocks.widen(result.mean.data());
+  const std::vector<double> total = blocks.widen(means.data());
   std::fill(columns.begin(), columns.end(), 0.0);
   for (std::int64_t i = 0; i < blocks.count; ++i) {
     const Blocks::Block block = blocks[i];
@@ -145,8 +177,18 @@ Moments batch_moments(const Blocks& blocks, const T* x) {
       columns[j] += squares[j] + block_rows * difference * difference;
     }
   }
-  blocks.sum_columns(columns, result.var);
-  for (double& var : result.var) var /= n;
+  blocks.sum_columns(columns, vars);
+
+  std::vector<Moments> result(channels);
+  std::vector<std::int64_t> beyond;
+  for (std::int64_t c = 0; c < blocks.channels; ++c) {
+    const double origin = reference.empty() ? 0 : static_cast<double>(reference[c]), var = vars[c] / n;
+    const double mean = origin + means[c], added = mean - origin;  // Knuth's TwoSum
+    result[c] = {mean, (origin - (mean - added)) + (means[c] - added), var, 1 / std::sqrt(var + eps)};
+    if (!is_in_range<T>(var + eps)) beyond.push_back(c);
+  }
+  parallel_for(static_cast<std::int64_t>(beyond.size()),
+               [&](std::int64_t i) { result[beyond[i]] = wide_moments(blocks, x, beyond[i], eps); });
   return result;
 }
 
@@ -155,19 +197,15 @@ void update_running(T* running, double momentum, double value) {
   *running = static_cast<T>((1 - momentum) * static_cast<double>(*running) + momentum * value);
 }
 
-/// y = (x - mean)·inverse_std·weight + bias as x·scale + shift; writes those two. The shift takes up the rounding of
-/// the scale, so a large mean does not amplify it.
 template <class T>
-void normalise(const Blocks& blocks, const T* x, const ConstView& weight, const ConstView& bias, const double* mean,
-               const double* inverse_std, const T* residual, bool relu, T* y, T* scale, T* shift) {
-  for (std::int64_t c = 0; c < blocks.channels; ++c) {
-    scale[c] = static_cast<T>(static_cast<double>(weight.as<T>()[c]) * inverse_std[c]);
-    shift[c] = static_cast<T>(static_cast<double>(bias.as<T>()[c]) - mean[c] * static_cast<double>(scale[c]));
-  }
-  const std::vector<T> wide_scale = blocks.widen(scale), wide_shift = blocks.widen(shift);
+void normalise(const Blocks& blocks, const T* x, const T* mean, const T* scale, const T* shift, const T* residual,
+               bool relu, T* y) {
+  const std::vector<T> wide_mean = blocks.widen(mean), wide_scale = blocks.widen(scale),
+                       wide_shift = blocks.widen(shift);
   blocks.for_each([&](std::int64_t, const Blocks::Block& block) {
-    kernels<T>().apply(block.rows, block.width, x + block.offset, wide_scale.data(), wide_shift.data(),
-                       residual == nullptr ? nullptr : residual + block.offset, relu, y + block.offset);
+    kernels<T>().apply(block.rows, block.width, x + block.offset, wide_mean.data(), wide_scale.data(),
+                       wide_shift.data(), residual == nullptr ? nullptr : residual + block.offset, relu,
+                       y + block.offset);
   });
 }
 
@@ -176,21 +214,25 @@ void batch_norm_of(const ConstView& x, const ConstView& weight, const ConstView&
                    const BatchNormArguments& arguments, const View& y, const View& mean, const View& inverse_std,
                    const View& scale, const View& shift, const View& running_mean, const View& running_var) {
   const Blocks blocks = Blocks::of<T>(x);
-  const Moments moments = batch_moments(blocks, x.as<T>());
-  std::vector<double> inverse(static_cast<std::size_t>(blocks.channels));
+  const std::vector<Moments> moments = batch_moments(blocks, x.as<T>(), arguments.eps);
   for (std::int64_t c = 0; c < blocks.channels; ++c) {
-    inverse[c] = 1 / std::sqrt(moments.var[c] + arguments.eps);
-    mean.as<T>()[c] = static_cast<T>(moments.mean[c]);
-    inverse_std.as<T>()[c] = static_cast<T>(inverse[c]);
+    const Moments& m = moments[c];
+    const T rounded = static_cast<T>(m.mean),
+            factor = static_cast<T>(static_cast<double>(weight.as<T>()[c]) * m.inverse_std);
+    const double rest = m.mean - static_cast<double>(rounded) + m.rest;
+    mean.as<T>()[c] = rounded;
+    mean.as<T>()[blocks.channels + c] = static_cast<T>(rest);
+    inverse_std.as<T>()[c] = static_cast<T>(m.inverse_std);
+    scale.as<T>()[c] = factor;
+    shift.as<T>()[c] = static_cast<T>(static_cast<double>(bias.as<T>()[c]) - rest * static_cast<double>(factor));
   }
-  normalise(blocks, x.as<T>(), weight, bias, moments.mean.data(), inverse.data(), residual.as<T>(), arguments.relu,
-            y.as<T>(), scale.as<T>(), shift.as<T>());
+  normalise(blocks, x.as<T>(), mean.as<T>(), scale.as<T>(), shift.as<T>(), residual.as<T>(), arguments.relu, y.as<T>());
   if (running_mean.data == nullptr || blocks.rows == 0) return;
   const double n = static_cast<double>(blocks.rows);
   const double correction = arguments.unbiased_running && blocks.rows > 1 ? n / (n - 1) : 1;
   for (std::int64_t c = 0; c < blocks.channels; ++c) {
-    update_running(running_mean.as<T>() + c, arguments.momentum, moments.mean[c]);
-    update_running(running_var.as<T>() + c, arguments.momentum, moments.var[c] * correction);
+    update_running(running_mean.as<T>() + c, arguments.momentum, moments[c].mean);
+    update_running(running_var.as<T>() + c, arguments.momentum, moments[c].var * correction);
   }
 }
 
@@ -199,18 +241,15 @@ void batch_norm_inference_of(const ConstView& x, const ConstView& weight, const 
                              const ConstView& running_mean, const ConstView& running_var, const ConstView& residual,
                              const BatchNormArguments& arguments, const View& y) {
   const Blocks blocks = Blocks::of<T>(x);
-  std::vector<double> mean(static_cast<std::size_t>(blocks.channels)), inverse(mean);
-  std::vector<T> scale(static_cast<std::size_t>(blocks.channels)), shift(scale);
+  std::vector<T> scale(static_cast<std::size_t>(blocks.channels));
   for (std::int64_t c = 0; c < blocks.channels; ++c) {
-    mean[c] = static_cast<double>(running_mean.as<T>()[c]);
-    inverse[c] = 1 / std::sqrt(static_cast<double>(running_var.as<T>()[c]) + arguments.eps);
+    const double deviation = std::sqrt(static_cast<double>(running_var.as<T>()[c]) + arguments.eps);
+    scale[c] = static_cast<T>(static_cast<double>(weight.as<T>()[c]) / deviation);
   }
-  normalise(blocks, x.as<T>(), weight, bias, mean.data(), inverse.data(), residual.as<T>(), arguments.relu, y.as<T>(),
-            scale.data(), shift.data());
+  normalise(blocks, x.as<T>(), running_mean.as<T>(), scale.data(), bias.as<T>(), residual.as<T>(), arguments.relu,
+            y.as<T>());
 }
 
-/// With g = y_grad (where x·scale + shift > 0 if relu) and z = (x - mean)·inverse_std:
-/// x_grad = scale·(g - mean(g) - z·mean(g·z)), weight_grad = Σ g·z, bias_grad = Σ g.
 template <class T>
 void batch_norm_grad_of(const ConstView& y_grad, const ConstView& x, const ConstView& mean,
                         const ConstView& inverse_std, const ConstView& scale, const ConstView& shift,
@@ -222,11 +261,12 @@ void batch_norm_grad_of(const ConstView& y_grad, const ConstView& x, const Const
   const std::vector<T> wide_mean = blocks.widen(mean.as<T>()), wide_scale = blocks.widen(scale.as<T>());
   const std::vector<T> wide_shift = arguments.relu ? blocks.widen(shift.as<T>()) : std::vector<T>();
   const T* mask = arguments.relu ? wide_shift.data() : nullptr;
-  const Partials<T> partials(blocks);
+  const Partials partials(blocks);
   blocks.for_each([&](std::int64_t i, const Blocks::Block& block) {
-    partials.compute(i, [&](T* sum, T* product) {
-      kernels<T>().grad_sums(block.rows, block.width, g + block.offset, x.as<T>() + block.offset, wide_scale.data(),
-                             mask, wide_mean.data(), sum, product);
+    T* const partial = static_cast<T*>(scratch(1, sizeof(T) * 2 * blocks.width));
+    partials.compute(i, [&](double* sum, double* product) {
+      kernels<T>().grad_sums(block.rows, block.width, g + block.offset, x.as<T>() + block.offset, wide_mean.data(),
+                             wide_scale.data(), mask, partial, sum, product);
     });
   });
 
@@ -243,17 +283,18 @@ void batch_norm_grad_of(const ConstView& y_grad, const ConstView& x, const Const
   const double n = static_cast<double>(std::max<std::int64_t>(blocks.rows, 1));
   std::vector<T> b(channels), c(channels);
   for (std::size_t i = 0; i < channels; ++i) {
-    const double inverse = static_cast<double>(inverse_std.as<T>()[i]), product_z = product[i] * inverse;
-    const double a = static_cast<double>(scale.as<T>()[i]);
+    const double inverse = static_cast<double>(inverse_std.as<T>()[i]);
+    const double rest = static_cast<double>(mean.as<T>()[channels + i]);
+    const double product_z = (product[i] - rest * sum[i]) * inverse, factor = -inverse * product_z / n;
     weight_grad.as<T>()[i] = static_cast<T>(product_z);
     bias_grad.as<T>()[i] = static_cast<T>(sum[i]);
-    b[i] = static_cast<T>(-a * inverse * product_z / n);
-    c[i] = static_cast<T>(-a * sum[i] / n);
+    b[i] = static_cast<T>(factor);
+    c[i] = static_cast<T>(-sum[i] / n - rest * factor);
   }
   const std::vector<T> wide_b = blocks.widen(b.data()), wide_c = blocks.widen(c.data());
   blocks.for_each([&](std::int64_t, const Blocks::Block& block) {
-    kernels<T>().grad_apply(block.rows, block.width, g + block.offset, x.as<T>() + block.offset, wide_scale.data(),
-                            mask, wide_mean.data(), wide_b.data(), wide_c.data(), x_grad.as<T>() + block.offset);
+    kernels<T>().grad_apply(block.rows, block.width, g + block.offset, x.as<T>() + block.offset, wide_mean.data(),
+                            wide_scale.data(), mask, wide_b.data(), wide_c.data(), x_grad.as<T>() + block.offset);
   });
 }
 

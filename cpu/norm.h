@@ -25,22 +25,26 @@ void batch_norm_grad(const ConstView& y_grad, const ConstView& x, const ConstVie
                      const ConstView& scale, const ConstView& shift, const BatchNormArguments& arguments,
                      const View& x_grad, const View& weight_grad, const View& bias_grad);
 
-/// Kernels on dense (rows, width) blocks; the other vectors are (width,). residual and shift may be null.
+/// Kernels on dense (rows, width) blocks; the other vectors are (width,). residual and shift may be null. Sums are
+/// chains of at most 16 additions of T, which are added in double to what the vectors hold; `partial` is room for (2,
+/// width).
 template <class T>
 struct NormKernelsOf {
-  /// Adds each column's differences from the first row, and their squares. As that row is in the sample, the squares
-  /// exceed the centred ones by a factor of rows + 1 at most, whatever the mean.
-  void (*moments)(std::int64_t rows, std::int64_t width, const T* x, T* sum, T* squares);
-  /// y = x·scale + shift, or 0 where that is negative and relu; then plus residual (rows, width).
-  void (*apply)(std::int64_t rows, std::int64_t width, const T* x, const T* scale, const T* shift, const T* residual,
-                bool relu, T* y);
-  // Where shift is given, y_grad counts only where apply's x·scale + shift > 0.
+  /// Writes each column's origin, the median of its first, middle and last value, and adds the differences from it and
+  /// their squares. The origin is in the sample, and one outlier is not chosen, so the squares exceed the centred ones
+  /// by a small factor, whatever the mean.
+  void (*moments)(std::int64_t rows, std::int64_t width, const T* x, T* origin, T* partial, double* sum,
+                  double* squares);
+  /// y = (x - mean)·scale + shift, or 0 where that is negative and relu; then plus residual (rows, width).
+  void (*apply)(std::int64_t rows, std::int64_t width, const T* x, const T* mean, const T* scale, const T* shift,
+                const T* residual, bool relu, T* y);
+  // Where shift is given, y_grad counts only where apply's (x - mean)·scale + shift > 0.
   /// Adds each column's y_grad, and y_grad·(x - mean).
-  void (*grad_sums)(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* scale, const T* shift,
-                    const T* mean, T* sum, T* product);
-  /// x_grad = y_grad·scale + ((x - mean)·b + c).
-  void (*grad_apply)(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* scale, const T* shift,
-                     const T* mean, const T* b, const T* c, T* x_grad);
+  void (*grad_sums)(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* mean, const T* scale,
+                    const T* shift, T* partial, double* sum, double* product);
+  /// x_grad = scale·(y_grad + c + (x - mean)·b).
+  void (*grad_apply)(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* mean, const T* scale,
+                     const T* shift, const T* b, const T* c, T* x_grad);
 };
 
 struct NormKernels {

@@ -6,46 +6,23 @@ namespace {
 
 /// Packs whose sums and coefficients fit the registers.
 constexpr int kMostPacks = kVectorBytes == 64 ? 8 : 4;
+/// Additions of T in a chain, at most.
+constexpr std::int64_t kChain = 16;
 
-/// Covers (rows, width) with body(packs, column, first row, rows). Narrow rows are one strip, whose sums and
-/// coefficients stay in registers; wide ones one by one: hopping from row to row halves the memory's speed.
+/// Narrow rows are taken together, strip by strip, whose sums and coefficients stay in registers; wide ones one by one:
+/// hopping from row to row halves the memory's speed.
+template <class T>
+bool is_narrow(std::int64_t width) {
+  return width <= kMostPacks * kLanes<T>;
+}
+
+/// Covers (rows, width) with body(packs, column, first row, rows).
 template <class T, class Body>
 void for_strips(std::int64_t rows, std::int64_t width, const Body& body) {
-  const std::int64_t at_once = width <= kMostPacks * kLanes<T> ? rows : 1;
+  const std::int64_t at_once = is_narrow<T>(width) ? rows : 1;
   for (std::int64_t row = 0; row < rows; row += at_once) {
     for_packs<Tail::single, T, kMostPacks>(width,
                                            [&](auto packs, std::int64_t column) { body(packs, column, row, at_once); });
-  }
-}
-
-/// Adds to vectors `first` and `second` the sums over a strip of what term(i, at, first, second) adds for pack i of the
-/// strip and element `at`. Where packs are few, sums of several rows are kept apart: additions wait for each other.
-template <class PacksType, class T, class Term>
-void add_strip(PacksType packs, std::int64_t column, std::int64_t row, std::int64_t rows, std::int64_t width, T* first,
-               T* second, const Term& term) {
-  using P = typename PacksType::Pack;
-  constexpr int kPacks = packs.kCount, kRows = kPacks == 1 ? 4 : kPacks == 2 ? 2 : 1;
-  P a[kRows][kPacks] = {}, b[kRows][kPacks] = {};
-  for (int i = 0; i < kPacks; ++i) {
-    a[0][i] = get<P>(first + column + i * packs.kWidth);
-    b[0][i] = get<P>(second + column + i * packs.kWidth);
-  }
-  std::int64_t at = row * width + column;
-  for (; rows >= kRows; rows -= kRows, at += kRows * width) {
-    for (int j = 0; j < kRows; ++j) {
-      for (int i = 0; i < kPacks; ++i) term(i, at + j * width + i * packs.kWidth, a[j][i], b[j][i]);
-    }
-  }
-  for (; rows > 0; --rows, at += width) {
-    for (int i = 0; i < kPacks; ++i) term(i, at + i * packs.kWidth, a[0][i], b[0][i]);
-  }
-  for (int i = 0; i < kPacks; ++i) {
-    for (int j = 1; j < kRows; ++j) {
-      a[0][i] += a[j][i];
-      b[0][i] += b[j][i];
-    }
-    put(first + column + i * packs.kWidth, a[0][i]);
-    put(second + column + i * packs.kWidth, b[0][i]);
   }
 }
 
@@ -60,6 +37,90 @@ struct Strip {
   P pack[PacksType::kCount];
 };
 
+/// sums += pack, in double.
+template <class T, class P>
+void add_pack(double* sums, P pack) {
+  if constexpr (sizeof(P) == sizeof(T)) {
+    *sums += static_cast<double>(pack);
+  } else if constexpr (sizeof(T) == sizeof(double)) {
+    put(sums, get<P>(sums) + pack);
+  } else {
+    typedef T Half __attribute__((vector_size(kVectorBytes / 2)));
+    T values[kLanes<T>];
+    put(values, pack);
+    for (int i = 0; i < kLanes<T>; i += kLanes<double>) {
+      put(sums + i, get<Vec<double>>(sums + i) + __builtin_convertvector(get<Half>(values + i), Vec<double>));
+    }
+  }
+}
+
+/// Adds to `first` and `second` the sums over the rows of a strip of what term(i, at, a, b) adds to the sums a and b of
+/// pack i of the strip for element `at`. Where packs are few, sums of several rows are kept apart: additions wait for
+/// each other.
+template <class PacksType, class T, class Term>
+void add_strip(PacksType packs, std::int64_t column, std::int64_t rows, std::int64_t width, double* first,
+               double* second, const Term& term) {
+  using P = typename PacksType::Pack;
+  constexpr int kPacks = packs.kCount, kRows = kPacks == 1 ? 4 : kPacks == 2 ? 2 : 1;
+  std::int64_t at = column;
+  while (rows > 0) {
+    P a[kRows][kPacks] = {}, b[kRows][kPacks] = {};
+    std::int64_t left = rows < kRows * kChain ? rows : kRows * kChain;
+    rows -= left;
+    for (; left >= kRows; left -= kRows, at += kRows * width) {
+      for (int j = 0; j < kRows; ++j) {
+        for (int i = 0; i < kPacks; ++i) term(i, at + j * width + i * packs.kWidth, a[j][i], b[j][i]);
+      }
+    }
+    for (; left > 0; --left, at += width) {
+      for (int i = 0; i < kPacks; ++i) term(i, at + i * packs.kWidth, a[0][i], b[0][i]);
+    }
+    for (int i = 0; i < kPacks; ++i) {
+      for (int j = 1; j < kRows; ++j) {
+        a[0][i] += a[j][i];
+        b[0][i] += b[j][i];
+      }
+      add_pack<T>(first + column + i * packs.kWidth, a[0][i]);
+      add_pack<T>(second + column + i * packs.kWidth, b[0][i]);
+    }
+  }
+}
+
+/// Adds to `first` and `second` each column's sums of what term adds (see add_strip), which term_of(packs, column)
+/// gives for a strip. partial: (2, width).
+template <class T, class TermOf>
+void add_columns(std::int64_t rows, std::int64_t width, T* partial, double* first, double* second,
+                 const TermOf& term_of) {
+  if (is_narrow<T>(width)) {
+    return for_packs<Tail::single, T, kMostPacks>(width, [&](auto packs, std::int64_t column) {
+      add_strip<decltype(packs), T>(packs, column, rows, width, first, second, term_of(packs, column));
+    });
+  }
+  for (std::int64_t begin = 0; begin < rows; begin += kChain) {
+    const std::int64_t end = begin + kChain < rows ? begin + kChain : rows;
+    for (std::int64_t row = begin; row < end; ++row) {
+      for_packs<Tail::single, T, kMostPacks>(width, [&](auto packs, std::int64_t column) {
+        using P = typename decltype(packs)::Pack;
+        const auto term = term_of(packs, column);
+        for (int i = 0; i < packs.kCount; ++i) {
+          T *const a = partial + column + i * packs.kWidth, *const b = a + width;
+          P sum_a = row == begin ? P{} : get<P>(a), sum_b = row == begin ? P{} : get<P>(b);
+          term(i, row * width + column + i * packs.kWidth, sum_a, sum_b);
+          put(a, sum_a);
+          put(b, sum_b);
+        }
+      });
+    }
+    for_packs<Tail::single, T>(width, [&](auto packs, std::int64_t column) {
+      using P = typename decltype(packs)::Pack;
+      for (std::int64_t at = column; at < column + packs.kCount * packs.kWidth; at += packs.kWidth) {
+        add_pack<T>(first + at, get<P>(partial + at));
+        add_pack<T>(second + at, get<P>(partial + width + at));
+      }
+    });
+  }
+}
+
 /// element(i, at) for pack i of a strip and element `at`, row by row.
 template <class PacksType, class Element>
 void for_elements(PacksType packs, std::int64_t column, std::int64_t row, std::int64_t rows, std::int64_t width,
@@ -69,33 +130,44 @@ void for_elements(PacksType packs, std::int64_t column, std::int64_t row, std::i
   }
 }
 
+template <class P>
+P median(P a, P b, P c) {
+  const P low = a < b ? a : b, high = a < b ? b : a, rest = c < high ? c : high;
+  return rest < low ? low : rest;
+}
+
 template <class T>
-void moments(std::int64_t rows, std::int64_t width, const T* x, T* sum, T* squares) {
-  for_strips<T>(rows, width, [&](auto packs, std::int64_t column, std::int64_t row, std::int64_t n) {
+void moments(std::int64_t rows, std::int64_t width, const T* x, T* origin, T* partial, double* sum, double* squares) {
+  const T *const middle = x + rows / 2 * width, *const last = x + (rows - 1) * width;
+  for_packs<Tail::single, T>(width, [&](auto packs, std::int64_t column) {
     using P = typename decltype(packs)::Pack;
-    const Strip<decltype(packs), T> origin(x, column);
-    add_strip(packs, column, row, n, width, sum, squares, [&](int i, std::int64_t at, P& s, P& q) {
-      const P difference = get<P>(x + at) - origin[i];
+    for (std::int64_t at = column; at < column + packs.kCount * packs.kWidth; at += packs.kWidth)
+      put(origin + at, median(get<P>(x + at), get<P>(middle + at), get<P>(last + at)));
+  });
+  add_columns(rows, width, partial, sum, squares, [&](auto packs, std::int64_t column) {
+    using P = typename decltype(packs)::Pack;
+    return [x, o = Strip<decltype(packs), T>(origin, column)](int i, std::int64_t at, P& s, P& q) {
+      const P difference = get<P>(x + at) - o[i];
       s += difference;
       q = mul_add<T>(difference, difference, q);
-    });
+    };
   });
 }
 
-/// What comes before the ReLU, the same bits wherever it is computed.
+/// What comes before the ReLU, of x - mean: the same bits wherever it is computed.
 template <class T, class P>
-P normalised(P x, P scale, P shift) {
-  return mul_add<T>(x, scale, shift);
+P normalised(P centred, P scale, P shift) {
+  return mul_add<T>(centred, scale, shift);
 }
 
 template <class T, bool kRelu, bool kResidual>
-void apply_rows(std::int64_t rows, std::int64_t width, const T* x, const T* scale, const T* shift, const T* residual,
-                T* y) {
+void apply_rows(std::int64_t rows, std::int64_t width, const T* x, const T* mean, const T* scale, const T* shift,
+                const T* residual, T* y) {
   for_strips<T>(rows, width, [&](auto packs, std::int64_t column, std::int64_t row, std::int64_t n) {
     using P = typename decltype(packs)::Pack;
-    const Strip<decltype(packs), T> a(scale, column), b(shift, column);
+    const Strip<decltype(packs), T> m(mean, column), a(scale, column), b(shift, column);
     for_elements(packs, column, row, n, width, [&](int i, std::int64_t at) {
-      P value = normalised<T>(get<P>(x + at), a[i], b[i]);
+      P value = normalised<T>(get<P>(x + at) - m[i], a[i], b[i]);
       if constexpr (kRelu) value = value <= P{} ? P{} : value;
       if constexpr (kResidual) value += get<P>(residual + at);
       put(y + at, value);
@@ -104,60 +176,63 @@ void apply_rows(std::int64_t rows, std::int64_t width, const T* x, const T* scal
 }
 
 template <class T>
-void apply(std::int64_t rows, std::int64_t width, const T* x, const T* scale, const T* shift, const T* residual,
-           bool relu, T* y) {
+void apply(std::int64_t rows, std::int64_t width, const T* x, const T* mean, const T* scale, const T* shift,
+           const T* residual, bool relu, T* y) {
   if (residual != nullptr) {
-    (relu ? apply_rows<T, true, true> : apply_rows<T, false, true>)(rows, width, x, scale, shift, residual, y);
+    (relu ? apply_rows<T, true, true> : apply_rows<T, false, true>)(rows, width, x, mean, scale, shift, residual, y);
   } else {
-    (relu ? apply_rows<T, true, false> : apply_rows<T, false, false>)(rows, width, x, scale, shift, residual, y);
+    (relu ? apply_rows<T, true, false> : apply_rows<T, false, false>)(rows, width, x, mean, scale, shift, residual, y);
   }
 }
 
 template <bool kMasked, class T, class P>
-P masked(P gradient, P x, P scale, P shift) {
-  if constexpr (kMasked) return normalised<T>(x, scale, shift) > P{} ? gradient : P{};
+P masked(P gradient, P centred, P scale, P shift) {
+  if constexpr (kMasked) return normalised<T>(centred, scale, shift) > P{} ? gradient : P{};
   return gradient;
 }
 
 template <class T, bool kMasked>
-void grad_sums_of(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* scale, const T* shift,
-                  const T* mean, T* sum, T* product) {
-  for_strips<T>(rows, width, [&](auto packs, std::int64_t column, std::int64_t row, std::int64_t n) {
+void grad_sums_of(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* mean, const T* scale,
+                  const T* shift, T* partial, double* sum, double* product) {
+  add_columns(rows, width, partial, sum, product, [&](auto packs, std::int64_t column) {
     using P = typename decltype(packs)::Pack;
-    const Strip<decltype(packs), T> m(mean, column), a(scale, column), b(kMasked ? shift : scale, column);
-    add_strip(packs, column, row, n, width, sum, product, [&](int i, std::int64_t at, P& s, P& p) {
-      const P value = get<P>(x + at), gradient = masked<kMasked, T>(get<P>(y_grad + at), value, a[i], b[i]);
+    using Columns = Strip<decltype(packs), T>;
+    return [y_grad, x, m = Columns(mean, column), a = Columns(scale, column),
+            b = Columns(kMasked ? shift : scale, column)](int i, std::int64_t at, P& s, P& p) {
+      const P centred = get<P>(x + at) - m[i];
+      const P gradient = masked<kMasked, T>(get<P>(y_grad + at), centred, a[i], b[i]);
       s += gradient;
-      p = mul_add<T>(gradient, value - m[i], p);
-    });
+      p = mul_add<T>(gradient, centred, p);
+    };
   });
 }
 
 template <class T>
-void grad_sums(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* scale, const T* shift,
-               const T* mean, T* sum, T* product) {
-  (shift != nullptr ? grad_sums_of<T, true> : grad_sums_of<T, false>)(rows, width, y_grad, x, scale, shift, mean, sum,
-                                                                      product);
+void grad_sums(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* mean, const T* scale,
+               const T* shift, T* partial, double* sum, double* product) {
+  (shift != nullptr ? grad_sums_of<T, true> : grad_sums_of<T, false>)(rows, width, y_grad, x, mean, scale, shift,
+                                                                      partial, sum, product);
 }
 
 template <class T, bool kMasked>
-void grad_apply_rows(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* scale, const T* shift,
-                     const T* mean, const T* b, const T* c, T* x_grad) {
+void grad_apply_rows(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* mean, const T* scale,
+                     const T* shift, const T* b, const T* c, T* x_grad) {
   for_strips<T>(rows, width, [&](auto packs, std::int64_t column, std::int64_t row, std::int64_t n) {
     using P = typename decltype(packs)::Pack;
     const Strip<decltype(packs), T> m(mean, column), f(scale, column), s(kMasked ? shift : scale, column), g(b, column),
         h(c, column);
     for_elements(packs, column, row, n, width, [&](int i, std::int64_t at) {
-      const P value = get<P>(x + at), gradient = masked<kMasked, T>(get<P>(y_grad + at), value, f[i], s[i]);
-      put(x_grad + at, mul_add<T>(gradient, f[i], mul_add<T>(value - m[i], g[i], h[i])));
+      const P centred = get<P>(x + at) - m[i];
+      const P gradient = masked<kMasked, T>(get<P>(y_grad + at), centred, f[i], s[i]);
+      put(x_grad + at, f[i] * mul_add<T>(centred, g[i], gradient + h[i]));
     });
   });
 }
 
 template <class T>
-void grad_apply(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* scale, const T* shift,
-                const T* mean, const T* b, const T* c, T* x_grad) {
-  (shift != nullptr ? grad_apply_rows<T, true> : grad_apply_rows<T, false>)(rows, width, y_grad, x, scale, shift, mean,
+void grad_apply(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* mean, const T* scale,
+                const T* shift, const T* b, const T* c, T* x_grad) {
+  (shift != nullptr ? grad_apply_rows<T, true> : grad_apply_rows<T, false>)(rows, width, y_grad, x, mean, scale, shift,
                                                                             b, c, x_grad);
 }
 

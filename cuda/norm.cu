@@ -1,5 +1,8 @@
 #include "cuda/norm.h"
 
+#include <limits>
+#include <type_traits>
+
 #include "cuda/norm_grid.cuh"
 #include "cuda/norm_small.cuh"
 
@@ -8,37 +11,75 @@ namespace {
 
 using namespace norm;  // NOLINT(google-build-using-namespace)
 
-/// Takes up the rounding of the scale, so a large mean does not amplify it.
+/// Of a batch's values of a channel: the mean is mean + rest, and the variance is biased.
+struct Moments {
+  double mean, rest, var, inverse_std;
+};
+
+/// Of one channel's x, by one thread, where squares leave their range: of multiples by a power of two, whose largest
+/// magnitude is between 1 and 2. NaN where a value is not finite.
+template <class T>
+WEFT_DEVICE Moments scaled_moments(const T* x, std::int64_t rows, std::int64_t channels, double eps) {
+  double largest = 0, sum = 0, squares = 0;
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const double magnitude = std::fabs(static_cast<double>(widen(x[i * channels])));
+    if (!(magnitude <= std::numeric_limits<double>::max())) return {NAN, NAN, NAN, NAN};
+    largest = largest < magnitude ? magnitude : largest;
+  }
+  if (largest == 0) return {0, 0, 0, 1 / std::sqrt(eps)};
+  const int exponent = std::ilogb(largest);
+  const double scale = std::ldexp(1.0, exponent < -1000 ? 1000 : -exponent), n = static_cast<double>(rows);
+  for (std::int64_t i = 0; i < rows; ++i) sum += static_cast<double>(widen(x[i * channels])) * scale;
+  const double mean = sum / n, added = scale * std::sqrt(eps);
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const double difference = static_cast<double>(widen(x[i * channels])) * scale - mean;
+    squares += difference * difference;
+  }
+  const double var = squares / n;
+  return {mean / scale, 0, var / scale / scale, scale / std::sqrt(var + added * added)};
+}
+
+/// Whether the squares that var comes of kept to the range of C, as far as it matters for var.
 template <class C>
-WEFT_DEVICE C shift_of(C bias, double mean, C scale) {
-  return static_cast<C>(static_cast<double>(bias) - mean * static_cast<double>(scale));
+WEFT_DEVICE bool is_in_range(double var) {
+  return var > (std::is_same_v<C, float> ? 1e-30 : 1e-290) && var <= std::numeric_limits<double>::max();
 }
 
 template <class C>
 struct Factors {
-  C scale, shift;
+  C mean, scale, shift;
 };
 
 /// What becomes of the moments of a batch.
-template <class C>
+template <class T>
 struct Statistics {
+  using C = compute_t<T>;
+  const T* x;
+  std::int64_t rows, channels;
   const C *weight, *bias;
-  C *mean, *inverse_std, *scale, *shift;
+  C *mean, *inverse_std, *scale, *shift;              // mean: (2, channels)
   C *running_mean = nullptr, *running_var = nullptr;  // may be null
   std::int64_t* batches = nullptr;                    // may be null
   double eps = 0, momentum = 0, correction = 1;
 
-  /// One thread's for each channel.
-  WEFT_DEVICE Factors<C> write(std::int64_t channel, double batch_mean, double var) const {
-    const double inverse = 1 / std::sqrt(var + eps);
-    const C factor = static_cast<C>(static_cast<double>(weight[channel]) * inverse);
-    const Factors<C> factors{factor, shift_of(bias[channel], batch_mean, factor)};
-    mean[channel] = static_cast<C>(batch_mean);
-    inverse_std[channel] = static_cast<C>(inverse);
+  /// One thread's for each channel. `offset`: the mean relative to the first row.
+  WEFT_DEVICE Factors<C> write(std::int64_t channel, double offset, double var) const {
+    const double origin = rows > 0 ? static_cast<double>(widen(x[channel])) : 0;
+    const double sum = origin + offset, added = sum - origin;  // Knuth's TwoSum
+    Moments moments{sum, (origin - (sum - added)) + (offset - added), var, 1 / std::sqrt(var + eps)};
+    if (!is_in_range<C>(var + eps)) moments = scaled_moments(x + channel, rows, channels, eps);
+    const C rounded = static_cast<C>(moments.mean);
+    const double rest = moments.mean - static_cast<double>(rounded) + moments.rest;
+    const C factor = static_cast<C>(static_cast<double>(weight[channel]) * moments.inverse_std);
+    const double shifted = static_cast<double>(bias[channel]) - rest * static_cast<double>(factor);
+    const Factors<C> factors{rounded, factor, static_cast<C>(shifted)};
+    mean[channel] = rounded;
+    mean[channels + channel] = static_cast<C>(rest);
+    inverse_std[channel] = static_cast<C>(moments.inverse_std);
     scale[channel] = factors.scale;
     shift[channel] = factors.shift;
-    if (running_mean != nullptr) update(running_mean + channel, batch_mean);
-    if (running_var != nullptr) update(running_var + channel, var * correction);
+    if (running_mean != nullptr) update(running_mean + channel, moments.mean);
+    if (running_var != nullptr) update(running_var + channel, moments.var * correction);
     if (batches != nullptr && channel == 0) ++*batches;
     return factors;
   }
@@ -46,6 +87,13 @@ struct Statistics {
     *running = static_cast<C>((1 - momentum) * static_cast<double>(*running) + momentum * value);
   }
 };
+
+/// In the sample, and not an outlier if the others are not.
+template <class C>
+WEFT_DEVICE C median(C a, C b, C c) {
+  const C low = a < b ? a : b, high = a < b ? b : a, rest = c < high ? c : high;
+  return rest < low ? low : rest;
+}
 
 /// a: the mean of the parts, b: the squares centred on it, of their means a and squares b.
 WEFT_DEVICE Two merge_moments(const Parts& parts, const Mergers& mergers, std::int64_t channels, double* shared) {
@@ -61,65 +109,46 @@ WEFT_DEVICE Two merge_moments(const Parts& parts, const Mergers& mergers, std::i
   return {mean, merge_sum(shared, mergers, squares)};
 }
 
-/// partials (slices, 2, channels): mean and squares centred on it. A thread's sums are shifted by its first value, and
-/// its mean is kept relative to the slice's first value, so rounding is relative to the spread, not to the mean; then
-/// Chan, Golub and LeVeque 1979: M2 = M2_a + M2_b + (mean_b - mean_a)²·n_a·n_b / n. The last block of a tile writes the
-/// statistics.
+/// partials (slices, 2, channels): the mean relative to the first row, and squares centred on it. Sums are of
+/// differences from a value of the slice, and those of more than four rows are in f64; then Chan, Golub and LeVeque
+/// 1979: M2 = M2_a + M2_b + (mean_b - mean_a)²·n_a·n_b / n. The last block of a tile writes the statistics.
 template <class T, int V>
-WEFT_KERNEL_OF_BLOCKS(kThreads, 3)
-moments_kernel(const T* x, Grid grid, Statistics<compute_t<T>> statistics, double* partials, unsigned* counters) {
+WEFT_KERNEL_OF_BLOCKS(kThreads, V <= 4 ? 3 : 2)
+moments_kernel(const T* x, Grid grid, Statistics<T> statistics, double* partials, unsigned* counters) {
   using C = compute_t<T>;
-  WEFT_SHARED(C, counts, kThreads);
-  WEFT_SHARED(C, means, kThreads * V);
-  WEFT_SHARED(C, squares, kThreads * V);
-  const int thread = static_cast<int>(threadIdx.x);
+  WEFT_SHARED(double, sums_a, kThreads* V);
+  WEFT_SHARED(double, sums_b, kThreads* V);
   const Place place = place_in<V>(grid);
-  C origin[V] = {}, first[V] = {}, sum[V] = {}, square[V] = {}, count = 0;
+  const std::int64_t first = place.slice * grid.slice_rows;
+  C origin[V] = {};
+  Sums<C, V> sums;
   if (place.begin < place.end) {
-    const auto slice = pack_at<V>(x, place.slice * grid.slice_rows * grid.channels + place.channel);
-    const auto own = pack_at<V>(x, place.begin * grid.channels + place.channel);
+    const auto row_at = [&](std::int64_t row) { return pack_at<V>(x, row * grid.channels + place.channel); };
+    const Pack<T, V> top = row_at(first), middle = row_at((first + place.end) / 2), bottom = row_at(place.end - 1);
     WEFT_UNROLL
-    for (int j = 0; j < V; ++j) {
-      origin[j] = widen(slice.value[j]);
-      first[j] = widen(own.value[j]);
-    }
-    count = static_cast<C>((place.end - place.begin + grid.height - 1) / grid.height);
+    for (int j = 0; j < V; ++j) origin[j] = median(widen(top.value[j]), widen(middle.value[j]), widen(bottom.value[j]));
   }
   for_rows<4>(
       grid, place, [=](std::int64_t at) { return pack_at<V>(x, at); },
       [&](const Pack<T, V>& pack, std::int64_t) {
         WEFT_UNROLL
         for (int j = 0; j < V; ++j) {
-          const C difference = widen(pack.value[j]) - first[j];
-          sum[j] += difference;
-          square[j] += difference * difference;
+          const C difference = widen(pack.value[j]) - origin[j];
+          sums.a[j] += difference;
+          sums.b[j] += difference * difference;
         }
-      });
-  counts[thread] = count;
-  WEFT_UNROLL
-  for (int j = 0; j < V; ++j) {
-    const C offset = count > 0 ? sum[j] / count : C(0), centred = square[j] - sum[j] * offset;
-    means[j * kThreads + thread] = first[j] - origin[j] + offset;
-    squares[j * kThreads + thread] = centred < 0 ? C(0) : centred;
-  }
-  merge_lines(grid.lanes, grid.height, place.line, [&](int other) {
-    const C a = counts[thread], b = counts[other];
-    if (b == 0) return;
-    const C part = b / (a + b);
-    WEFT_UNROLL
-    for (int j = 0; j < V; ++j) {
-      const C difference = means[j * kThreads + other] - means[j * kThreads + thread];
-      means[j * kThreads + thread] += difference * part;
-      squares[j * kThreads + thread] += squares[j * kThreads + other] + difference * difference * a * part;
-    }
-    counts[thread] = a + b;
-  });
+      },
+      [&] { sums.widen_all(); });
+  add_lines(grid, place, sums, sums_a, sums_b);
   if (place.line == 0 && place.channel < grid.channels) {
+    const auto reference = pack_at<V>(x, place.channel);
+    const double rows = static_cast<double>(place.end - first);
     double* out = partials + 2 * place.slice * grid.channels + place.channel;
     WEFT_UNROLL
     for (int j = 0; j < V; ++j) {
-      out[j] = static_cast<double>(origin[j]) + static_cast<double>(means[j * kThreads + thread]);
-      out[grid.channels + j] = static_cast<double>(squares[j * kThreads + thread]);
+      const double offset = sums.all_a[j] / rows, centred = sums.all_b[j] - sums.all_a[j] * offset;
+      out[j] = static_cast<double>(origin[j]) - static_cast<double>(widen(reference.value[j])) + offset;
+      out[grid.channels + j] = centred < 0 ? 0 : centred;
     }
   }
   WEFT_SHARED(double, shared, kThreads);
@@ -131,26 +160,24 @@ moments_kernel(const T* x, Grid grid, Statistics<compute_t<T>> statistics, doubl
       });
 }
 
-/// scale = weight / √(var + eps) and shift = bias - mean·scale; one thread per channel.
+/// scale = weight / √(var + eps); one thread per channel.
 template <class C>
 WEFT_KERNEL_OF(kThreads)
-inference_factors_kernel(std::int64_t channels, const C* weight, const C* bias, const C* mean, const C* var, double eps,
-                         C* scale, C* shift) {
+inference_scale_kernel(std::int64_t channels, const C* weight, const C* var, double eps, C* scale) {
   const std::int64_t i = global_thread();
   if (i >= channels) return;
   scale[i] = static_cast<C>(static_cast<double>(weight[i]) / std::sqrt(static_cast<double>(var[i]) + eps));
-  shift[i] = shift_of(bias[i], static_cast<double>(mean[i]), scale[i]);
 }
 
-/// y = x·scale + shift, or 0 where that is negative and relu; then plus residual if it `adds`.
+/// y = (x - mean)·scale + shift, or 0 where that is negative and relu; then plus residual if it `adds`.
 template <class T, int V>
-WEFT_DEVICE Pack<T, V> output_of(const Pack<T, V>& x, const Pack<T, V>& residual, const compute_t<T> (&scale)[V],
-                                 const compute_t<T> (&shift)[V], bool relu, bool adds) {
+WEFT_DEVICE Pack<T, V> output_of(const Pack<T, V>& x, const Pack<T, V>& residual, const compute_t<T> (&mean)[V],
+                                 const compute_t<T> (&scale)[V], const compute_t<T> (&shift)[V], bool relu, bool adds) {
   using C = compute_t<T>;
   Pack<T, V> out;
   WEFT_UNROLL
   for (int j = 0; j < V; ++j) {
-    C value = normalised(widen(x.value[j]), scale[j], shift[j]);
+    C value = normalised(widen(x.value[j]) - mean[j], scale[j], shift[j]);
     if (relu) value = value <= 0 ? C(0) : value;
     if (adds) value += widen(residual.value[j]);
     out.value[j] = narrow<T>(value);
@@ -173,59 +200,68 @@ struct ForwardRow {
 
 template <class T, int V, bool kRelu, bool kResidual>
 WEFT_KERNEL_OF(kThreads)
-apply_kernel(const T* x, const T* residual, Grid grid, const compute_t<T>* scale, const compute_t<T>* shift, T* y) {
+apply_kernel(const T* x, const T* residual, Grid grid, const compute_t<T>* mean, const compute_t<T>* scale,
+             const compute_t<T>* shift, T* y) {
   using C = compute_t<T>;
   using Row = ForwardRow<T, V, kResidual>;
   const Place place = place_in<V>(grid);
   if (place.begin >= place.end) return;
-  C f[V], s[V];
+  C m[V], f[V], s[V];
   WEFT_UNROLL
   for (int j = 0; j < V; ++j) {
+    m[j] = mean[place.channel + j];
     f[j] = scale[place.channel + j];
     s[j] = shift[place.channel + j];
   }
   for_rows<4>(
       grid, place, [=](std::int64_t at) { return Row::at(x, residual, at); },
       [&](const Row& row, std::int64_t at) {
-        *reinterpret_cast<Pack<T, V>*>(y + at) = output_of(row.x, row.residual, f, s, kRelu, kResidual);
-      });
+        *reinterpret_cast<Pack<T, V>*>(y + at) = output_of(row.x, row.residual, m, f, s, kRelu, kResidual);
+      },
+      [] {});
 }
 
-/// All of it for rows <= kRows · threads. The sums are of differences from the first row, and the squares are centred,
+/// All of it for rows <= kRows · threads. The sums are of differences from a row's value, and the squares are centred,
 /// so rounding is relative to the spread; warps are added up in f64.
 template <class T, int V, int kRows>
 WEFT_KERNEL_OF_BLOCKS(kSmallThreads, 1)
-small_kernel(const T* x, const T* residual, int rows, std::int64_t channels, Statistics<compute_t<T>> statistics,
-             bool relu, T* y) {
+small_kernel(const T* x, const T* residual, int rows, std::int64_t channels, Statistics<T> statistics, bool relu,
+             T* y) {
   using C = compute_t<T>;
   WEFT_SHARED(C, sums, kSmallWarps * V);
+  WEFT_SHARED(C, origins, V);
   WEFT_SHARED(C, offsets, V);
+  WEFT_SHARED(C, means, V);
   WEFT_SHARED(C, scales, V);
   WEFT_SHARED(C, shifts, V);
   const int thread = static_cast<int>(threadIdx.x);
   const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * V;
   const bool adds = residual != nullptr;
   const double n = rows > 0 ? rows : 1;
-  Pack<T, V> own[kRows] = {}, added[kRows] = {}, origin = {};
-  if (rows > 0) origin = pack_at<V>(x, first);
+  Pack<T, V> own[kRows] = {}, added[kRows] = {};
+  if (thread < V && rows > 0) {
+    const T* const column = x + first + thread;
+    origins[thread] = median(widen(*column), widen(column[rows / 2 * channels]), widen(column[(rows - 1) * channels]));
+  }
   for_own_rows<kRows>(rows, channels, first, [&](int i, std::int64_t at) { own[i] = pack_at<V>(x, at); });
 
-  C sum[V] = {}, squares[V] = {}, scale[V], shift[V];
+  WEFT_BARRIER();
+  C sum[V] = {}, squares[V] = {}, mean[V], scale[V], shift[V];
   for_own_rows<kRows>(rows, channels, first, [&](int i, std::int64_t) {
     WEFT_UNROLL
-    for (int j = 0; j < V; ++j) sum[j] += widen(own[i].value[j]) - widen(origin.value[j]);
+    for (int j = 0; j < V; ++j) sum[j] += widen(own[i].value[j]) - origins[j];
   });
   sum_warps(sum, sums);
-  double mean = 0;  // of channel first + thread, relative to the first row
+  double offset = 0;  // of the mean of channel first + thread, from its origin
   if (thread < V) {
-    mean = block_sum<V>(sums, thread) / n;
-    offsets[thread] = static_cast<C>(mean);
+    offset = block_sum<V>(sums, thread) / n;
+    offsets[thread] = static_cast<C>(offset);
   }
   WEFT_BARRIER();
   for_own_rows<kRows>(rows, channels, first, [&](int i, std::int64_t) {
     WEFT_UNROLL
     for (int j = 0; j < V; ++j) {
-      const C difference = widen(own[i].value[j]) - widen(origin.value[j]) - offsets[j];
+      const C difference = widen(own[i].value[j]) - origins[j] - offsets[j];
       squares[j] += difference * difference;
     }
   });
@@ -234,19 +270,21 @@ small_kernel(const T* x, const T* residual, int rows, std::int64_t channels, Sta
     for_own_rows<kRows>(rows, channels, first, [&](int i, std::int64_t at) { added[i] = pack_at<V>(residual, at); });
   }
   if (thread < V) {
-    if (rows > 0) mean += static_cast<double>(widen(x[first + thread]));
-    const Factors<C> factors = statistics.write(first + thread, mean, block_sum<V>(sums, thread) / n);
+    if (rows > 0) offset += static_cast<double>(origins[thread]) - static_cast<double>(widen(x[first + thread]));
+    const Factors<C> factors = statistics.write(first + thread, offset, block_sum<V>(sums, thread) / n);
+    means[thread] = factors.mean;
     scales[thread] = factors.scale;
     shifts[thread] = factors.shift;
   }
   WEFT_BARRIER();
   WEFT_UNROLL
   for (int j = 0; j < V; ++j) {
+    mean[j] = means[j];
     scale[j] = scales[j];
     shift[j] = shifts[j];
   }
   for_own_rows<kRows>(rows, channels, first, [&](int i, std::int64_t at) {
-    *reinterpret_cast<Pack<T, V>*>(y + at) = output_of(own[i], added[i], scale, shift, relu, adds);
+    *reinterpret_cast<Pack<T, V>*>(y + at) = output_of(own[i], added[i], mean, scale, shift, relu, adds);
   });
 }
 
@@ -254,14 +292,14 @@ small_kernel(const T* x, const T* residual, int rows, std::int64_t channels, Sta
 WEFT_KERNEL count_kernel(std::int64_t* batches) { ++*batches; }
 
 template <class T>
-void apply(Context& context, const ConstView& x, const ConstView& residual, const compute_t<T>* scale,
-           const compute_t<T>* shift, bool relu, const View& y) {
+void apply(Context& context, const ConstView& x, const ConstView& residual, const compute_t<T>* mean,
+           const compute_t<T>* scale, const compute_t<T>* shift, bool relu, const View& y) {
   const auto run = [&]<int V>(std::integral_constant<int, V>) {
     const Grid grid = grid_of<T, V>(context, x, 4);
     const auto plain = relu ? apply_kernel<T, V, true, false> : apply_kernel<T, V, false, false>;
     const auto adding = relu ? apply_kernel<T, V, true, true> : apply_kernel<T, V, false, true>;
     launch({"batch_norm", grid.blocks(), kThreads, context.stream}, residual.data != nullptr ? adding : plain,
-           x.as<T>(), residual.as<T>(), grid, scale, shift, y.as<T>());
+           x.as<T>(), residual.as<T>(), grid, mean, scale, shift, y.as<T>());
   };
   with_width<T>(x.shape[1], run, x.data, residual.data, y.data);
 }
@@ -274,7 +312,7 @@ void batch_norm_of(Context& context, const ConstView& x, const ConstView& weight
   using C = compute_t<T>;
   const std::int64_t rows = x.shape[0], channels = x.shape[1];
   const double n = static_cast<double>(rows);
-  Statistics<C> statistics{weight.as<C>(),      bias.as<C>(),  mean.as<C>(),
+  Statistics<T> statistics{x.as<T>(),           rows,          channels,     weight.as<C>(), bias.as<C>(), mean.as<C>(),
                            inverse_std.as<C>(), scale.as<C>(), shift.as<C>()};
   if (rows > 0) {
     statistics.running_mean = running_mean.as<C>();
@@ -298,7 +336,7 @@ void batch_norm_of(Context& context, const ConstView& x, const ConstView& weight
       launch({"batch_norm moments", part.blocks(), kThreads, context.stream}, moments_kernel<T, V>, x.as<T>(), part,
              statistics, partials.as<double>(), context.counters);
     });
-    apply<T>(context, x, residual, statistics.scale, statistics.shift, arguments.relu, y);
+    apply<T>(context, x, residual, statistics.mean, statistics.scale, statistics.shift, arguments.relu, y);
   };
   with_width<T>(channels, run, x.data, residual.data, y.data);
 }
@@ -326,12 +364,10 @@ void batch_norm_inference(Context& context, const ConstView& x, const ConstView&
     using C = compute_t<T>;
     const std::int64_t channels = x.shape[1];
     if (channels == 0) return;
-    const Scratch factors(context, 2 * static_cast<std::size_t>(channels) * sizeof(C));
-    C *scale = factors.as<C>(), *shift = scale + channels;
-    launch({"batch_norm factors", blocks_for(channels, kThreads), kThreads, context.stream},
-           inference_factors_kernel<C>, channels, weight.as<C>(), bias.as<C>(), running_mean.as<C>(),
-           running_var.as<C>(), arguments.eps, scale, shift);
-    apply<T>(context, x, residual, scale, shift, arguments.relu, y);
+    const Scratch scale(context, static_cast<std::size_t>(channels) * sizeof(C));
+    launch({"batch_norm scale", blocks_for(channels, kThreads), kThreads, context.stream}, inference_scale_kernel<C>,
+           channels, weight.as<C>(), running_var.as<C>(), arguments.eps, scale.as<C>());
+    apply<T>(context, x, residual, running_mean.as<C>(), scale.as<C>(), bias.as<C>(), arguments.relu, y);
   });
 }
 

@@ -21,11 +21,11 @@ struct GradientRow {
 };
 
 template <class C>
-WEFT_DEVICE C masked(C gradient, C x, C scale, C shift, bool relu) {
-  return !relu || normalised(x, scale, shift) > 0 ? gradient : C(0);
+WEFT_DEVICE C masked(C gradient, C centred, C scale, C shift, bool relu) {
+  return !relu || normalised(centred, scale, shift) > 0 ? gradient : C(0);
 }
 
-/// x_grad = g·scale + (x - mean)·b + c is scale·(g - mean(g) - z·mean(g·z)) with z = (x - mean)·inverse_std.
+/// x_grad = scale·(g + c + (x - mean)·b) is scale·(g - mean(g) - z·mean(g·z)) with z = (x - mean - rest)·inverse_std.
 template <class C>
 struct Terms {
   C b, c;
@@ -34,16 +34,18 @@ struct Terms {
 /// What becomes of the sums of a batch.
 template <class C>
 struct Gradients {
-  const C *inverse_std, *scale;
+  std::int64_t channels;
+  const C *mean, *inverse_std, *scale;  // mean: (2, channels)
   C *weight_grad, *bias_grad;
 
   /// One thread's for each channel.
   WEFT_DEVICE Terms<C> write(std::int64_t channel, std::int64_t rows, Two sums) const {
-    const double n = static_cast<double>(rows > 0 ? rows : 1), factor = static_cast<double>(scale[channel]);
-    const double inverse = static_cast<double>(inverse_std[channel]), product_z = sums.b * inverse;
+    const double n = static_cast<double>(rows > 0 ? rows : 1), rest = static_cast<double>(mean[channels + channel]);
+    const double inverse = static_cast<double>(inverse_std[channel]), product_z = (sums.b - rest * sums.a) * inverse;
+    const double factor = -inverse * product_z / n;
     weight_grad[channel] = static_cast<C>(product_z);
     bias_grad[channel] = static_cast<C>(sums.a);
-    return {static_cast<C>(-factor * inverse * product_z / n), static_cast<C>(-factor * sums.a / n)};
+    return {static_cast<C>(factor), static_cast<C>(-sums.a / n - rest * factor)};
   }
 };
 
@@ -67,15 +69,16 @@ WEFT_DEVICE Pack<T, V> x_grad_of(const GradientRow<T, V>& row, const compute_t<T
   Pack<T, V> out;
   WEFT_UNROLL
   for (int j = 0; j < V; ++j) {
-    const C value = widen(row.x.value[j]);
-    const C gradient = masked(widen(row.gradient.value[j]), value, scale[j], shift[j], relu);
-    out.value[j] = narrow<T>(gradient * scale[j] + ((value - mean[j]) * b[j] + c[j]));
+    const C centred = widen(row.x.value[j]) - mean[j];
+    const C gradient = masked(widen(row.gradient.value[j]), centred, scale[j], shift[j], relu);
+    out.value[j] = narrow<T>(scale[j] * std::fma(centred, b[j], gradient + c[j]));
   }
   return out;
 }
 
-/// partials (slices, 2, channels): Σ g and Σ g·(x - mean), with g = y_grad where x·scale + shift > 0 if kMasked. The
-/// last block of a tile writes the gradients of weight and bias and b, c.
+/// partials (slices, 2, channels): Σ g and Σ g·(x - mean), with g = y_grad where (x - mean)·scale + shift > 0 if
+/// kMasked; more than two rows are added in f64. The last block of a tile writes the gradients of weight and bias and
+/// b, c.
 template <class T, int V, bool kMasked>
 WEFT_KERNEL_OF(kThreads)
 grad_sums_kernel(const T* y_grad, const T* x, Grid grid, const compute_t<T>* mean, const compute_t<T>* scale,
@@ -83,11 +86,11 @@ grad_sums_kernel(const T* y_grad, const T* x, Grid grid, const compute_t<T>* mea
                  double* partials, unsigned* counters) {
   using C = compute_t<T>;
   using Row = GradientRow<T, V>;
-  WEFT_SHARED(C, sums, kThreads * V);
-  WEFT_SHARED(C, products, kThreads * V);
-  const int thread = static_cast<int>(threadIdx.x);
+  WEFT_SHARED(double, sums_a, kThreads* V);
+  WEFT_SHARED(double, sums_b, kThreads* V);
   const Place place = place_in<V>(grid);
-  C m[V] = {}, f[V] = {}, s[V] = {}, sum[V] = {}, product[V] = {};
+  C m[V] = {}, f[V] = {}, s[V] = {};
+  Sums<C, V> sums;
   if (place.begin < place.end) {
     WEFT_UNROLL
     for (int j = 0; j < V; ++j) {
@@ -103,30 +106,20 @@ grad_sums_kernel(const T* y_grad, const T* x, Grid grid, const compute_t<T>* mea
       [&](const Row& row, std::int64_t) {
         WEFT_UNROLL
         for (int j = 0; j < V; ++j) {
-          const C value = widen(row.x.value[j]);
-          const C g = masked(widen(row.gradient.value[j]), value, f[j], s[j], kMasked);
-          sum[j] += g;
-          product[j] += g * (value - m[j]);
+          const C centred = widen(row.x.value[j]) - m[j];
+          const C g = masked(widen(row.gradient.value[j]), centred, f[j], s[j], kMasked);
+          sums.a[j] += g;
+          sums.b[j] += g * centred;
         }
-      });
-  WEFT_UNROLL
-  for (int j = 0; j < V; ++j) {
-    sums[j * kThreads + thread] = sum[j];
-    products[j * kThreads + thread] = product[j];
-  }
-  merge_lines(grid.lanes, grid.height, place.line, [&](int other) {
-    WEFT_UNROLL
-    for (int j = 0; j < V; ++j) {
-      sums[j * kThreads + thread] += sums[j * kThreads + other];
-      products[j * kThreads + thread] += products[j * kThreads + other];
-    }
-  });
+      },
+      [&] { sums.widen_all(); });
+  add_lines(grid, place, sums, sums_a, sums_b);
   if (place.line == 0 && place.channel < grid.channels) {
     double* out = partials + 2 * place.slice * grid.channels + place.channel;
     WEFT_UNROLL
     for (int j = 0; j < V; ++j) {
-      out[j] = static_cast<double>(sums[j * kThreads + thread]);
-      out[grid.channels + j] = static_cast<double>(products[j * kThreads + thread]);
+      out[j] = sums.all_a[j];
+      out[grid.channels + j] = sums.all_b[j];
     }
   }
   WEFT_SHARED(double, shared, kThreads);
@@ -161,7 +154,8 @@ grad_apply_kernel(const T* y_grad, const T* x, Grid grid, const compute_t<T>* me
       grid, place, [=](std::int64_t at) { return Row::at(y_grad, x, at); },
       [&](const Row& row, std::int64_t at) {
         *reinterpret_cast<Pack<T, V>*>(x_grad + at) = x_grad_of(row, m, f, s, g, h, kMasked);
-      });
+      },
+      [] {});
 }
 
 /// All of it for rows <= kRows · threads.
@@ -188,10 +182,10 @@ small_grad_kernel(const T* y_grad, const T* x, int rows, std::int64_t channels, 
   for_own_rows<kRows>(rows, channels, first, [&](int i, std::int64_t) {
     WEFT_UNROLL
     for (int j = 0; j < V; ++j) {
-      const C value = widen(own[i].x.value[j]);
-      const C g = masked(widen(own[i].gradient.value[j]), value, f[j], s[j], relu);
+      const C centred = widen(own[i].x.value[j]) - m[j];
+      const C g = masked(widen(own[i].gradient.value[j]), centred, f[j], s[j], relu);
       sums[j] += g;
-      sums[V + j] += g * (value - m[j]);
+      sums[V + j] += g * centred;
     }
   });
   sum_warps(sums, shared);
@@ -218,7 +212,8 @@ void batch_norm_grad_of(Context& context, const ConstView& y_grad, const ConstVi
                         const View& x_grad, const View& weight_grad, const View& bias_grad) {
   using C = compute_t<T>;
   const std::int64_t rows = x.shape[0], channels = x.shape[1];
-  const Gradients<C> gradients{inverse_std.as<C>(), scale.as<C>(), weight_grad.as<C>(), bias_grad.as<C>()};
+  const Gradients<C> gradients{channels,      mean.as<C>(),        inverse_std.as<C>(),
+                               scale.as<C>(), weight_grad.as<C>(), bias_grad.as<C>()};
   if (rows <= kBackwardRows * kSmallThreads) {
     const auto run = [&]<int V>(std::integral_constant<int, V>) {
       with_rows<1, kBackwardRows>(rows, [&]<int kRows>(std::integral_constant<int, kRows>, int threads) {

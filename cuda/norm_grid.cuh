@@ -71,9 +71,9 @@ WEFT_DEVICE Pack<T, V> pack_at(const T* data, std::int64_t at) {
 }
 
 /// use(load(at), at) for the first of the thread's elements in each of its rows, in order; kAtOnce loads are under way
-/// together.
-template <int kAtOnce, class Load, class Use>
-WEFT_DEVICE void for_rows(const Grid& grid, const Place& place, const Load& load, const Use& use) {
+/// together, and end() follows at most so many.
+template <int kAtOnce, class Load, class Use, class End>
+WEFT_DEVICE void for_rows(const Grid& grid, const Place& place, const Load& load, const Use& use, const End& end) {
   const std::int64_t step = grid.height * grid.channels;
   std::int64_t row = place.begin, at = row * grid.channels + place.channel;
   for (; row + (kAtOnce - 1) * grid.height < place.end; row += kAtOnce * grid.height, at += kAtOnce * step) {
@@ -82,9 +82,27 @@ WEFT_DEVICE void for_rows(const Grid& grid, const Place& place, const Load& load
     for (int i = 0; i < kAtOnce; ++i) loaded[i] = load(at + i * step);
     WEFT_UNROLL
     for (int i = 0; i < kAtOnce; ++i) use(loaded[i], at + i * step);
+    end();
   }
   for (; row < place.end; row += grid.height, at += step) use(load(at), at);
+  end();
 }
+
+/// The sums of up to two kinds for V channels: of C over few rows, and of these in f64.
+template <class C, int V>
+struct Sums {
+  C a[V] = {}, b[V] = {};
+  double all_a[V] = {}, all_b[V] = {};
+
+  WEFT_DEVICE void widen_all() {
+    WEFT_UNROLL
+    for (int j = 0; j < V; ++j) {
+      all_a[j] += static_cast<double>(a[j]);
+      all_b[j] += static_cast<double>(b[j]);
+      a[j] = b[j] = C(0);
+    }
+  }
+};
 
 /// merge(other thread) for the `height` lines of `width` threads of a block, pairwise: line 0 ends up with all. Every
 /// thread must call it.
@@ -95,6 +113,30 @@ WEFT_DEVICE void merge_lines(int width, int height, int line, const Merge& merge
   for (; half > 0; half /= 2) {
     WEFT_BARRIER();
     if (line < half && line + half < height) merge(static_cast<int>(threadIdx.x) + half * width);
+  }
+}
+
+/// The sums of a block's threads, added up over its lines: line 0 ends up with all. `a` and `b` are shared, for
+/// kThreads · V each. Every thread must call it.
+template <class C, int V>
+WEFT_DEVICE void add_lines(const Grid& grid, const Place& place, Sums<C, V>& sums, double* a, double* b) {
+  const int thread = static_cast<int>(threadIdx.x);
+  WEFT_UNROLL
+  for (int j = 0; j < V; ++j) {
+    a[j * kThreads + thread] = sums.all_a[j];
+    b[j * kThreads + thread] = sums.all_b[j];
+  }
+  merge_lines(grid.lanes, grid.height, place.line, [&](int other) {
+    WEFT_UNROLL
+    for (int j = 0; j < V; ++j) {
+      a[j * kThreads + thread] += a[j * kThreads + other];
+      b[j * kThreads + thread] += b[j * kThreads + other];
+    }
+  });
+  WEFT_UNROLL
+  for (int j = 0; j < V; ++j) {
+    sums.all_a[j] = a[j * kThreads + thread];
+    sums.all_b[j] = b[j * kThreads + thread];
   }
 }
 
@@ -178,10 +220,10 @@ void for_tiles(const Context& context, const Grid& grid, const Launch& launch) {
   }
 }
 
-/// What comes before the ReLU, the same bits wherever it is computed.
+/// What comes before the ReLU, of x - mean: the same bits wherever it is computed.
 template <class C>
-WEFT_DEVICE C normalised(C x, C scale, C shift) {
-  return std::fma(x, scale, shift);
+WEFT_DEVICE C normalised(C centred, C scale, C shift) {
+  return std::fma(centred, scale, shift);
 }
 
 /// body(std::integral_constant<int, V>{}) with V channels of 16 bytes where they divide a row and all data is aligned
