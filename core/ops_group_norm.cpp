@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "core/op_support.h"
+#include "core/norm_support.h"
 
 namespace weft {
 
@@ -8,27 +8,68 @@ namespace {
 
 using Values = std::vector<Tensor>;
 
-struct Moments {
-  Tensor mean;
-  Tensor inverse_std;
+// How x is seen as (values, groups): first the axes that are averaged over, the last ones of x.
+struct Columns {
+  explicit Columns(const Shape& x, const Dims& axes) {
+    const int kept = x.rank() - axes.rank();
+    for (int i = 0; i < x.rank(); ++i) {
+      const int axis = (i + kept) % x.rank();
+      order.push_back(axis);
+      back.push_back((i + axes.rank()) % x.rank());
+      permuted.push_back(x[axis]);
+      (axis < kept ? groups : values) *= x[axis];
+      ones.push_back(i < kept ? x[i] : 1);
+    }
+  }
+  Array of(const Tensor& x) const { return reshape(permute(x.detach(), order), {values, groups}).array().contiguous(); }
+  // A result with x's order of memory.
+  Tensor like(const Array& x, const Array& columns) const {
+    Array out = Array::empty_like(x.layout(), x.dtype(), x.device());
+    out.copy_from(permute(reshape(Tensor(columns), permuted), back).array());
+    return Tensor(std::move(out));
+  }
+  // What there is one of for each group, against x.
+  Tensor per_group(const Tensor& v) const { return reshape(v, ones); }
+
+  std::int64_t values = 1, groups = 1;
+  Dims order, back;
+  Shape permuted, ones;
 };
 
-Moments moments(const Tensor& x, const Axes& axes, double eps) {
-  const Tensor center = mean(x, axes, true);
-  return {center, rsqrt(mean(square(x - center), axes, true) + eps)};
-}
-
-// (x - mean)/√(variance + eps) over the axes. The gradient is (g - mean(g) - y·mean(g·y))/√(variance + eps).
+// (x - mean)/√(variance + eps) over the last axes, by the kernels of batch normalisation. The gradient is
+// (g - mean(g) - y·mean(g·y))/√(variance + eps).
 Tensor normalised(std::string_view name, const Tensor& x, const Dims& axes, double eps) {
-  const Tensor values = x.detach();
-  const Moments now = moments(values, axes, eps);
-  const Tensor normal = (values - now.mean) * now.inverse_std;
-  return record(name, normal.array(), {x},
-                {Save::input(0), Save::constant(now.mean.array()), Save::constant(now.inverse_std.array())},
-                [axes, eps](const SavedValues& saved, const Tensor& g) {
-                  const Moments m = grad_enabled() ? moments(saved[0], axes, eps) : Moments{saved[1], saved[2]};
-                  const Tensor y = (saved[0] - m.mean) * m.inverse_std;
-                  return Values{(g - mean(g, axes, true) - y * mean(g * y, axes, true)) * m.inverse_std};
+  const Columns columns(x.shape(), axes);
+  const Array in = columns.of(x), out = Array::empty(in.shape(), x.dtype(), x.device());
+  const auto vector = [&] { return Array::empty({columns.groups}, x.dtype(), x.device()); };
+  const Array mean = Array::empty({2, columns.groups}, x.dtype(), x.device());
+  const Array inverse_std = vector(), scale = vector(), shift = vector();
+  const Tensor weight = ones_like(Tensor(scale)), bias = zeros_like(Tensor(scale));
+  backend(x.device())
+      .batch_norm(const_view(in), const_view(weight.array()), const_view(bias.array()), ConstView{}, {.eps = eps},
+                  mutable_view(out), mutable_view(mean), mutable_view(inverse_std), mutable_view(scale),
+                  mutable_view(shift), View{}, View{}, View{});
+  return record(name, columns.like(x.array(), out).array(), {x},
+                {Save::input(0), Save::constant(mean), Save::constant(inverse_std)},
+                [columns, axes, eps](const SavedValues& saved, const Tensor& g) {
+                  const Tensor input = saved[0];
+                  if (grad_enabled()) {
+                    const Normal normal =
+                        composed_normal(input, axes, columns.per_group(select(saved[1], 0, 0)),
+                                        columns.per_group(select(saved[1], 0, 1)), columns.per_group(saved[2]), eps);
+                    const Tensor slope = weft::mean(g * normal.values, axes, true);
+                    return Values{(g - weft::mean(g, axes, true) - normal.values * slope) * normal.inverse_std};
+                  }
+                  const Array values = columns.of(input), gradient = columns.of(g), inverse = saved[2].array();
+                  const Array x_grad = Array::empty(values.shape(), values.dtype(), values.device());
+                  const Array unused = Array::empty_like(saved[1].array().layout(), values.dtype(), values.device());
+                  const Array weight_grad = select(Tensor(unused), 0, 0).array(),
+                              bias_grad = select(Tensor(unused), 0, 1).array();
+                  backend(values.device())
+                      .batch_norm_grad(const_view(gradient), const_view(values), const_view(saved[1].array()),
+                                       const_view(inverse), const_view(inverse), ConstView{}, {.eps = eps},
+                                       mutable_view(x_grad), mutable_view(weight_grad), mutable_view(bias_grad));
+                  return Values{columns.like(input.array(), x_grad)};
                 });
 }
 

@@ -86,7 +86,12 @@ Tensor var(const Tensor& x, const Axes& axes, std::int64_t correction, bool keep
   const std::int64_t count = reduced_count(x.shape(), layout::axes_mask("var", axes, x.rank()));
   const Tensor centred = input - mean(input, axes, true);
   const double divisor = static_cast<double>(count) - static_cast<double>(correction);
-  return sum(square(centred), axes, keep_axes) / std::max(divisor, 0.0);
+  const Tensor squares = sum(square(centred), axes, keep_axes);
+  // The mean is rounded, and what is left of it counts in the squares: Σ(d - mean d)² = Σd² - (Σd)²/n. A constant: the
+  // gradient of the mean takes care of it.
+  const Tensor rest =
+      square(sum(centred.detach(), axes, keep_axes)) / static_cast<double>(std::max<std::int64_t>(count, 1));
+  return (squares - minimum(rest, squares.detach())) / std::max(divisor, 0.0);
 }
 
 Tensor logsumexp(const Tensor& x, const Axes& axes, bool keep_axes) {
