@@ -123,19 +123,21 @@ struct Task {
   std::int64_t slice, group, block, tap_group;
 };
 
-/// The kernel on all runs, kChain rows at a time.
+/// The kernel on all runs, kChain rows at a time; `part` is memory for those.
 template <class T>
 void add_runs(const std::vector<ConvRows>& runs, ConvSum<T>& sum, DeepSums<T>& sums, std::vector<ConvRows>& part) {
-  std::int64_t rows = 0;
-  part.clear();
-  const auto add = [&] {
+  const auto add = [&](const std::vector<ConvRows>& some) {
     sums.begin_call();
-    sum.runs = part.data();
-    sum.run_count = static_cast<std::int64_t>(part.size());
+    sum.runs = some.data();
+    sum.run_count = static_cast<std::int64_t>(some.size());
     call(sum);
-    part.clear();
-    rows = 0;
   };
+  std::int64_t rows = 0;
+  for (const ConvRows& run : runs) rows += run.rows;
+  if (rows == 0) return;
+  if (rows <= kChain) return add(runs);
+  rows = 0;
+  part.clear();
   for (ConvRows run : runs) {
     while (rows + run.rows > kChain) {
       const std::int64_t count = kChain - rows;
@@ -143,12 +145,14 @@ void add_runs(const std::vector<ConvRows>& runs, ConvSum<T>& sum, DeepSums<T>& s
       run.source += count * sum.source_stride;
       run.y += count * sum.y_stride;
       run.rows -= count;
-      add();
+      add(part);
+      part.clear();
+      rows = 0;
     }
     part.push_back(run);
     rows += run.rows;
   }
-  if (rows > 0) add();
+  add(part);
 }
 
 template <class T>
