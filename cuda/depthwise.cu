@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "core/conv_plan.h"
+#include "cuda/chains.h"
 #include "cuda/element.h"
 #include "cuda/elementwise.h"
 #include "cuda/walk.h"
@@ -59,6 +61,59 @@ WEFT_DEVICE void add_product(compute_t<T> (&sum)[V], const Pack<T, V>& value, co
   for (int j = 0; j < V; ++j) sum[j] = std::fma(widen(value.value[j]), factor[j], sum[j]);
 }
 
+/// total += sum, which begins again at zero; `lost` as in add_to.
+template <int kCount, int V>
+WEFT_DEVICE void take(float (&sum)[kCount][V], float (&total)[kCount][V], float (&lost)[kCount][V]) {
+  WEFT_UNROLL
+  for (int b = 0; b < kCount; ++b) {
+    WEFT_UNROLL
+    for (int v = 0; v < V; ++v) {
+      add_to(total[b][v], lost[b][v], sum[b][v]);
+      sum[b][v] = 0;
+    }
+  }
+}
+
+/// Sums of products in chains, counted by the thread.
+template <class C, int kCount, int V>
+struct ChainSums {
+  static constexpr bool kChained = std::is_same_v<C, float>;
+  C sum[kCount][V] = {};  // of the chain
+  C total[kChained ? kCount : 1][V] = {}, lost[kChained ? kCount : 1][V] = {};
+  int terms = 0;
+
+  /// To be called once for a term of each sum.
+  WEFT_DEVICE void count() {
+    if constexpr (kChained) {
+      if (++terms < kChain) return;
+      take(sum, total, lost);
+      terms = 0;
+    }
+  }
+  /// Makes `sum` that of all terms.
+  WEFT_DEVICE void finish() {
+    if constexpr (kChained) {
+      take(sum, total, lost);
+      WEFT_UNROLL
+      for (int b = 0; b < kCount; ++b) {
+        WEFT_UNROLL
+        for (int v = 0; v < V; ++v) sum[b][v] = total[b][v];
+      }
+    }
+  }
+};
+
+/// The sums of a few columns: of three taps on a line as they are, for so few terms that they are a chain.
+template <class C, int kTaps, int V>
+struct ColumnSums {
+  C sum[kColumns<kTaps>][V] = {};
+
+  WEFT_DEVICE void count() {}
+  WEFT_DEVICE void finish() {}
+};
+template <class C, int V>
+struct ColumnSums<C, 0, V> : ChainSums<C, kColumns<0>, V> {};
+
 template <int V, class C>
 WEFT_DEVICE void load_factors(C (&factor)[V], const C* weight) {
   WEFT_UNROLL
@@ -69,8 +124,9 @@ WEFT_DEVICE void load_factors(C (&factor)[V], const C* weight) {
 /// without gaps, kStep apart from column to column, load each element once; 0: any.
 template <class T, int V, int kTaps, int kStep>
 WEFT_DEVICE void add_line(const Gather& g, std::int64_t column, const T* line, const compute_t<T>* weight,
-                          compute_t<T> (&sum)[kColumns<kTaps>][V]) {
+                          ColumnSums<compute_t<T>, kTaps, V>& sums) {
   using C = compute_t<T>;
+  auto& sum = sums.sum;
   const Axis& axis = g.axis[2];
   const std::int64_t tap_stride = axis.tap_stride * g.weight_channels;
   if constexpr (kTaps == 0) {
@@ -82,6 +138,7 @@ WEFT_DEVICE void add_line(const Gather& g, std::int64_t column, const T* line, c
       for (int b = 0; b < kColumns<kTaps>; ++b, at += axis.step) {
         if (at >= 0 && at < axis.in) add_product<T>(sum[b], pack_at<V>(line, at * g.source_channels), factor);
       }
+      sums.count();
     }
   } else {
     C factor[kTaps][V];
@@ -105,7 +162,7 @@ WEFT_DEVICE void add_line(const Gather& g, std::int64_t column, const T* line, c
 /// sums += all products of the source's channels from `source`, in the thread's image, on; tap 0 meets line (z, first).
 template <class T, int V, int kTaps, int kStep>
 WEFT_DEVICE void add_lines(const Gather& g, std::int64_t z, std::int64_t first, std::int64_t column, const T* source,
-                           const compute_t<T>* weight, compute_t<T> (&sum)[kColumns<kTaps>][V]) {
+                           const compute_t<T>* weight, ColumnSums<compute_t<T>, kTaps, V>& sum) {
   const auto depth_taps = static_cast<int>(g.axis[0].taps), height_taps = static_cast<int>(g.axis[1].taps);
   for (int i = 0; i < depth_taps; ++i, z += g.axis[0].tap_step) {
     if (z < 0 || z >= g.axis[0].in) continue;
@@ -137,11 +194,11 @@ gather_kernel(Gather g, const T* source, const compute_t<T>* weight, const compu
   out += (out_line + g.first[2] + column * g.step[2]) * g.channels + channel;
   source += image * g.source_image;
   const std::int64_t z = d * g.axis[0].step + g.axis[0].offset, y = h * g.axis[1].step + g.axis[1].offset;
-  C sum[kColumns<kTaps>][V];
+  ColumnSums<C, kTaps, V> sum;
   WEFT_UNROLL
   for (int b = 0; b < kColumns<kTaps>; ++b) {
     WEFT_UNROLL
-    for (int j = 0; j < V; ++j) sum[b][j] = bias == nullptr ? C(0) : bias[channel + j];
+    for (int j = 0; j < V; ++j) sum.sum[b][j] = bias == nullptr ? C(0) : bias[channel + j];
   }
   if constexpr (V > 1) {  // a filter of each channel
     add_lines<T, V, kTaps, kStep>(g, z, y, column, source + channel, weight + channel, sum);
@@ -151,12 +208,13 @@ gather_kernel(Gather g, const T* source, const compute_t<T>* weight, const compu
       add_lines<T, V, kTaps, kStep>(g, z, y, column, source + from + i, weight + channel * g.terms + i, sum);
     }
   }
+  sum.finish();
   WEFT_UNROLL
   for (int b = 0; b < kColumns<kTaps>; ++b) {
     if (column + b >= g.columns) continue;
     Pack<T, V> pack;
     WEFT_UNROLL
-    for (int j = 0; j < V; ++j) pack.value[j] = narrow<T>(sum[b][j]);
+    for (int j = 0; j < V; ++j) pack.value[j] = narrow<T>(sum.sum[b][j]);
     *reinterpret_cast<Pack<T, V>*>(out + b * g.step[2] * g.channels) = pack;
   }
 }
@@ -209,7 +267,8 @@ void gather(Context& context, const ConvShape& s, bool forward, const T* source,
          taps, weight, transposed.as<C>());
   const auto run = [&](const ConvPhase& phase) {
     const Axis axis(phase.columns.axes[2]);
-    const bool three = axis.taps == 3 && axis.tap_step == 1 && axis.step <= 2;
+    const std::int64_t terms = phase.columns.taps() * (forward ? 1 : s.k / s.c);
+    const bool three = axis.taps == 3 && axis.tap_step == 1 && axis.step <= 2 && terms <= kChain;
     const Gather g = gather_of(s, forward, V, three ? kColumns<3> : kColumns<0>, phase);
     const LaunchShape shape{"depthwise", blocks_for(g.threads, kThreads), kThreads, context.stream};
     auto* const kernel = !three           ? gather_kernel<T, V, 0, 1>
@@ -296,14 +355,16 @@ weight_sums_kernel(Sums g, const T* y_grad, const T* x, compute_t<T>* partials) 
   const bool active = line < g.lines && channel < g.k;
   const std::int64_t filter_line = group / g.line_groups, first_tap = group % g.line_groups * kGroup;
   const std::int64_t i = filter_line / g.axis[1].taps, j = filter_line % g.axis[1].taps;
-  C sum[kGroup][V] = {};
+  ChainSums<C, kGroup, V> sums;
   if (active) {
     const std::int64_t begin = slice * g.slice_positions;
     const std::int64_t end = begin + g.slice_positions < g.positions ? begin + g.slice_positions : g.positions;
     const T* const x_channel = x + g.shared.quotient(channel);
     for (std::int64_t p = begin + line; p < end; p += g.lines) {
-      add_position<T, V>(g, p, i, j, first_tap, y_grad + channel, x_channel, sum);
+      add_position<T, V>(g, p, i, j, first_tap, y_grad + channel, x_channel, sums.sum);
+      sums.count();
     }
+    sums.finish();
   }
   C* const out = partials + ((slice * g.axis[0].taps * g.axis[1].taps + filter_line) * g.axis[2].taps) * g.k;
   int half = 1;
@@ -311,7 +372,7 @@ weight_sums_kernel(Sums g, const T* y_grad, const T* x, compute_t<T>* partials) 
   WEFT_UNROLL
   for (int b = 0; b < kGroup; ++b) {
     WEFT_UNROLL
-    for (int v = 0; v < V; ++v) shared[v * kThreads + thread] = sum[b][v];
+    for (int v = 0; v < V; ++v) shared[v * kThreads + thread] = sums.sum[b][v];
     for (int distance = half; distance > 0; distance /= 2) {
       WEFT_BARRIER();
       if (line < distance && line + distance < g.lines) {

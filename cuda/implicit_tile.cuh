@@ -5,6 +5,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "cuda/chains.h"
 #include "cuda/element.h"
 
 // Tiles of a product that a block computes from shared memory: kRows x kColumns sums, kDepth products of each at a
@@ -107,6 +108,7 @@ struct FmaTile {
   using Sum = T;
   static constexpr int kRun = kAcross * static_cast<int>(sizeof(T)) > 16 ? 16 / static_cast<int>(sizeof(T)) : kAcross;
   using Sums = T[kDown][kAcross / kRun][kRun];
+  static constexpr bool kChained = std::is_same_v<T, float>;
   static constexpr int kRows = kThreads / kThreadsAcross * kDown, kColumns = kThreadsAcross * kAcross;
   static constexpr int kDepth = kLineBytes / static_cast<int>(sizeof(T)), kBuffers = 2;
   using A = FmaOperand<T, kRows, kAlongA>;
@@ -125,6 +127,24 @@ struct FmaTile {
         for (int j = 0; j < kAcross; ++j) {
           T& sum = sums[i][j / kRun][j % kRun];
           sum = std::fma(left[i], right[j], sum);
+        }
+      }
+    }
+  }
+  /// total += sums, which begin again at zero, or, the first of them, total = sums; `lost` as in add_to.
+  static WEFT_DEVICE void take(Sums& sums, Sums& total, Sums& lost, bool first) {
+    WEFT_UNROLL
+    for (int i = 0; i < kDown; ++i) {
+      WEFT_UNROLL
+      for (int j = 0; j < kAcross / kRun; ++j) {
+        WEFT_UNROLL
+        for (int k = 0; k < kRun; ++k) {
+          if (first) {
+            total[i][j][k] = sums[i][j][k];
+          } else {
+            add_to(total[i][j][k], lost[i][j][k], sums[i][j][k]);
+          }
+          sums[i][j][k] = 0;
         }
       }
     }
@@ -190,6 +210,7 @@ struct TensorTile {
   using Word = std::uint32_t;
   using Sum = float;
   using Sums = float[kDown][kAcross][2][2];
+  static constexpr bool kChained = false;
   static constexpr int kRun = 2;
   static constexpr TensorCore kCore = std::is_same_v<T, float> ? TensorCore::tf32 : TensorCore::bf16;
   static constexpr int kWarpsDown = kThreads / kWarp / kWarpsAcross;
@@ -234,8 +255,8 @@ struct TensorTile {
   }
 };
 
-/// sums += a · b over depths [begin, end): load(k) fetches the next kDepth, store(a, b) puts them into shared memory,
-/// while those before are multiplied. Every thread calls it, with the same range.
+/// sums = a · b over depths [begin, end): load(k) fetches the next kDepth, store(a, b) puts them into shared memory,
+/// while those before are multiplied. Every thread calls it, with the same range and sums of zero.
 template <class Tile, class Load, class Store>
 WEFT_DEVICE void multiply_all(typename Tile::Word* a, typename Tile::Word* b, std::int64_t begin, std::int64_t end,
                               const Load& load, const Store& store, typename Tile::Sums& sums) {
@@ -245,17 +266,28 @@ WEFT_DEVICE void multiply_all(typename Tile::Word* a, typename Tile::Word* b, st
   }
   WEFT_BARRIER();
   int buffer = 0;
-  for (std::int64_t k = begin; k < end; k += Tile::kDepth) {
-    const bool more = k + Tile::kDepth < end;
-    if (more) load(k + Tile::kDepth);
-    Tile::multiply(a + buffer * Tile::A::kWords, b + buffer * Tile::B::kWords, sums);
-    if constexpr (Tile::kBuffers == 1) {
+  const auto multiply_chain = [&](std::int64_t first, std::int64_t last, typename Tile::Sums& chain) {
+    for (std::int64_t k = first; k < last; k += Tile::kDepth) {
+      const bool more = k + Tile::kDepth < end;
+      if (more) load(k + Tile::kDepth);
+      Tile::multiply(a + buffer * Tile::A::kWords, b + buffer * Tile::B::kWords, chain);
+      if constexpr (Tile::kBuffers == 1) {
+        WEFT_BARRIER();
+      } else {
+        buffer ^= 1;
+      }
+      if (more) store(a + buffer * Tile::A::kWords, b + buffer * Tile::B::kWords);
       WEFT_BARRIER();
-    } else {
-      buffer ^= 1;
     }
-    if (more) store(a + buffer * Tile::A::kWords, b + buffer * Tile::B::kWords);
-    WEFT_BARRIER();
+  };
+  if constexpr (Tile::kChained) {
+    typename Tile::Sums chain = {}, lost = {};
+    for (std::int64_t first = begin; first < end; first += kChain) {
+      multiply_chain(first, first + kChain < end ? first + kChain : end, chain);
+      Tile::take(chain, sums, lost, first == begin);
+    }
+  } else {
+    multiply_chain(begin, end, sums);
   }
 }
 

@@ -151,21 +151,28 @@ WEFT_DEVICE bool merge(const WeightProduct& p, const Partials<typename Tile::Sum
   const int thread = static_cast<int>(threadIdx.x);
   Sum* const tile_sums = partials.sums + tile * p.slices * kTileSums + thread;
   Sum* const tile_bias = partials.bias_sums + tile * p.slices * Tile::kRows + thread;
-  const auto each = [&](const auto& use) {  // use(sum&, its place among the thread's)
+  const auto each = [&](typename Tile::Sums& all, const auto& use) {  // use(sum&, its place among the thread's)
     int next = 0;
-    Tile::each(sums, [&](int, int, Sum(&run)[Tile::kRun]) {
+    Tile::each(all, [&](int, int, Sum(&run)[Tile::kRun]) {
       WEFT_UNROLL
       for (int k = 0; k < Tile::kRun; ++k) use(run[k], next++);
     });
   };
-  each([&](Sum& sum, int place) { tile_sums[slice * kTileSums + kThreads * place] = sum; });
+  each(sums, [&](Sum& sum, int place) { tile_sums[slice * kTileSums + kThreads * place] = sum; });
   if (thread < Tile::kRows) tile_bias[slice * Tile::kRows] = bias_sum;
   if (!last_block(partials.counters + tile, p.slices)) return false;
-  each([](Sum& sum, int) { sum = 0; });
+  each(sums, [](Sum& sum, int) { sum = 0; });
   bias_sum = 0;
+  [[maybe_unused]] typename Tile::Sums lost = {};
   WEFT_UNROLL_BY(8)  // loads under way together
   for (std::int64_t s = 0; s < p.slices; ++s) {
-    each([&](Sum& sum, int place) { sum += tile_sums[s * kTileSums + kThreads * place]; });
+    if constexpr (Tile::kChained) {
+      typename Tile::Sums part;
+      each(part, [&](Sum& sum, int place) { sum = tile_sums[s * kTileSums + kThreads * place]; });
+      Tile::take(part, sums, lost, false);
+    } else {
+      each(sums, [&](Sum& sum, int place) { sum += tile_sums[s * kTileSums + kThreads * place]; });
+    }
     if (thread < Tile::kRows) bias_sum += tile_bias[s * Tile::kRows];
   }
   return true;

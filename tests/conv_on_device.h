@@ -71,4 +71,13 @@ void check_passes(const ConvShape& s, double tolerance, const Shifts& shifts) {
   }
 }
 
+/// All of them on terms that many float additions lose.
+inline void check_depth(const ConvShape& s, Terms terms, const Shifts& shifts = {}) {
+  for (const ConvPass pass : {ConvPass::forward, ConvPass::input_grad, ConvPass::weight_grad}) {
+    const DeepPass deep(terms, s, pass);
+    EXPECT_LE(deep.error(conv_on_device(pass, s, deep.in, deep.bias, shifts).out), 5e-6)
+        << describe(s) << ", pass " << static_cast<int>(pass) << ", terms " << static_cast<int>(terms);
+  }
+}
+
 }  // namespace weft

@@ -35,5 +35,20 @@ TEST(DepthwiseDevice, ManyPositionsAndChannels) {
   check_all(wide, {});
 }
 
+// Filters of many taps, and maps of many positions: more terms than a chain of additions has.
+TEST(DepthwiseDevice, SumsOfManyTermsAreAccurate) {
+  WEFT_NEEDS_CUDA();
+  const Sizes ones{1, 1, 1};
+  for (const Terms terms : kTerms) {
+    for (ConvShape s : {make(1, 4, 1, {1, 3, 1020}, {1, 2, 1000}, ones, {0, 0, 5}),  // a long filter
+                        make(1, 2, 2, {1, 300, 7}, {1, 290, 3}, ones, {0, 0, 1}),    // many lines of three taps
+                        make(2, 1, 700, {1, 2, 2}, {1, 2, 2}, ones, {0, 1, 1}),      // many filters of a channel
+                        make(1, 64, 1, {1, 90, 91}, {1, 1, 2})}) {
+      s.algo = ConvAlgo::direct;
+      check_depth(s, terms);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace weft

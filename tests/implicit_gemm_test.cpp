@@ -68,6 +68,38 @@ TEST(ImplicitGemm, ManyRows) {
   check_all(make_shape(7, 8, 8, {1, 14, 13}, kThree, kOnes, kEdge));
 }
 
+// Depths of the forward pass, the input's gradient and the weight's that are more than a chain of additions.
+TEST(ImplicitGemm, SumsOfManyTermsAreAccurate) {
+  WEFT_NEEDS_CUDA();
+  const ConvShape forward = make_shape(1, 1500, 3, {1, 2, 3}, {1, 2, 2}),
+                  input = make_shape(1, 3, 1500, {1, 2, 3}, kOnes);
+  const ConvShape weight = make_shape(1, 2, 3, {1, 90, 91}, {1, 1, 2}, kOnes, {0, 0, 1});
+  const ConvShape large = make_shape(70, 600, 70, kOnes, kOnes), narrow = make_shape(2, 1000, 9, kOnes, kOnes);
+  for (const Terms terms : kTerms) {
+    for (ConvShape s : {forward, input, weight}) {
+      s.algo = ConvAlgo::implicit_gemm;
+      check_depth(s, terms);
+    }
+  }
+  for (ConvShape s : {large, narrow}) {
+    s.algo = ConvAlgo::implicit_gemm;
+    check_depth(s, Terms::tenth, kShifts[1]);
+  }
+}
+
+TEST(ImplicitGemm, AroundTheLengthsOfChains) {
+  WEFT_NEEDS_CUDA();
+  for (const std::int64_t whole : {256, 512, 4096}) {
+    for (const std::int64_t depth : {whole - 1, whole, whole + 1}) {
+      for (ConvShape s : {make_shape(2, depth, 2, kOnes, kOnes), make_shape(2, 2, depth, kOnes, kOnes),
+                          make_shape(depth, 2, 2, kOnes, kOnes)}) {
+        s.algo = ConvAlgo::implicit_gemm;
+        check_depth(s, Terms::third);
+      }
+    }
+  }
+}
+
 /// The result of a pass of whose operands one holds an infinity: what it reaches by definition must be all that it
 /// reaches.
 template <class T>
