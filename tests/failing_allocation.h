@@ -15,6 +15,19 @@
 // source.
 namespace weft::failing {
 
+/// Points from one attempt to the next: a sanitizer takes 10 to 30 times as long.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr std::int64_t kStride = 13;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+inline constexpr std::int64_t kStride = 13;
+#else
+inline constexpr std::int64_t kStride = 1;
+#endif
+#else
+inline constexpr std::int64_t kStride = 1;
+#endif
+
 inline std::atomic<bool> armed{false};
 inline std::atomic<std::int64_t> allocations{0};
 inline std::int64_t failing_point = 0;

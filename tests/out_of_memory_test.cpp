@@ -16,18 +16,7 @@ namespace {
 
 using failing::Exempt;
 using failing::Failing;
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::int64_t kStride = 13;  // a sanitizer takes 10 to 30 times as long
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr std::int64_t kStride = 13;
-#else
-constexpr std::int64_t kStride = 1;
-#endif
-#else
-constexpr std::int64_t kStride = 1;
-#endif
+using failing::kStride;
 
 enum class Outcome { finished, failed };
 
