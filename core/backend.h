@@ -76,6 +76,7 @@ struct ConvShape {
   std::array<std::int64_t, 3> stride{1, 1, 1}, padding{0, 0, 0},
       dilation{1, 1, 1};  // padding: before the first element
   ConvAlgo algo = ConvAlgo::automatic;
+  bool timed = false;  // algo is what timing chose: it keeps the promise of `automatic`
 };
 
 /// Sizes of a pooling, memory as for ConvShape. Window o of an axis has o·stride - padding + j·dilation for j in [0,

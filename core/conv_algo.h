@@ -19,7 +19,8 @@ bool applies(ConvAlgo algo, const ConvShape& shape, DType dtype);
 void check_algo(std::string_view op, int axes, const ConvShape& shape, DType dtype);
 
 /// With timing on: what it has chosen for a pass of `automatic`, or chooses now. run(shape) computes it with
-/// shape.algo. The table's choice (automatic) for new work while a step is being recorded.
+/// shape.algo and, where shape.timed is set, within the promise of `automatic`. The table's choice (automatic) for new
+/// work while a step is being recorded.
 ConvAlgo timed_algo(ConvPass pass, const ConvShape& shape, DType dtype, const Device& device,
                     const std::function<void(const ConvShape&)>& run);
 

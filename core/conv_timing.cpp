@@ -103,7 +103,9 @@ void clear_conv_choices() {
 ConvAlgo timed_algo(ConvPass pass, const ConvShape& shape, DType dtype, const Device& device,
                     const std::function<void(const ConvShape&)>& run) {
   const auto fits = [&](ConvAlgo algo) {
-    return applies(algo, shape, dtype) && (algo != ConvAlgo::implicit_gemm || device.is_cuda());  // im2col otherwise
+    // On the CPU implicit_gemm is im2col; on a GPU Winograd's algorithm is the bare one, which breaks the promise.
+    const ConvAlgo other = device.is_cuda() ? ConvAlgo::winograd : ConvAlgo::implicit_gemm;
+    return algo != other && applies(algo, shape, dtype);
   };
   if (std::count_if(std::begin(kCandidates), std::end(kCandidates), fits) == 1) return ConvAlgo::im2col;
   const std::string work = describe(pass, shape, dtype, device);

@@ -74,6 +74,7 @@ Array run(ConvPass pass, const Convolution& c, const Array& a, const Array& b, c
   };
   ConvShape sizes = c.shape;
   if (sizes.algo == ConvAlgo::automatic && c.axes > 0 && conv_timing()) {  // a choice is for the pass alone
+    sizes.timed = true;
     sizes.algo = timed_algo(pass, sizes, a.dtype(), a.device(), [&](const ConvShape& s) { compute(s, nullptr); });
   }
   compute(sizes, bias_grad != nullptr ? &bias_grad_view : nullptr);

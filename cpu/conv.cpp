@@ -107,8 +107,13 @@ void conv_of(ConvPass pass, const ConvShape& shape, const ConstView& a, const Co
       if (is_depthwise(shape) && !is_linear(shape))
         return depthwise(pass, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
       return pointwise(pass, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
-    case ConvAlgo::winograd:
-      return winograd(pass, winograd_tile(pass, shape), shape, a.as<T>(), b.as<T>(), start, out.as<T>());
+    case ConvAlgo::winograd: {
+      const int tile = winograd_tile(pass, shape);
+      const bool pinned = shape.algo == ConvAlgo::winograd && !shape.timed;
+      if (pinned) return winograd(pass, tile, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
+      if (winograd_bounded(pass, tile, shape, a.as<T>(), b.as<T>(), start, out.as<T>())) return;
+      return conv_im2col(pass, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
+    }
     case ConvAlgo::automatic:
     case ConvAlgo::im2col:
     case ConvAlgo::implicit_gemm:

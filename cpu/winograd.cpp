@@ -1,123 +1,27 @@
 #include "cpu/winograd.h"
 
 #include <algorithm>
-#include <array>
-#include <type_traits>
+#include <vector>
 
-#include "core/conv_plan.h"
 #include "cpu/conv_product.h"
-#include "cpu/memory.h"
-#include "cpu/winograd_kernels.h"
+#include "cpu/winograd_direct.h"
+#include "cpu/winograd_fit.h"
+#include "cpu/winograd_weight_grad.h"
 
 namespace weft::cpu {
 
 WEFT_SIMD_DEFINE(WinogradKernels, winograd_kernels)
 
+namespace tiles {
 namespace {
 
 // A block's transformed tiles stay in the second-level cache, where depth allows more than two panels of them.
 constexpr std::int64_t kBlockBytes = 640 << 10;
 constexpr std::int64_t kLeastPanels = 4, kMostPanels = 8;
-constexpr std::int64_t kTasks = 24;         // at least, where the shape allows
-constexpr std::int64_t kWeightDepths = 64;  // of a task that transforms weights
-// A weight gradient adds up chunks of tiles, which stay in the third-level cache where depth allows. Where its sums fit
-// the second-level cache with a smaller chunk, slices of tiles have sums of their own.
-constexpr std::int64_t kChunkBytes = 8 << 20, kLeastChunk = 256;
-constexpr std::int64_t kSlices = 32, kSliceBytes = 1024 << 10, kSliceChunkBytes = 320 << 10;
-constexpr std::int64_t kTransformTiles = 16, kSumRows = 64;  // of a task
-constexpr std::int64_t kLine = 16;                           // elements, lest matrices share cache sets
-
-template <class T>
-const WinogradKernelsOf<T>& kernels() {
-  if constexpr (std::is_same_v<T, float>) return winograd_kernels().f32;
-  if constexpr (std::is_same_v<T, double>) return winograd_kernels().f64;
-}
-
-template <class T>
-const WinogradSet<T>& kernels(int tile) {
-  return tile == 2 ? kernels<T>().two : kernels<T>().four;
-}
-
-template <class T>
-std::int64_t whole_vectors(std::int64_t channels) {
-  const std::int64_t lanes = winograd_kernels().vector_bytes / static_cast<std::int64_t>(sizeof(T));
-  return ceil_div(channels, lanes) * lanes;
-}
-
-/// Memory for the length of a scope, in large pages: what all threads share.
-template <class T>
-class Shared {
- public:
-  explicit Shared(std::int64_t size)
-      : bytes_(static_cast<std::size_t>(size) * sizeof(T)), data_(static_cast<T*>(allocate(bytes_))) {}
-  ~Shared() { deallocate(data_, bytes_); }
-  Shared(const Shared&) = delete;
-  Shared& operator=(const Shared&) = delete;
-
-  T* data() const { return data_; }
-
- private:
-  std::size_t bytes_;
-  T* data_;
-};
-
-using Plane = std::array<std::int64_t, 2>;
-
-/// The tiles of a 3x3 convolution's output, image by image and row by row. Padding is before the first element and may
-/// be negative.
-struct Grid {
-  std::int64_t tile = 0, n = 0;
-  Plane in{}, out{}, padding{}, tiles{};
-
-  std::int64_t count() const { return n * tiles[0] * tiles[1]; }
-  std::int64_t matrices() const { return (tile + 2) * (tile + 2); }
-};
-
-struct At {
-  std::int64_t image = 0;
-  Plane first{};  // output
-};
-
-At place(const Grid& grid, std::int64_t i) {
-  const std::int64_t across = grid.tiles[1], down = grid.tiles[0];
-  return {i / across / down, {i / across % down * grid.tile, i % across * grid.tile}};
-}
-
-Grid make_grid(int tile, std::int64_t n, Plane in, Plane out, Plane padding) {
-  return {tile, n, in, out, padding, {ceil_div(out[0], tile), ceil_div(out[1], tile)}};
-}
-
-Grid forward_grid(int tile, const ConvShape& s) {
-  return make_grid(tile, s.n, {s.in[1], s.in[2]}, {s.out[1], s.out[2]}, {s.padding[1], s.padding[2]});
-}
-
-/// x's gradient is the convolution of y's with the flipped filter.
-Grid input_grad_grid(int tile, const ConvShape& s) {
-  return make_grid(tile, s.n, {s.out[1], s.out[2]}, {s.in[1], s.in[2]}, {2 - s.padding[1], 2 - s.padding[2]});
-}
-
-/// The addresses of side² pixels of an image from `first` on, row by row; those outside of it are `zeros`.
-template <class T>
-void list_pixels(const T* image, Plane size, std::int64_t channels, Plane first, std::int64_t side, const T* zeros,
-                 const T** pixels) {
-  for (std::int64_t y = first[0]; y < first[0] + side; ++y) {
-    const bool row = y >= 0 && y < size[0];
-    for (std::int64_t x = first[1]; x < first[1] + side; ++x) {
-      *pixels++ = row && x >= 0 && x < size[1] ? image + (y * size[1] + x) * channels : zeros;
-    }
-  }
-}
-
-/// The input of tile i, transformed.
-template <class T>
-void transform_input(const Grid& grid, const T* x, std::int64_t channels, const T* zeros, std::int64_t i,
-                     const WinogradPlace<T>& to) {
-  const T* pixels[36];
-  const At at = place(grid, i);
-  list_pixels(x + at.image * grid.in[0] * grid.in[1] * channels, grid.in, channels,
-              {at.first[0] - grid.padding[0], at.first[1] - grid.padding[1]}, grid.tile + 2, zeros, pixels);
-  kernels<T>(static_cast<int>(grid.tile)).input(pixels, channels, to);
-}
+constexpr std::int64_t kTasks = 24;                       // at least, where the shape allows
+constexpr std::int64_t kWeightDepths = 64;                // of a task that transforms weights
+constexpr std::int64_t kMostDepth = 64 * kWinogradDepth;  // whose chains of sums keep the promise
+constexpr std::int64_t kTransformTiles = 16;              // of a task
 
 /// A product of transformed tiles and weights, cut by shape and instruction set: blocks of tiles, in panels of rows,
 /// and blocks of two vectors of columns.
@@ -130,6 +34,8 @@ struct Product {
   bool shared = false;                        // blocks are transformed once for all groups
   const T *source = nullptr, *zeros = nullptr, *weight = nullptr, *bias = nullptr;
   T* out = nullptr;
+  Misfits* misfits = nullptr;       // the tiles that go to the direct product; null: none does
+  T limit = most_for_filter(T(1));  // of a tile's magnitudes, with `misfits`
 
   Product(const Grid& tiles, std::int64_t channels, std::int64_t out_channels)
       : grid(tiles), depth(channels), columns(out_channels) {
@@ -161,11 +67,34 @@ struct Product {
 template <class T>
 void transform_block(const Product<T>& g, std::int64_t block, std::int64_t begin, std::int64_t end, T* tiles) {
   const std::int64_t last = std::min(end, g.grid.count() - block * g.block);
+  const T* pixels[36];
+  std::int64_t found = 0, largest_fit = 0;
   for (std::int64_t i = begin; i < last; ++i) {
     T* const to = tiles + i / g.panel * g.panel_size + i % g.panel * kWinogradDepth;
-    transform_input(g.grid, g.source, g.depth, g.zeros, block * g.block + i,
-                    WinogradPlace<T>{to, g.matrix, g.panel * kWinogradDepth});
+    const Tile tile = tile_of(g.grid, block * g.block + i);
+    list_input(g.grid, tile, g.source, g.depth, g.zeros, pixels);
+    const WinogradLargest<T> largest =
+        kernels<T>(g.grid.tile).input(pixels, g.depth, {to, g.matrix, g.panel * kWinogradDepth});
+    if (g.misfits == nullptr) continue;
+    const bool fits = tile_fits(g.grid, tile, pixels, g.depth, largest, g.limit);
+    g.misfits->marks()[block * g.block + i] = fits ? 0 : 1;
+    found += fits ? 0 : 1;
+    if (fits) largest_fit = std::max<std::int64_t>(largest_fit, largest.all);
   }
+  if (g.misfits != nullptr) g.misfits->add(found, largest_fit);
+}
+
+/// Whether im2col computes all, so that nothing more need be done.
+template <class T>
+bool is_lost(const Product<T>& g) {
+  return g.misfits != nullptr && g.misfits->are_too_many();
+}
+
+/// After all of a block is transformed: whether Winograd's algorithm computes any of its tiles.
+template <class T>
+bool settle_block(const Product<T>& g, std::int64_t block) {
+  if (g.misfits == nullptr) return true;
+  return settle(g.misfits->marks(), block * g.block, std::min((block + 1) * g.block, g.grid.count()));
 }
 
 /// Stores one block of columns, from `col` on, of a block's products.
@@ -180,11 +109,12 @@ void store_block(const Product<T>& g, std::int64_t block, std::int64_t col, cons
   output.col_step = g.columns;
   output.row_step = grid.out[1] * g.columns;
   for (std::int64_t i = 0; i < tiles; ++i, output.from += width) {
-    const At at = place(grid, first + i);
-    output.rows = static_cast<int>(std::min(grid.tile, grid.out[0] - at.first[0]));
-    output.cols = static_cast<int>(std::min(grid.tile, grid.out[1] - at.first[1]));
-    output.out = g.out + ((at.image * grid.out[0] + at.first[0]) * grid.out[1] + at.first[1]) * g.columns + col;
-    kernels<T>(static_cast<int>(grid.tile)).output(output);
+    if (g.misfits != nullptr && g.misfits->marks()[first + i] != 0) continue;
+    const Tile tile = tile_of(grid, first + i);
+    output.rows = static_cast<int>(tile.size[0]);
+    output.cols = static_cast<int>(tile.size[1]);
+    output.out = g.out + ((tile.image * grid.out[0] + tile.first[0]) * grid.out[1] + tile.first[1]) * g.columns + col;
+    kernels<T>(grid.tile).output(output);
   }
 }
 
@@ -214,11 +144,12 @@ void multiply_block(const Product<T>& g, std::int64_t block, std::int64_t group,
   }
 }
 
-/// Transforms all weights, in blocks of columns; `from` says where they lie.
+/// Transforms all weights, in blocks of columns; `from` says where they lie. Returns the largest magnitude of a tap.
 template <class T>
-void transform_weight(const Product<T>& g, const WinogradWeight<T>& from, T* to) {
-  const std::int64_t parts = ceil_div(g.depth, kWeightDepths);
-  parallel_for(ceil_div(g.columns, g.width) * parts, [&](std::int64_t task) {
+Magnitude<T> transform_weight(const Product<T>& g, const WinogradWeight<T>& from, T* to) {
+  const std::int64_t parts = ceil_div(g.depth, kWeightDepths), tasks = ceil_div(g.columns, g.width) * parts;
+  std::vector<Magnitude<T>> largest(static_cast<std::size_t>(tasks));
+  parallel_for(tasks, [&](std::int64_t task) {
     const std::int64_t col = task / parts * g.width, first = task % parts * kWeightDepths;
     WinogradWeight<T> weight = from;
     weight.weight += col * from.column_step;
@@ -228,38 +159,73 @@ void transform_weight(const Product<T>& g, const WinogradWeight<T>& from, T* to)
     weight.width = std::min(g.width, g.padded - col);
     weight.matrix = g.weight_matrix(weight.width);
     weight.out = to + g.weight_offset(col);
-    kernels<T>(static_cast<int>(g.grid.tile)).weight(weight);
+    largest[static_cast<std::size_t>(task)] = kernels<T>(g.grid.tile).weight(weight);
   });
+  Magnitude<T> all = 0;
+  for (const Magnitude<T> one : largest) all = std::max(all, one);
+  return all;
 }
 
+/// All blocks, where they are shared. any: 1 for those of which any tile fits.
 template <class T>
-void run_product(Product<T>& g, const WinogradWeight<T>& from) {
-  if (g.blocks == 0 || g.columns == 0) return;
-  const Shared<T> weight(g.weight_offset(g.padded));
-  T* const zeros = conv_scratch<T>(kConvWeightSlot, g.depth);
-  std::fill(zeros, zeros + g.depth, T(0));
-  transform_weight(g, from, weight.data());
-  g.zeros = zeros;
-  g.weight = weight.data();
-  const Shared<T> tiles(g.shared ? g.blocks * g.tiles_size() : 0);
-  T* const shared = tiles.data();
-  if (g.shared) {
-    const std::int64_t parts = ceil_div(g.block, kTransformTiles);
-    parallel_for(g.blocks * parts, [&](std::int64_t i) {
-      const std::int64_t block = i / parts, begin = i % parts * kTransformTiles;
-      transform_block(g, block, begin, std::min(begin + kTransformTiles, g.block), shared + block * g.tiles_size());
-    });
+void transform_blocks(const Product<T>& g, T* shared, std::vector<std::uint8_t>& any) {
+  const std::int64_t parts = ceil_div(g.block, kTransformTiles);
+  parallel_for(g.blocks * parts, [&](std::int64_t i) {
+    if (is_lost(g)) return;
+    const std::int64_t block = i / parts, begin = i % parts * kTransformTiles;
+    transform_block(g, block, begin, std::min(begin + kTransformTiles, g.block), shared + block * g.tiles_size());
+  });
+  for (std::int64_t block = 0; block < g.blocks && !is_lost(g); ++block) {
+    any.push_back(settle_block(g, block) ? 1 : 0);
   }
+}
+
+/// The products of all tiles that fit; `shared` and `any` are those of shared blocks.
+template <class T>
+void multiply_blocks(const Product<T>& g, const T* shared, const std::vector<std::uint8_t>& any) {
   parallel_for(g.blocks * g.groups, [&](std::int64_t task) {
     const std::int64_t block = task / g.groups, own = g.shared ? 0 : g.tiles_size();
+    if (is_lost(g) || (g.shared && any[static_cast<std::size_t>(block)] == 0)) return;
     T* const memory = conv_scratch<T>(kConvTaskSlot, own + g.grid.matrices() * (g.block * g.width + kLine));
-    if (!g.shared) transform_block(g, block, 0, g.block, memory);
+    if (!g.shared) {
+      transform_block(g, block, 0, g.block, memory);
+      if (!settle_block(g, block)) return;
+    }
     multiply_block(g, block, task % g.groups, g.shared ? shared + block * g.tiles_size() : memory, memory + own);
   });
 }
 
+/// `bounded` and the result: see winograd_bounded.
 template <class T>
-void forward(int tile, const ConvShape& shape, const T* x, const T* weight, const T* bias, T* y) {
+bool run_product(Product<T>& g, const WinogradWeight<T>& from, bool bounded) {
+  if (g.blocks == 0 || g.columns == 0) return true;
+  if (bounded && g.depth > kMostDepth) return false;
+  const std::int64_t count = g.grid.count();
+  Misfits misfits(bounded ? count : 0);
+  if (bounded) g.misfits = &misfits;
+  T* const zeros = conv_scratch<T>(kConvWeightSlot, g.depth);
+  std::fill(zeros, zeros + g.depth, T(0));
+  g.zeros = zeros;
+  // Shared blocks are few, so that the weight's transform takes long beside theirs.
+  const Shared<T> tiles(g.shared ? g.blocks * g.tiles_size() : 0);
+  std::vector<std::uint8_t> any;
+  if (g.shared) transform_blocks(g, tiles.data(), any);
+  if (is_lost(g)) return false;
+  const Shared<T> weight(g.weight_offset(g.padded));
+  g.limit = most_for_filter(value_of<T>(transform_weight(g, from, weight.data())));
+  if (bounded && !(value_of<T>(static_cast<Magnitude<T>>(misfits.largest_fit())) <= g.limit)) return false;
+  g.weight = weight.data();
+  multiply_blocks(g, static_cast<const T*>(tiles.data()), any);
+  if (!bounded) return true;
+  if (is_lost(g)) return false;
+  const std::vector<std::int64_t> unfit = list_tiles(misfits.marks(), count);
+  if (too_many(static_cast<std::int64_t>(unfit.size()), count)) return false;
+  if (!unfit.empty()) multiply_tiles<T>({g.grid, g.depth, g.columns, g.source, zeros, g.bias, g.out, from}, unfit);
+  return true;
+}
+
+template <class T>
+bool forward(int tile, const ConvShape& shape, const T* x, const T* weight, const T* bias, T* y, bool bounded) {
   Product<T> g(forward_grid(tile, shape), shape.c, shape.k);
   g.source = x;
   g.bias = bias;
@@ -269,11 +235,11 @@ void forward(int tile, const ConvShape& shape, const T* x, const T* weight, cons
   from.tap = shape.c;
   from.depth_step = 1;
   from.column_step = 9 * shape.c;
-  run_product(g, from);
+  return run_product(g, from, bounded);
 }
 
 template <class T>
-void input_grad(int tile, const ConvShape& shape, const T* y_grad, const T* weight, T* x_grad) {
+bool input_grad(int tile, const ConvShape& shape, const T* y_grad, const T* weight, T* x_grad, bool bounded) {
   Product<T> g(input_grad_grid(tile, shape), shape.k, shape.c);
   g.source = y_grad;
   g.out = x_grad;
@@ -282,138 +248,40 @@ void input_grad(int tile, const ConvShape& shape, const T* y_grad, const T* weig
   from.tap = -shape.c;
   from.depth_step = 9 * shape.c;
   from.column_step = 1;
-  run_product(g, from);
+  return run_product(g, from, bounded);
 }
 
-/// How a weight gradient is cut, by shape and instruction set: slices of the tiles, one task each where there are
-/// several, and chunks of a slice, which are transformed and then added to its sums, `size` numbers: e² matrices of
-/// (k, x_row).
 template <class T>
-struct SumPlan {
-  Grid grid;
-  ConvShape shape;
-  std::int64_t x_row = 0, y_row = 0, matrix = 0, size = 0;
-  std::int64_t slices = 1, slice = 0, chunk = 0;  // slice, chunk: tiles
-
-  SumPlan(const Grid& tiles, const ConvShape& conv) : grid(tiles), shape(conv) {
-    const auto bytes = static_cast<std::int64_t>(sizeof(T));
-    x_row = whole_vectors<T>(shape.c) + kLine;
-    y_row = whole_vectors<T>(shape.k) + kLine;
-    matrix = shape.k * x_row + kLine;
-    size = grid.matrices() * matrix;
-    const std::int64_t tile_bytes = grid.matrices() * (x_row + y_row) * bytes;
-    const bool small = size * bytes <= kSliceBytes;
-    if (small) slices = std::clamp<std::int64_t>(grid.count() / kLeastChunk, 1, kSlices);
-    slice = even_part(grid.count(), ceil_div(grid.count(), slices));
-    slices = ceil_div(grid.count(), slice);
-    chunk = slices > 1 ? std::max(kTransformTiles, kSliceChunkBytes / tile_bytes)
-                       : std::max(kLeastChunk, kChunkBytes / tile_bytes);
-    chunk = even_part(slice, chunk);
+bool run(ConvPass pass, int tile, const ConvShape& shape, const T* a, const T* b, const T* bias, T* out, bool bounded) {
+  switch (pass) {
+    case ConvPass::forward:
+      return forward(tile, shape, a, b, bias, out, bounded);
+    case ConvPass::input_grad:
+      return input_grad(tile, shape, a, b, out, bounded);
+    case ConvPass::weight_grad:
+      return weight_grad(tile, shape, a, b, out, bounded);
   }
-  std::int64_t x_matrix() const { return chunk * x_row + kLine; }
-  std::int64_t y_matrix() const { return chunk * y_row + kLine; }
-};
-
-/// Tiles [first, first + count) of both operands: e² matrices of rows (tile, channel) each.
-template <class T>
-void transform_chunk(const SumPlan<T>& plan, const T* y_grad, const T* x, const T* zeros, std::int64_t first,
-                     std::int64_t count, T* x_tiles, T* y_tiles) {
-  const Grid& grid = plan.grid;
-  const std::int64_t filters = plan.shape.k;
-  parallel_blocks(count, kTransformTiles, [&](std::int64_t begin, std::int64_t end) {
-    const T* pixels[16];
-    for (std::int64_t i = begin; i < end; ++i) {
-      transform_input(grid, x, plan.shape.c, zeros, first + i,
-                      WinogradPlace<T>{x_tiles + i * plan.x_row, plan.x_matrix(), kWinogradDepth});
-      const At at = place(grid, first + i);
-      list_pixels(y_grad + at.image * grid.out[0] * grid.out[1] * filters, grid.out, filters, at.first, grid.tile,
-                  zeros, pixels);
-      kernels<T>(static_cast<int>(grid.tile))
-          .output_grad(pixels, filters, {y_tiles + i * plan.y_row, plan.y_matrix(), kWinogradDepth});
-    }
-  });
-}
-
-/// sums (+)= y's transformed gradientᵀ · the transformed x.
-template <class T>
-void add_chunk(const SumPlan<T>& plan, const T* x_tiles, const T* y_tiles, std::int64_t count, bool add, T* sums) {
-  const std::int64_t filters = plan.shape.k, parts = ceil_div(filters, kSumRows);
-  parallel_for(plan.grid.matrices() * parts, [&](std::int64_t task) {
-    const std::int64_t m = task / parts, row = task % parts * kSumRows;
-    WinogradProduct<T> p;
-    p.rows = std::min(kSumRows, filters - row);
-    p.cols = whole_vectors<T>(plan.shape.c);
-    p.depth = count;
-    p.left = y_tiles + m * plan.y_matrix() + row;
-    p.left_step = plan.y_row;
-    p.right = x_tiles + m * plan.x_matrix();
-    p.right_step = plan.x_row;
-    p.out = sums + m * plan.matrix + row * plan.x_row;
-    p.out_step = plan.x_row;
-    p.add = add;
-    kernels<T>().product_transposed(p);
-  });
-}
-
-/// A task of its own or, of one slice alone, many.
-template <class T>
-void sum_slice(const SumPlan<T>& plan, std::int64_t slice, const T* y_grad, const T* x, const T* zeros, T* sums) {
-  const std::int64_t begin = slice * plan.slice, end = std::min(begin + plan.slice, plan.grid.count());
-  const Shared<T> x_tiles(plan.grid.matrices() * plan.x_matrix()), y_tiles(plan.grid.matrices() * plan.y_matrix());
-  for (std::int64_t first = begin; first < end; first += plan.chunk) {
-    const std::int64_t count = std::min(plan.chunk, end - first);
-    transform_chunk(plan, y_grad, x, zeros, first, count, x_tiles.data(), y_tiles.data());
-    add_chunk(plan, x_tiles.data(), y_tiles.data(), count, first > begin, sums);
-  }
-}
-
-/// Adds the slices up in order and writes the gradient of filter k.
-template <class T>
-void write_filter(const SumPlan<T>& plan, std::int64_t k, T* sums, T* out) {
-  T* const row = sums + k * plan.x_row;
-  for (std::int64_t slice = 1; slice < plan.slices; ++slice) {
-    for (std::int64_t m = 0; m < plan.grid.matrices(); ++m) {
-      T* const to = row + m * plan.matrix;
-      const T* const from = to + slice * plan.size;
-      for (std::int64_t c = 0; c < plan.shape.c; ++c) to[c] += from[c];
-    }
-  }
-  kernels<T>(static_cast<int>(plan.grid.tile)).weight_grad(row, plan.matrix, plan.shape.c, out);
-}
-
-template <class T>
-void weight_grad(int tile, const ConvShape& shape, const T* y_grad, const T* x, T* out) {
-  const Grid grid = forward_grid(tile, shape);
-  const std::int64_t filter = 9 * shape.c;
-  if (shape.k == 0 || filter == 0) return;
-  if (grid.count() == 0) {
-    std::fill_n(out, shape.k * filter, T(0));
-    return;
-  }
-  const SumPlan<T> plan(grid, shape);
-  T* const zeros = conv_scratch<T>(kConvWeightSlot, std::max(shape.c, shape.k));
-  std::fill_n(zeros, std::max(shape.c, shape.k), T(0));
-  const Shared<T> sums(plan.slices * plan.size);
-  parallel_for(plan.slices,
-               [&](std::int64_t slice) { sum_slice(plan, slice, y_grad, x, zeros, sums.data() + slice * plan.size); });
-  parallel_for(shape.k, [&](std::int64_t k) { write_filter(plan, k, sums.data(), out + k * filter); });
+  return true;
 }
 
 }  // namespace
+}  // namespace tiles
 
 template <class T>
 void winograd(ConvPass pass, int tile, const ConvShape& shape, const T* a, const T* b, const T* bias, T* out) {
-  switch (pass) {
-    case ConvPass::forward:
-      return forward(tile, shape, a, b, bias, out);
-    case ConvPass::input_grad:
-      return input_grad(tile, shape, a, b, out);
-    case ConvPass::weight_grad:
-      return weight_grad(tile, shape, a, b, out);
-  }
+  tiles::run(pass, tile, shape, a, b, bias, out, false);
+}
+
+template <class T>
+bool winograd_bounded(ConvPass pass, int tile, const ConvShape& shape, const T* a, const T* b, const T* bias, T* out) {
+  return tiles::run(pass, tile, shape, a, b, bias, out, true);
 }
 
 template void winograd<float>(ConvPass, int, const ConvShape&, const float*, const float*, const float*, float*);
 template void winograd<double>(ConvPass, int, const ConvShape&, const double*, const double*, const double*, double*);
+template bool winograd_bounded<float>(ConvPass, int, const ConvShape&, const float*, const float*, const float*,
+                                      float*);
+template bool winograd_bounded<double>(ConvPass, int, const ConvShape&, const double*, const double*, const double*,
+                                       double*);
 
 }  // namespace weft::cpu

@@ -22,4 +22,10 @@ namespace weft::cpu {
 template <class T>
 void winograd(ConvPass pass, int tile, const ConvShape& shape, const T* a, const T* b, const T* bias, T* out);
 
+/// The same within the promise of ConvAlgo::automatic: tiles that cpu/winograd_fit.h does not let Winograd's algorithm
+/// compute go by a direct product. False where the whole should go by im2col: the filter is not finite or above 2^100,
+/// most tiles do not fit, or a product sums over more than 4096 channels. `out` then has any values.
+template <class T>
+bool winograd_bounded(ConvPass pass, int tile, const ConvShape& shape, const T* a, const T* b, const T* bias, T* out);
+
 }  // namespace weft::cpu

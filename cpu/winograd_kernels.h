@@ -12,6 +12,27 @@ namespace weft::cpu {
 /// kWinogradDepth), so that the distance of rows is a constant that shares few cache sets.
 inline constexpr int kWinogradDepth = 64;
 
+/// The bits of a number without its sign: infinity is above every finite number, and NaN above infinity.
+template <class T>
+struct MagnitudeOf;
+template <>
+struct MagnitudeOf<float> {
+  using type = std::int32_t;
+};
+template <>
+struct MagnitudeOf<double> {
+  using type = std::int64_t;
+};
+template <class T>
+using Magnitude = typename MagnitudeOf<T>::type;
+
+/// The largest magnitudes, over all channels, of a tile's pixels: of all, and of each of the four in the middle, row by
+/// row.
+template <class T>
+struct WinogradLargest {
+  Magnitude<T> all = 0, middle[2][2] = {};
+};
+
 /// One transformed tile: the matrices are `matrix` apart, blocks of kWinogradDepth channels `block`. The channels that
 /// fill a vector up are zeros.
 template <class T>
@@ -60,10 +81,12 @@ struct WinogradOutput {
 
 template <class T>
 struct WinogradSet {
-  /// Bᵀ d B of the e² pixels, and A y Aᵀ of the tile² pixels, of `channels` each.
-  void (*input)(const T* const* pixels, std::int64_t channels, const WinogradPlace<T>& place);
-  void (*output_grad)(const T* const* pixels, std::int64_t channels, const WinogradPlace<T>& place);
-  void (*weight)(const WinogradWeight<T>& weight);
+  /// Bᵀ d B of the e² pixels, and A y Aᵀ of the tile² pixels, of `channels` each. They return the largest magnitudes of
+  /// the pixels; in the gradient of y, `middle` is zero.
+  WinogradLargest<T> (*input)(const T* const* pixels, std::int64_t channels, const WinogradPlace<T>& place);
+  WinogradLargest<T> (*output_grad)(const T* const* pixels, std::int64_t channels, const WinogradPlace<T>& place);
+  /// Returns the largest magnitude of its taps.
+  Magnitude<T> (*weight)(const WinogradWeight<T>& weight);
   void (*output)(const WinogradOutput<T>& output);
   /// Gᵀ u G of one filter: place p at from + p·matrix, tap t to out + t·channels.
   void (*weight_grad)(const T* from, std::int64_t matrix, std::int64_t channels, T* out);
@@ -74,6 +97,8 @@ struct WinogradKernelsOf {
   WinogradSet<T> two, four;  // by tile
   void (*product)(const WinogradProduct<T>& product);
   void (*product_transposed)(const WinogradProduct<T>& product);
+  /// The largest magnitude of each of `count` pixels.
+  void (*largest)(const T* const* pixels, std::int64_t count, std::int64_t channels, Magnitude<T>* out);
 };
 
 struct WinogradKernels {

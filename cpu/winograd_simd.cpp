@@ -11,6 +11,8 @@ using std::int64_t;
 // Register tile: kRows x 2 vectors of sums, 2 of the right operand and a broadcast of the left fill 16 or 32 registers.
 constexpr int kRows = kVectorBytes == 64 ? 14 : 6;
 
+constexpr int kChain = 2 * kWinogradDepth;  // products that are summed before the sum is added to others
+
 constexpr int kAhead = 16;  // rows of the right operand to prefetch: they stream from the second-level cache
 
 /// The first n < kLanes<T> elements at p; the other lanes are zero.
@@ -46,30 +48,79 @@ inline void put(T* p, Vec<T> v, int64_t count) {
   }
 }
 
+template <class T, int kBytes>
+struct MagnitudesIn {
+  typedef Magnitude<T> type __attribute__((vector_size(kBytes)));
+};
+template <class T>
+using Magnitudes = typename MagnitudesIn<T, kVectorBytes>::type;
+
+/// most = the larger of it and v's magnitudes, lane by lane.
+template <class T>
+inline void enlarge(Magnitudes<T>& most, Vec<T> v) {
+  constexpr Magnitude<T> kAllButSign = static_cast<Magnitude<T>>(~(Magnitude<T>{1} << (8 * sizeof(T) - 1)));
+  Magnitudes<T> bits;
+  std::memcpy(&bits, &v, sizeof v);
+  bits &= kAllButSign;
+  most = bits > most ? bits : most;
+}
+
+/// The largest of all lanes, by halves.
+template <class T, int kBytes = kVectorBytes>
+inline Magnitude<T> largest_lane(typename MagnitudesIn<T, kBytes>::type v) {
+  if constexpr (kBytes == 2 * sizeof(T)) {
+    return v[0] > v[1] ? v[0] : v[1];
+  } else {
+    typename MagnitudesIn<T, kBytes / 2>::type low, high;
+    std::memcpy(&low, &v, kBytes / 2);
+    std::memcpy(&high, reinterpret_cast<const char*>(&v) + kBytes / 2, kBytes / 2);
+    return largest_lane<T, kBytes / 2>(high > low ? high : low);
+  }
+}
+
 /// Prefetches the pixels of the next tile, m further on in the row, that this one does not read.
-template <class T, class Map, int m>
-inline void transform_tile(const T* const* pixels, int64_t channels, const WinogradPlace<T>& place) {
+template <class T, class Map, int m, bool kMiddle>
+inline WinogradLargest<T> transform_tile(const T* const* pixels, int64_t channels, const WinogradPlace<T>& place) {
+  constexpr int kMiddleAt = Map::kIn / 2 - 1;
   const int64_t next = m * channels;
+  Magnitudes<T> all{}, middle[2][2] = {};
   for_vectors<T>(channels, [&](const auto& get, int64_t c, int64_t) {
     T* const out = place.data + c / kWinogradDepth * place.block + c % kWinogradDepth;
     winograd::both_sides<Map, Vec<T>>(
         [&](int i, int j) {
           const T* const pixel = pixels[i * Map::kIn + j];
           if (j >= Map::kIn - m) __builtin_prefetch(pixel + c + next);
-          return get(pixel);
+          const Vec<T> v = get(pixel);
+          enlarge<T>(all, v);
+          const int row = i - kMiddleAt, col = j - kMiddleAt;
+          if (kMiddle && row >= 0 && row < 2 && col >= 0 && col < 2) enlarge<T>(middle[row][col], v);
+          return v;
         },
         [&](int i, int j, Vec<T> v) { store(out + (i * Map::kOut + j) * place.matrix, v); });
   });
+  WinogradLargest<T> largest;
+  largest.all = largest_lane<T>(all);
+  for (int i = 0; kMiddle && i < 4; ++i) largest.middle[i / 2][i % 2] = largest_lane<T>(middle[i / 2][i % 2]);
+  return largest;
 }
 
 template <class T, int m>
-void input(const T* const* pixels, int64_t channels, const WinogradPlace<T>& place) {
-  transform_tile<T, winograd::Input<m, T>, m>(pixels, channels, place);
+WinogradLargest<T> input(const T* const* pixels, int64_t channels, const WinogradPlace<T>& place) {
+  return transform_tile<T, winograd::Input<m, T>, m, true>(pixels, channels, place);
 }
 
 template <class T, int m>
-void output_grad(const T* const* pixels, int64_t channels, const WinogradPlace<T>& place) {
-  transform_tile<T, winograd::OutputGrad<m, T>, m>(pixels, channels, place);
+WinogradLargest<T> output_grad(const T* const* pixels, int64_t channels, const WinogradPlace<T>& place) {
+  return transform_tile<T, winograd::OutputGrad<m, T>, m, false>(pixels, channels, place);
+}
+
+template <class T>
+void largest(const T* const* pixels, int64_t count, int64_t channels, Magnitude<T>* out) {
+  for (int64_t i = 0; i < count; ++i) {
+    Magnitudes<T> most{};
+    for_vectors<T>(channels, [&](const auto& get, int64_t, int64_t) { enlarge<T>(most, get(pixels[i])); });
+    out[i] = largest_lane<T>(most);
+  }
 }
 
 template <class T, int m>
@@ -155,10 +206,11 @@ inline void gather_taps(const WinogradWeight<T>& g, const T* from, int64_t depth
 }
 
 template <class T, int m>
-void weight(const WinogradWeight<T>& g) {
+Magnitude<T> weight(const WinogradWeight<T>& g) {
   using Map = winograd::Weight<m, T>;
   constexpr int64_t kL = kLanes<T>;
   Vec<T> taps[9][kL];
+  Magnitudes<T> most{};
   for (int64_t c = 0; c < g.width; c += kL) {
     const int64_t columns = g.columns - c < kL ? g.columns - c : kL;
     for (int64_t d = g.first; d < g.last; d += kL) {
@@ -167,42 +219,52 @@ void weight(const WinogradWeight<T>& g) {
       for (int64_t i = 0; i < depths; ++i) {
         T* const out = g.out + (d + i) * g.width + c;
         winograd::both_sides<Map, Vec<T>>(
-            [&](int r, int s) { return taps[r * 3 + s][i]; },
+            [&](int r, int s) {
+              const Vec<T> v = taps[r * 3 + s][i];
+              enlarge<T>(most, v);
+              return v;
+            },
             [&](int r, int s, Vec<T> v) { store(out + (r * Map::kOut + s) * g.matrix, v); });
       }
     }
   }
+  return largest_lane<T>(most);
 }
 
-/// out (R, V vectors) (+)= left · right.
+/// out (R, V vectors) (+)= left · right: sums of kChain products each, added up in order.
 template <class T, int R, int V, bool kTransposed>
 void multiply(const WinogradProduct<T>& g, const T* left, const T* right, T* out) {
   constexpr int kL = kLanes<T>;
   constexpr int kRowStep = kTransposed ? 1 : kWinogradDepth;
-  Vec<T> sum[R][V] = {};
-  if (g.add) {
-    WEFT_UNROLL for (int r = 0; r < R; ++r) {
-      WEFT_UNROLL for (int v = 0; v < V; ++v) sum[r][v] = load(out + r * g.out_step + v * kL);
-    }
-  }
   const int64_t right_step = kTransposed ? g.right_step : V * kL;
   const int64_t left_step = kTransposed ? g.left_step : 1;
   const T* b = right;
-  for (int64_t depth = g.depth; depth > 0; depth -= kWinogradDepth) {
-    const T* a = left;
-    for (int64_t p = depth < kWinogradDepth ? depth : kWinogradDepth; p > 0; --p, a += left_step, b += right_step) {
-      WEFT_UNROLL for (int v = 0; v < V; ++v) __builtin_prefetch(b + kAhead * right_step + v * kL);
-      Vec<T> row[V];
-      WEFT_UNROLL for (int v = 0; v < V; ++v) row[v] = load(b + v * kL);
+  bool add = g.add;
+  for (int64_t depth = g.depth; depth > 0 || !add;) {
+    Vec<T> sum[R][V] = {};
+    const int64_t end = depth > kChain ? depth - kChain : 0;
+    for (; depth > end; depth -= kWinogradDepth) {
+      const T* a = left;
+      for (int64_t p = depth < kWinogradDepth ? depth : kWinogradDepth; p > 0; --p, a += left_step, b += right_step) {
+        WEFT_UNROLL for (int v = 0; v < V; ++v) __builtin_prefetch(b + kAhead * right_step + v * kL);
+        Vec<T> row[V];
+        WEFT_UNROLL for (int v = 0; v < V; ++v) row[v] = load(b + v * kL);
+        WEFT_UNROLL for (int r = 0; r < R; ++r) {
+          const Vec<T> x = splat(a[r * kRowStep]);
+          WEFT_UNROLL for (int v = 0; v < V; ++v) sum[r][v] = fma<T>(x, row[v], sum[r][v]);
+        }
+      }
+      left += kTransposed ? kWinogradDepth * left_step : g.left_step;
+    }
+    if (add) {
       WEFT_UNROLL for (int r = 0; r < R; ++r) {
-        const Vec<T> x = splat(a[r * kRowStep]);
-        WEFT_UNROLL for (int v = 0; v < V; ++v) sum[r][v] = fma<T>(x, row[v], sum[r][v]);
+        WEFT_UNROLL for (int v = 0; v < V; ++v) sum[r][v] += load(out + r * g.out_step + v * kL);
       }
     }
-    left += kTransposed ? kWinogradDepth * left_step : g.left_step;
-  }
-  WEFT_UNROLL for (int r = 0; r < R; ++r) {
-    WEFT_UNROLL for (int v = 0; v < V; ++v) store(out + r * g.out_step + v * kL, sum[r][v]);
+    WEFT_UNROLL for (int r = 0; r < R; ++r) {
+      WEFT_UNROLL for (int v = 0; v < V; ++v) store(out + r * g.out_step + v * kL, sum[r][v]);
+    }
+    add = true;
   }
 }
 
@@ -244,7 +306,7 @@ template <class T, int m>
 constexpr WinogradSet<T> kSet = {input<T, m>, output_grad<T, m>, weight<T, m>, output<T, m>, weight_grad<T, m>};
 
 template <class T>
-constexpr WinogradKernelsOf<T> kKernels = {kSet<T, 2>, kSet<T, 4>, product<T>, product_transposed<T>};
+constexpr WinogradKernelsOf<T> kKernels = {kSet<T, 2>, kSet<T, 4>, product<T>, product_transposed<T>, largest<T>};
 
 }  // namespace
 

@@ -5,6 +5,8 @@
 
 #include <cstring>
 #include <filesystem>
+#include <span>
+#include <vector>
 
 #include "core/conv_algo.h"
 #include "tests/conv_shapes.h"
@@ -163,6 +165,40 @@ TEST_F(ConvAlgoTest, ChoicesArePreferredToTiming) {
   add_conv_choices({{work, "direct"}});  // which does not apply, and is not taken
   run(ConvAlgo::automatic);
   EXPECT_NE(conv_choices().at(work), "direct");
+}
+
+// Winograd's algorithm alone lets one pixel change outputs that do not see it.
+TEST_F(ConvAlgoTest, WhatTimingChoosesKeepsThePromise) {
+  set_conv_timing(true);
+  run(ConvAlgo::automatic);
+  const std::string work = conv_choices().begin()->first;
+  std::vector<float> values = x.to_vector<float>();
+  values[0] = 1e7f;
+  x = Tensor::from(std::span<const float>(values), x.shape());
+  const auto error = [&](ConvAlgo algo) {  // at the outputs that do not see the pixel
+    const Tensor difference = abs(run(algo) - run(ConvAlgo::reference));
+    return max(difference.slice(2, 2, 9)).item<float>();
+  };
+  clear_conv_choices();
+  add_conv_choices({{work, "winograd"}});
+  EXPECT_LT(error(ConvAlgo::automatic), 1e-4f);
+  EXPECT_GT(error(ConvAlgo::winograd), 1e-2f);
+}
+
+// A GPU has only the bare algorithm: it is not taken even where a checkpoint names it.
+TEST_F(ConvAlgoTest, TimingLeavesWinogradOutOnAGpu) {
+  ConvShape s = sizes(2, 5, 7, 1);
+  add_conv_choices(
+      {{"cuda f32 forward n 2 c 5 k 7 groups 1 in 1x9x8 filter 1x3x3 stride 1x1x1 padding 0x1x1 dilation "
+        "1x1x1 out 1x9x8",
+        "winograd"}});
+  try {
+    const ConvAlgo chosen =
+        timed_algo(ConvPass::forward, s, DType::f32, Device::cuda(),
+                   [](const ConvShape& candidate) { EXPECT_NE(candidate.algo, ConvAlgo::winograd); });
+    EXPECT_NE(chosen, ConvAlgo::winograd);
+  } catch (const DeviceError&) {  // without a GPU: other algorithms were to be timed
+  }
 }
 
 TEST_F(ConvAlgoTest, CheckpointsKeepTheChoices) {

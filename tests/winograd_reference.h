@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -44,6 +45,64 @@ WinogradError winograd_error(const T* found, const std::vector<double>& expected
     scale = std::max(scale, std::abs(expected[i]));
   }
   return {difference == 0 ? 0 : std::sqrt(difference / total), most == 0 ? 0 : most / scale};
+}
+
+/// What the promise of ConvAlgo::automatic allows the errors of a pass, times 5e-6: for each output X·W, for each tap
+/// of a weight gradient the sum over tiles of the largest |x_c| times the sum of |g_k| (weft/conv_algo.h).
+template <class T>
+std::vector<double> winograd_allowance(ConvPass pass, const ConvShape& s, const Operands<T>& in) {
+  const auto of = [](T value) { return std::abs(static_cast<double>(value)); };
+  const auto channels = static_cast<std::size_t>(s.c), filters = static_cast<std::size_t>(s.k);
+  std::vector<double> all(static_cast<std::size_t>(result_size(pass, s)));
+  if (pass == ConvPass::weight_grad) {
+    const std::int64_t tile = std::min(s.out[1], s.out[2]) > 2 ? 4 : 2, across = (s.out[2] + tile - 1) / tile;
+    const std::int64_t down = (s.out[1] + tile - 1) / tile;
+    const auto tiles = static_cast<std::size_t>(s.n * down * across);
+    std::vector<double> largest(tiles * channels), sums(tiles * filters);
+    for (std::size_t i = 0; i < tiles; ++i) {
+      const auto at = static_cast<std::int64_t>(i);
+      const std::int64_t image = at / (down * across), y0 = at / across % down * tile, x0 = at % across * tile;
+      for (std::int64_t y = 0; y < tile + 2; ++y) {
+        for (std::int64_t x = 0; x < tile + 2; ++x) {
+          const std::int64_t row = y0 + y - s.padding[1], col = x0 + x - s.padding[2];
+          if (row >= 0 && row < s.in[1] && col >= 0 && col < s.in[2]) {
+            const auto pixel = static_cast<std::size_t>((image * s.in[1] + row) * s.in[2] + col) * channels;
+            for (std::size_t c = 0; c < channels; ++c) {
+              largest[i * channels + c] = std::max(largest[i * channels + c], of(in.x[pixel + c]));
+            }
+          }
+          if (y < tile && x < tile && y0 + y < s.out[1] && x0 + x < s.out[2]) {
+            const auto place = static_cast<std::size_t>((image * s.out[1] + y0 + y) * s.out[2] + x0 + x) * filters;
+            for (std::size_t k = 0; k < filters; ++k) sums[i * filters + k] += of(in.y_grad[place + k]);
+          }
+        }
+      }
+    }
+    for (std::size_t k = 0; k < filters; ++k) {
+      for (std::size_t c = 0; c < channels; ++c) {
+        double total = 0;
+        for (std::size_t i = 0; i < tiles; ++i) total += largest[i * channels + c] * sums[i * filters + k];
+        for (std::size_t tap = 0; tap < 9; ++tap) all[(k * 9 + tap) * channels + c] = total;
+      }
+    }
+    return all;
+  }
+  const bool forward = pass == ConvPass::forward;
+  const std::size_t columns = forward ? filters : channels;
+  std::vector<double> seen(all.size() / std::max<std::size_t>(columns, 1)), weights(columns);
+  for_each_product(s, [&](std::size_t x, std::size_t, std::size_t y) {
+    double& most = forward ? seen[y / filters] : seen[x / channels];
+    most = std::max(most, forward ? of(in.x[x]) : of(in.y_grad[y]));
+  });
+  for (std::size_t k = 0; k < filters; ++k) {
+    for (std::size_t c = 0; c < channels; ++c) {
+      double most = 0;
+      for (std::size_t tap = 0; tap < 9; ++tap) most = std::max(most, of(in.weight[(k * 9 + tap) * channels + c]));
+      weights[forward ? k : c] += most;
+    }
+  }
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = seen[i / columns] * weights[i % columns];
+  return all;
 }
 
 /// Odd shapes: remainders on both axes, maps smaller than a tile, every padding, sizes 0 and 1.
