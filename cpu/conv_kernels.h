@@ -21,6 +21,7 @@ template <class T>
 struct ConvPanel {
   const ConvRun* runs = nullptr;
   std::int64_t run_count = 0;
+  std::int64_t first_chain = 0;  ///< runs whose products are one chain (cpu/chains.h); those of the others are another
   const T* source = nullptr;
   std::int64_t rows = 0, source_stride = 0;
   const T* weight = nullptr;  ///< blocks of two vectors of columns, the last one or two, each (weight_depth, width)
@@ -50,7 +51,7 @@ struct ConvSum {
   std::int64_t sum_stride = 0;  ///< cols rounded up to whole vectors, at least
 };
 
-inline constexpr int kConvDepth = kChain, kConvRows = 14;
+inline constexpr int kConvDepth = 384, kConvRows = 14;
 inline constexpr std::int64_t kConvWorkspace = std::int64_t{kConvRows} * (kConvDepth + 16) * 8;
 
 struct ConvKernels {

@@ -12,7 +12,9 @@ WEFT_SIMD_DEFINE(ConvKernels, conv_kernels)
 namespace {
 
 constexpr std::int64_t kBlockColumns = 256;  // of weights: with kConvDepth rows they stay in the second-level cache
-constexpr std::int64_t kPackChannels = 16;   // a cache line or two at a time
+constexpr std::int64_t kBlockChains = 2;     // of kConvDepth columns
+static_assert(kConvDepth <= kBlockChains * kChain);
+constexpr std::int64_t kPackChannels = 16;             // a cache line or two at a time
 constexpr std::int64_t kTasks = 32, kTaskPanels = 16;  // at least and at most, where the shape allows
 
 template <class T>
@@ -98,6 +100,26 @@ void list_runs(const ConvColumns& columns, const Panels& panels, const Place& at
   }
 }
 
+/// The runs of the first of two chains, each with half of the columns; all runs where they make one chain.
+std::int64_t first_chain(std::vector<ConvRun>& runs) {
+  constexpr std::int64_t kMultiple = 16;  // of columns
+  std::int64_t length = 0;
+  for (const ConvRun& run : runs) length += run.length;
+  if (length <= kChain) return static_cast<std::int64_t>(runs.size());
+  std::int64_t left = ceil_div(length, 2 * kMultiple) * kMultiple;
+  auto run = runs.begin();
+  while (run->length <= left) left -= run++->length;
+  if (left > 0) {
+    ConvRun rest = *run;
+    run->length = left;
+    rest.source += left;
+    rest.depth += left;
+    rest.length -= left;
+    run = runs.insert(run + 1, rest);
+  }
+  return run - runs.begin();
+}
+
 void call(const ConvPanel<float>& panel) { conv_kernels().f32(panel); }
 void call(const ConvPanel<double>& panel) { conv_kernels().f64(panel); }
 
@@ -124,7 +146,7 @@ struct TaskMemory {
   double* sums = nullptr;
 
   TaskMemory(std::int64_t depth, const Blocks& blocks, std::int64_t panels)
-      : deep(std::is_same_v<T, float> && depth > kChainSums * blocks.depth) {
+      : deep(std::is_same_v<T, float> && depth > kChainSums / kBlockChains * blocks.depth) {
     const std::int64_t row_bytes = blocks.columns * static_cast<std::int64_t>(sizeof(double));
     const std::int64_t deep_bytes = deep ? row_bytes * (1 + panels * conv_kernels().rows) : 0;
     char* const memory = conv_scratch<char>(kConvTaskSlot, kConvWorkspace + deep_bytes);
@@ -158,7 +180,7 @@ void run_block(const ConvProduct<T>& product, const Panels& panels, std::int64_t
   const std::int64_t out_image = product.extent[0] * product.extent[1] * product.extent[2] * product.channels;
   const T* const bias = product.bias + group * padded + col;
   const TaskMemory<T> memory(depth, blocks, end - begin);
-  const std::int64_t chain = memory.deep ? kChainSums * blocks.depth : std::max<std::int64_t>(depth, 1);
+  const std::int64_t chain = memory.deep ? kChainSums / kBlockChains * blocks.depth : std::max<std::int64_t>(depth, 1);
 
   std::vector<ConvRun> runs;
   runs.reserve(static_cast<std::size_t>(columns.taps()));
@@ -180,6 +202,7 @@ void run_block(const ConvProduct<T>& product, const Panels& panels, std::int64_t
       for (std::size_t d = 0; d < 3; ++d) {
         position = position * product.extent[d] + product.first[d] + at.o[d] * product.step[d];
       }
+      panel.first_chain = first_chain(runs);
       panel.runs = runs.data();
       panel.run_count = static_cast<std::int64_t>(runs.size());
       panel.rows = at.rows;

@@ -56,43 +56,49 @@ void pack(const ConvPanel<T>& g) {
   }
 }
 
-/// out (R, V vectors) = start + panel · weight block.
+/// out (R, V vectors) = start + panel · weight block, chain by chain.
 template <class T, int R, int V>
 void multiply(const ConvPanel<T>& g, const T* weight, const T* start, int64_t start_stride, T* out,
               int64_t out_stride) {
   constexpr int kL = kLanes<T>;
-  const bool begins = start_stride == 0;  // then start is one more term of the chain, otherwise what was summed before
-  Vec<T> sum[R][V] = {};
-  if (begins) {
-    WEFT_UNROLL for (int v = 0; v < V; ++v) {
-      const Vec<T> first = load(start + v * kL);
-      WEFT_UNROLL for (int r = 0; r < R; ++r) sum[r][v] = first;
-    }
-  } else {
-    WEFT_UNROLL for (int r = 0; r < R; ++r) {
-      WEFT_UNROLL for (int v = 0; v < V; ++v) __builtin_prefetch(start + r * start_stride + v * kL, 1);
-    }
-  }
   const T* a = g.workspace;
-  for (int64_t i = 0; i < g.run_count; ++i) {
-    const T* b = weight + g.runs[i].depth * (V * kL);
-    for (const T* end = a + g.runs[i].length; a < end; ++a, b += V * kL) {
-      WEFT_UNROLL for (int v = 0; v < V; ++v) __builtin_prefetch(b + (kAhead * V + v) * kL);
-      Vec<T> row[V];
-      WEFT_UNROLL for (int v = 0; v < V; ++v) row[v] = load(b + v * kL);
+  int64_t i = 0;
+  for (int64_t end = g.first_chain;; end = g.run_count) {
+    const bool begins = start_stride == 0;  // then start is one more term of the chain, otherwise a sum of chains
+    Vec<T> sum[R][V] = {};
+    if (begins) {
+      WEFT_UNROLL for (int v = 0; v < V; ++v) {
+        const Vec<T> first = load(start + v * kL);
+        WEFT_UNROLL for (int r = 0; r < R; ++r) sum[r][v] = first;
+      }
+    } else {
       WEFT_UNROLL for (int r = 0; r < R; ++r) {
-        const Vec<T> x = splat(a[r * kStride<T>]);
-        WEFT_UNROLL for (int v = 0; v < V; ++v) sum[r][v] = fma<T>(x, row[v], sum[r][v]);
+        WEFT_UNROLL for (int v = 0; v < V; ++v) __builtin_prefetch(start + r * start_stride + v * kL, 1);
       }
     }
-  }
-  if (!begins) {
-    WEFT_UNROLL for (int r = 0; r < R; ++r) {
-      WEFT_UNROLL for (int v = 0; v < V; ++v) sum[r][v] = load(start + r * start_stride + v * kL) + sum[r][v];
+    for (; i < end; ++i) {
+      const T* b = weight + g.runs[i].depth * (V * kL);
+      for (const T* last = a + g.runs[i].length; a < last; ++a, b += V * kL) {
+        WEFT_UNROLL for (int v = 0; v < V; ++v) __builtin_prefetch(b + (kAhead * V + v) * kL);
+        Vec<T> row[V];
+        WEFT_UNROLL for (int v = 0; v < V; ++v) row[v] = load(b + v * kL);
+        WEFT_UNROLL for (int r = 0; r < R; ++r) {
+          const Vec<T> x = splat(a[r * kStride<T>]);
+          WEFT_UNROLL for (int v = 0; v < V; ++v) sum[r][v] = fma<T>(x, row[v], sum[r][v]);
+        }
+      }
     }
-  }
-  WEFT_UNROLL for (int r = 0; r < R; ++r) {
-    WEFT_UNROLL for (int v = 0; v < V; ++v) store(out + r * out_stride + v * kL, sum[r][v]);
+    if (!begins) {
+      WEFT_UNROLL for (int r = 0; r < R; ++r) {
+        WEFT_UNROLL for (int v = 0; v < V; ++v) sum[r][v] = load(start + r * start_stride + v * kL) + sum[r][v];
+      }
+    }
+    WEFT_UNROLL for (int r = 0; r < R; ++r) {
+      WEFT_UNROLL for (int v = 0; v < V; ++v) store(out + r * out_stride + v * kL, sum[r][v]);
+    }
+    if (end == g.run_count) return;
+    start = out;
+    start_stride = out_stride;
   }
 }
 
