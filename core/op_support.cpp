@@ -1,5 +1,6 @@
 #include "core/op_support.h"
 
+#include "core/overlap.h"
 #include "weft/precision.h"
 
 namespace weft {
@@ -115,15 +116,21 @@ Tensor view(std::string_view name, const Tensor& x, const LayoutMap& map, bool o
 
 Tensor embed(std::string_view name, const Tensor& x, const Layout& base, const LayoutMap& map, Scalar fill,
              bool overlap) {
-  Array out = Array::empty_like(base, x.dtype(), x.device());
+  const Layout window = map(base);
+  // Sums of many numbers of fewer bits are made in f64.
   Backend& device = backend(x.device());
+  const bool widens =
+      overlap && is_floating_point(x.dtype()) && device.computes(x.dtype()) && many_meet(window.shape, window.strides);
+  const Array values = widens ? x.array().to(DType::f64) : x.array();
+  Array out = Array::empty_like(base, values.dtype(), x.device());
   device.fill(mutable_view(out), fill);
-  const Array window = out.view(map(out.layout()));
+  const View place = mutable_view(out.view(map(out.layout())));
   if (overlap) {
-    device.accumulate(const_view(x.array()), mutable_view(window));
+    device.accumulate(const_view(values), place);
   } else {
-    device.copy(const_view(x.array()), mutable_view(window));
+    device.copy(const_view(values), place);
   }
+  out = out.to(x.dtype());
   return record(name, std::move(out), {x}, {}, [name, base, map, overlap](const SavedValues&, const Tensor& g) {
     const bool same = g.array().layout().is_dense() && g.array().strides() == base.strides;
     if (!overlap || same) return std::vector<Tensor>{view(name, g, map, overlap)};

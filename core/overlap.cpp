@@ -1,5 +1,7 @@
 #include "core/overlap.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <numeric>
 
@@ -44,6 +46,30 @@ OverlapSplit split_overlap(const ConstView& in, const View& out) {
     a = 0;
   }
   return split;
+}
+
+bool many_meet(const Shape& shape, const Strides& strides) {
+  std::array<int, kMaxRank> order{};
+  std::iota(order.begin(), order.begin() + shape.rank(), 0);
+  std::stable_sort(order.begin(), order.begin() + shape.rank(), [&](int a, int b) { return shape[a] > shape[b]; });
+  // Elements of the axes that are kept never meet, so at most one of them for each index of the others is at a
+  // position.
+  View kept;
+  std::int64_t meetings = 1;
+  for (int i = 0; i < shape.rank(); ++i) {
+    const int axis = order[static_cast<std::size_t>(i)];
+    View tried = kept;
+    tried.shape.push_back(shape[axis]);
+    tried.strides.push_back(strides[axis]);
+    if (split_overlap(tried, tried).meeting.empty()) {
+      kept = tried;
+    } else if (shape[axis] > kFewMeetings / meetings) {
+      return true;
+    } else {
+      meetings *= shape[axis];
+    }
+  }
+  return false;
 }
 
 }  // namespace weft

@@ -13,4 +13,8 @@ struct OverlapSplit {
 };
 OverlapSplit split_overlap(const ConstView& in, const View& out);
 
+/// False where at most kFewMeetings elements of a view lie at any one position; true where more may.
+inline constexpr std::int64_t kFewMeetings = 16;
+bool many_meet(const Shape& shape, const Strides& strides);
+
 }  // namespace weft

@@ -16,6 +16,7 @@ WEFT_SIMD_DEFINE(PoolKernels, pool_kernels)
 namespace {
 
 constexpr std::int64_t kTaskElements = 16384;
+constexpr std::int64_t kShortSum = 16;  // elements that are added in f32 alone
 
 template <class T>
 const PoolKernelsOf<T>& kernels() {
@@ -95,17 +96,25 @@ void for_rows(const PoolShape& s, const Extent& source, const Extent& destinatio
               const Extent& step, const Body& body) {
   const std::int64_t rows = destination[0] * destination[1], row_size = destination[2] * s.c;
   if (row_size == 0) return;
-  parallel_blocks(
-      s.n * rows, std::max<std::int64_t>(kTaskElements / row_size, 1), [&](std::int64_t begin, std::int64_t end) {
-        PoolRow row{s.c, destination[2], 0, source[1], source[2], {}, {}, ranges[2].data(), step[0], step[1], step[2]};
-        for (std::int64_t i = begin; i < end; ++i) {
-          const std::int64_t in_image = i % rows;
-          row.position = in_image * destination[2];
-          row.depth = ranges[0][static_cast<std::size_t>(in_image / destination[1])];
-          row.height = ranges[1][static_cast<std::size_t>(in_image % destination[1])];
-          body(row, i / rows, i * row_size);
-        }
-      });
+  std::int64_t most = 1;
+  for (const Ranges& axis : ranges) {
+    std::int64_t longest = 0;
+    for (const PoolRange& range : axis) longest = std::max(longest, range.end - range.begin);
+    most *= longest;
+  }
+  const bool is_long = most > kShortSum;
+  parallel_blocks(s.n * rows, std::max<std::int64_t>(kTaskElements / row_size, 1),
+                  [&](std::int64_t begin, std::int64_t end) {
+                    PoolRow row{s.c, destination[2],   0,       source[1], source[2], {},
+                                {},  ranges[2].data(), step[0], step[1],   step[2],   is_long};
+                    for (std::int64_t i = begin; i < end; ++i) {
+                      const std::int64_t in_image = i % rows;
+                      row.position = in_image * destination[2];
+                      row.depth = ranges[0][static_cast<std::size_t>(in_image / destination[1])];
+                      row.height = ranges[1][static_cast<std::size_t>(in_image % destination[1])];
+                      body(row, i / rows, i * row_size);
+                    }
+                  });
 }
 
 /// The row of some of the pixels.
@@ -138,7 +147,7 @@ void means(const PoolRow& row, const T* source, std::int64_t lines, const Counts
     const std::int64_t count = columns[static_cast<std::size_t>(i)];
     for (end = i + 1; end < row.pixels && columns[static_cast<std::size_t>(end)] == count;) ++end;
     const double divisor = static_cast<double>(lines) * static_cast<double>(count);
-    kernels<T>().sum(part(row, i, end - i), source, static_cast<T>(1 / divisor), out + i * row.channels);
+    kernels<T>().sum(part(row, i, end - i), source, 1 / divisor, out + i * row.channels);
   }
 }
 
@@ -198,7 +207,7 @@ void average_of(const PoolShape& s, bool forward, const std::array<Ranges, 3>& r
   const PoolCounts each{sizes[0].data(), sizes[1].data(), sizes[2].data()};
   for_rows(s, source, destination, ranges, {1, 1, 1}, [&](const PoolRow& row, std::int64_t image, std::int64_t at) {
     const T* from = in + image * image_size;
-    if (s.divisor != 0) return kernels<T>().sum(row, from, static_cast<T>(1 / s.divisor), out + at);
+    if (s.divisor != 0) return kernels<T>().sum(row, from, 1 / s.divisor, out + at);
     if (!forward) return kernels<T>().shares(row, from, each, out + at);
     const std::int64_t line = row.position / destination[2];
     means(row, from, each.depth[line / destination[1]] * each.height[line % destination[1]], sizes[2], out + at);

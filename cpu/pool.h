@@ -31,6 +31,7 @@ struct PoolRow {
   const PoolRange* columns;
   std::int64_t depth_step = 1, height_step = 1,
                column_step = 1;  // a range of another step ends behind its last element
+  bool is_long = false;          // some box of any row has more than 16 pixels
 };
 
 /// What windows divide their sum by, for each place of y along each axis: the product of the three.
@@ -38,13 +39,14 @@ struct PoolCounts {
   const std::int64_t *depth, *height, *column;
 };
 
-/// Kernels on one row; `source` is the image (depth, height, width, channels), `out` the row (pixels, channels).
+/// Kernels on one row (f32 sums of long ones end in double); `source` is the image (depth, height,
+/// width, channels), `out` the row (pixels, channels).
 template <class T>
 struct PoolKernelsOf {
   /// The largest of each box, which is not empty, and its flat position; the first of equals, and NaN, win.
   void (*largest)(const PoolRow& row, const T* source, T* out, std::int32_t* indices);
   /// out = factor·(sum of the box). Steps are 1 here and below.
-  void (*sum)(const PoolRow& row, const T* source, T factor, T* out);
+  void (*sum)(const PoolRow& row, const T* source, double factor, T* out);
   /// The sum of the box's elements, each divided by its count.
   void (*shares)(const PoolRow& row, const T* source, const PoolCounts& counts, T* out);
   /// The sum of those elements of the box whose index is the destination pixel's position.

@@ -1,6 +1,6 @@
 #include "cpu/pool.h"
 
-#include "cpu/pack.h"
+#include "cpu/long_sum.h"
 
 namespace weft::cpu::WEFT_ISA {
 namespace {
@@ -53,6 +53,21 @@ inline void for_box(const PoolRow& row, PoolRange columns, const Visit& visit) {
   }
 }
 
+/// visit(position) for every pixel of a box, in order, and end_run() after at most kRun of them.
+template <std::int64_t kRun, class Visit, class EndRun>
+inline void for_runs(const PoolRow& row, PoolRange columns, const Visit& visit, const EndRun& end_run) {
+  for (std::int64_t d = row.depth.begin; d < row.depth.end; ++d) {
+    for (std::int64_t h = row.height.begin; h < row.height.end; ++h) {
+      const std::int64_t line = (d * row.source_height + h) * row.source_width, last = line + columns.end;
+      for (std::int64_t at = line + columns.begin; at < last;) {
+        const std::int64_t end = last - at < kRun ? last : at + kRun;
+        for (; at < end; ++at) visit(at);
+        end_run();
+      }
+    }
+  }
+}
+
 template <bool kSteps, class T>
 void largest_of(const PoolRow& row, const T* source, T* out, std::int32_t* indices) {
   const std::int64_t line = (row.depth.begin * row.source_height + row.height.begin) * row.source_width;
@@ -91,64 +106,93 @@ void largest(const PoolRow& row, const T* source, T* out, std::int32_t* indices)
   (neighbours ? largest_of<false, T> : largest_of<true, T>)(row, source, out, indices);
 }
 
-template <class T>
-void sum(const PoolRow& row, const T* source, T factor, T* out) {
+/// add(position) for every pixel of a box, in order, to sums whose runs end in time.
+template <class Sums, class Add>
+[[gnu::always_inline]] inline void add_box(const PoolRow& row, PoolRange columns, Sums& sums, const Add& add) {
+  if constexpr (Sums::kRun == INT64_MAX) {
+    for_box<false>(row, columns, add);
+  } else {
+    for_runs<Sums::kRun>(row, columns, add, [&] { sums.end_run(); });
+  }
+}
+
+template <template <class, class, int> class Sums, class T>
+void sum_pixels(const PoolRow& row, const T* source, double factor, T* out) {
   for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels) {
     for_packs<Tail::overlapping, T>(row.channels, [&](auto packs, std::int64_t channel) {
       using P = typename decltype(packs)::Pack;
       constexpr int kPacks = packs.kCount, kWidth = packs.kWidth;
-      P total[kPacks] = {};
-      for_box<false>(row, row.columns[pixel], [&](std::int64_t position) {
+      Sums<T, P, kPacks> sums;
+      add_box(row, row.columns[pixel], sums, [&](std::int64_t position) {
         const T* p = source + position * row.channels + channel;
-        for (int i = 0; i < kPacks; ++i) total[i] += get<P>(p + i * kWidth);
+        for (int i = 0; i < kPacks; ++i) sums.add(i, get<P>(p + i * kWidth));
       });
-      for (int i = 0; i < kPacks; ++i) put(out + channel + i * kWidth, total[i] * factor);
+      for (int i = 0; i < kPacks; ++i) put(out + channel + i * kWidth, sums.times(i, factor));
+    });
+  }
+}
+
+template <class T>
+void sum(const PoolRow& row, const T* source, double factor, T* out) {
+  (row.is_long ? sum_pixels<LongSums, T> : sum_pixels<ShortSums, T>)(row, source, factor, out);
+}
+
+template <template <class, class, int> class Sums, class T>
+void share_pixels(const PoolRow& row, const T* source, const PoolCounts& counts, T* out) {
+  for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels) {
+    const PoolRange columns = row.columns[pixel];
+    for_packs<Tail::overlapping, T>(row.channels, [&](auto packs, std::int64_t channel) {
+      using P = typename decltype(packs)::Pack;
+      constexpr int kPacks = packs.kCount, kWidth = packs.kWidth;
+      Sums<T, P, kPacks> sums;
+      for (std::int64_t d = row.depth.begin; d < row.depth.end; ++d) {
+        for (std::int64_t h = row.height.begin; h < row.height.end; ++h) {
+          const std::int64_t line = (d * row.source_height + h) * row.source_width;
+          const T lines = static_cast<T>(counts.depth[d]) * static_cast<T>(counts.height[h]);
+          for (std::int64_t w = columns.begin; w < columns.end;) {
+            const std::int64_t end = columns.end - w < sums.kRun ? columns.end : w + sums.kRun;
+            for (; w < end; ++w) {
+              const T* p = source + (line + w) * row.channels + channel;
+              const T factor = 1 / (lines * static_cast<T>(counts.column[w]));
+              for (int i = 0; i < kPacks; ++i) sums.add(i, get<P>(p + i * kWidth) * factor);
+            }
+            sums.end_run();
+          }
+        }
+      }
+      for (int i = 0; i < kPacks; ++i) put(out + channel + i * kWidth, sums.value(i));
     });
   }
 }
 
 template <class T>
 void shares(const PoolRow& row, const T* source, const PoolCounts& counts, T* out) {
+  (row.is_long ? share_pixels<LongSums, T> : share_pixels<ShortSums, T>)(row, source, counts, out);
+}
+
+template <template <class, class, int> class Sums, class T>
+void match_pixels(const PoolRow& row, const T* source, const std::int32_t* indices, T* out) {
   for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels) {
-    const PoolRange columns = row.columns[pixel];
     for_packs<Tail::overlapping, T>(row.channels, [&](auto packs, std::int64_t channel) {
       using P = typename decltype(packs)::Pack;
       constexpr int kPacks = packs.kCount, kWidth = packs.kWidth;
-      P total[kPacks] = {};
-      for (std::int64_t d = row.depth.begin; d < row.depth.end; ++d) {
-        for (std::int64_t h = row.height.begin; h < row.height.end; ++h) {
-          const std::int64_t line = (d * row.source_height + h) * row.source_width;
-          const T lines = static_cast<T>(counts.depth[d]) * static_cast<T>(counts.height[h]);
-          for (std::int64_t w = columns.begin; w < columns.end; ++w) {
-            const T* p = source + (line + w) * row.channels + channel;
-            const T factor = 1 / (lines * static_cast<T>(counts.column[w]));
-            for (int i = 0; i < kPacks; ++i) total[i] += get<P>(p + i * kWidth) * factor;
-          }
+      const auto wanted = Indices<P>::all(row.position + pixel);
+      Sums<T, P, kPacks> sums;
+      add_box(row, row.columns[pixel], sums, [&](std::int64_t position) {
+        const std::int64_t at = position * row.channels + channel;
+        for (int i = 0; i < kPacks; ++i) {
+          const auto chosen = Indices<P>::load(indices + at + i * kWidth) == wanted;
+          sums.add(i, chosen ? get<P>(source + at + i * kWidth) : P{});
         }
-      }
-      for (int i = 0; i < kPacks; ++i) put(out + channel + i * kWidth, total[i]);
+      });
+      for (int i = 0; i < kPacks; ++i) put(out + channel + i * kWidth, sums.value(i));
     });
   }
 }
 
 template <class T>
 void matching(const PoolRow& row, const T* source, const std::int32_t* indices, T* out) {
-  for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels) {
-    for_packs<Tail::overlapping, T>(row.channels, [&](auto packs, std::int64_t channel) {
-      using P = typename decltype(packs)::Pack;
-      constexpr int kPacks = packs.kCount, kWidth = packs.kWidth;
-      const auto wanted = Indices<P>::all(row.position + pixel);
-      P total[kPacks] = {};
-      for_box<false>(row, row.columns[pixel], [&](std::int64_t position) {
-        const std::int64_t at = position * row.channels + channel;
-        for (int i = 0; i < kPacks; ++i) {
-          const auto chosen = Indices<P>::load(indices + at + i * kWidth) == wanted;
-          total[i] += chosen ? get<P>(source + at + i * kWidth) : P{};
-        }
-      });
-      for (int i = 0; i < kPacks; ++i) put(out + channel + i * kWidth, total[i]);
-    });
-  }
+  (row.is_long ? match_pixels<LongSums, T> : match_pixels<ShortSums, T>)(row, source, indices, out);
 }
 
 }  // namespace

@@ -48,13 +48,9 @@ bool by_columns(const AxisList& kept, std::int64_t size, std::int64_t stride) {
   return false;
 }
 
-struct Loops {
-  TileLoop rows, columns;
-};
-
 /// out = op of x along one reduced axis, whose size and x-stride are given, for each index of the kept axes. `columns`
 /// as from by_columns.
-void reduce_axis(const Loops& loops, bool columns, const void* x, DType x_dtype, void* out, DType out_dtype,
+void reduce_axis(const ReduceLoops& loops, bool columns, const void* x, DType x_dtype, void* out, DType out_dtype,
                  const AxisList& kept, std::int64_t size, std::int64_t stride) {
   ConstView from{x, {}, {}, x_dtype}, to{out, {}, {}, out_dtype};
   for (const Axis& axis : kept) {
@@ -123,11 +119,16 @@ std::int64_t make_dense(AxisList& axes) {
 void reduce(ReduceOp op, const ConstView& x, const View& out) {
   const ReduceKernels& kernels = reduce_kernels();
   const auto o = static_cast<int>(op);
-  const Loops loops{pick(kernels.rows[o], x.dtype), pick(kernels.columns[o], x.dtype)};
+  ReduceLoops loops{pick(kernels.rows[o], x.dtype), pick(kernels.columns[o], x.dtype)};
   if (out.size() == 0) return;
   if (x.size() == 0) return fill(out, 0);
 
-  const std::size_t bytes = size_of(x.dtype);
+  // Partial sums of f32 are f64.
+  const bool widens = op == ReduceOp::sum && x.dtype == DType::f32;
+  ReduceLoops partial_loops = widens ? kernels.first_sums : loops;
+  const DType partial_dtype = widens ? DType::f64 : x.dtype;
+  const std::size_t partial_bytes = size_of(partial_dtype);
+  DType dtype = x.dtype;
   const char* data = x.as<char>();
   AxisList kept, reduced;
   for (int a = 0; a < x.rank(); ++a) {
@@ -136,7 +137,7 @@ void reduce(ReduceOp op, const ConstView& x, const View& out) {
       kept.push({x.shape[a], x.strides[a], out.strides[a]});
       continue;
     }
-    if (x.strides[a] < 0) data += (x.shape[a] - 1) * x.strides[a] * static_cast<std::int64_t>(bytes);
+    if (x.strides[a] < 0) data += (x.shape[a] - 1) * x.strides[a] * static_cast<std::int64_t>(size_of(dtype));
     reduced.push({x.shape[a], std::abs(x.strides[a]), 0});
   }
   if (reduced.count() == 0) return copy(x, out);
@@ -149,7 +150,7 @@ void reduce(ReduceOp op, const ConstView& x, const View& out) {
     const std::int64_t chunk = columns ? 256 : 16384;
     const std::int64_t chunks = (axis.size - 1) / chunk + 1;
     if (chunks == 1 && reduced.count() == 1) {
-      return reduce_axis(loops, columns, data, x.dtype, out.data, out.dtype, kept, axis.size, axis.x);
+      return reduce_axis(loops, columns, data, dtype, out.data, out.dtype, kept, axis.size, axis.x);
     }
 
     // Partial results of each chunk, dense in x's order of axes with the chunks outermost.
@@ -157,15 +158,16 @@ void reduce(ReduceOp op, const ConstView& x, const View& out) {
     AxisList rest = reduced;
     for (const Axis& k : kept) rest.push(k);
     const std::int64_t dense = make_dense(rest);
-    auto next = std::make_unique_for_overwrite<char[]>(static_cast<std::size_t>(dense * chunks) * bytes);
+    auto next = std::make_unique_for_overwrite<char[]>(static_cast<std::size_t>(dense * chunks) * partial_bytes);
 
     const std::int64_t whole = axis.size / chunk, left = axis.size % chunk;
     AxisList all = rest;
     if (whole > 1) all.push({whole, chunk * axis.x, dense});
-    if (whole > 0) reduce_axis(loops, columns, data, x.dtype, next.get(), x.dtype, all, chunk, axis.x);
+    if (whole > 0) reduce_axis(partial_loops, columns, data, dtype, next.get(), partial_dtype, all, chunk, axis.x);
     if (left > 0) {
-      reduce_axis(loops, columns, data + whole * chunk * axis.x * static_cast<std::int64_t>(bytes), x.dtype,
-                  next.get() + static_cast<std::size_t>(whole * dense) * bytes, x.dtype, rest, left, axis.x);
+      reduce_axis(partial_loops, columns, data + whole * chunk * axis.x * static_cast<std::int64_t>(size_of(dtype)),
+                  dtype, next.get() + static_cast<std::size_t>(whole * dense) * partial_bytes, partial_dtype, rest,
+                  left, axis.x);
     }
 
     const Axis* walked = rest.begin();
@@ -174,13 +176,19 @@ void reduce(ReduceOp op, const ConstView& x, const View& out) {
     if (chunks > 1) reduced.push({chunks, dense, 0});
     partial = std::move(next);
     data = partial.get();
+    if (widens) {
+      constexpr auto kF64 = static_cast<int>(DType::f64);
+      partial_loops = {kernels.rows[o][kF64], kernels.columns[o][kF64]};
+      loops = kernels.last_sums;
+      dtype = DType::f64;
+    }
   }
 }
 
 void arg_reduce(ArgReduceOp op, const ConstView& x, int axis, const View& out) {
   const ReduceKernels& kernels = reduce_kernels();
   const auto o = static_cast<int>(op);
-  const Loops loops{pick(kernels.arg_rows[o], x.dtype), pick(kernels.arg_columns[o], x.dtype)};
+  const ReduceLoops loops{pick(kernels.arg_rows[o], x.dtype), pick(kernels.arg_columns[o], x.dtype)};
   if (out.size() == 0) return;
   AxisList kept;
   for (int a = 0; a < x.rank(); ++a) {

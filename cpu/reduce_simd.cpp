@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "core/scalar_ops.h"
+#include "cpu/float_sums.h"
 #include "cpu/reduce_kernels.h"
 #include "cpu/vec.h"
 
@@ -134,15 +135,16 @@ template <class Op, class T>
   return combine_lanes<Op>(lanes);
 }
 
-template <class Op, class T>
+template <class Op, class T, class Out = T>
 void rows_loop(const Tile& tile) {
   for (std::int64_t row = 0; row < tile.rows; ++row) {
-    *row_of<T>(tile, 0, row) = reduce_row<Op>(row_of<const T>(tile, 1, row), tile.n, tile.stride[1]);
+    *row_of<Out>(tile, 0, row) =
+        static_cast<Out>(reduce_row<Op>(row_of<const T>(tile, 1, row), tile.n, tile.stride[1]));
   }
 }
 
 /// kVectors times 64 bytes of adjacent columns, each column from its first row to its last.
-template <class Op, class T, int kVectors>
+template <class Op, class T, class Out, int kVectors>
 [[gnu::always_inline]] inline void wide_columns(const Tile& tile, std::int64_t column) {
   constexpr int width = kWide<T>;
   Vec<T> sums[kVectors * kParts];
@@ -151,12 +153,12 @@ template <class Op, class T, int kVectors>
   for (std::int64_t row = 0; row < tile.rows; ++row) combine_next<Op, T>(sums, row_of<const T>(tile, 1, row) + column);
   T values[kVectors * width];
   std::memcpy(values, sums, sizeof values);
-  T* out = static_cast<T*>(tile.data[0]) + column * tile.stride[0];
-  for (int l = 0; l < kVectors * width; ++l) out[l * tile.stride[0]] = values[l];
+  Out* out = static_cast<Out*>(tile.data[0]) + column * tile.stride[0];
+  for (int l = 0; l < kVectors * width; ++l) out[l * tile.stride[0]] = static_cast<Out>(values[l]);
 }
 
 /// Up to eight columns of any stride.
-template <class Op, class T>
+template <class Op, class T, class Out>
 [[gnu::always_inline]] inline void few_columns(const Tile& tile, std::int64_t column, int count) {
   const std::int64_t stride = tile.stride[1];
   T lanes[8];
@@ -165,21 +167,21 @@ template <class Op, class T>
     const T* x = row_of<const T>(tile, 1, row) + column * stride;
     for (int l = 0; l < count; ++l) Op::combine(lanes[l], x[l * stride]);
   }
-  T* out = static_cast<T*>(tile.data[0]) + column * tile.stride[0];
-  for (int l = 0; l < count; ++l) out[l * tile.stride[0]] = lanes[l];
+  Out* out = static_cast<Out*>(tile.data[0]) + column * tile.stride[0];
+  for (int l = 0; l < count; ++l) out[l * tile.stride[0]] = static_cast<Out>(lanes[l]);
 }
 
-template <class Op, class T>
+template <class Op, class T, class Out = T>
 void columns_loop(const Tile& tile) {
   constexpr int width = kWide<T>;
   const std::int64_t n = tile.n;
   std::int64_t column = 0;
   if (tile.stride[1] == 1) {
-    for (; column + 4 * width <= n; column += 4 * width) wide_columns<Op, T, 4>(tile, column);
-    for (; column + width <= n; column += width) wide_columns<Op, T, 1>(tile, column);
+    for (; column + 4 * width <= n; column += 4 * width) wide_columns<Op, T, Out, 4>(tile, column);
+    for (; column + width <= n; column += width) wide_columns<Op, T, Out, 1>(tile, column);
   }
-  for (; column + 8 <= n; column += 8) few_columns<Op, T>(tile, column, 8);
-  if (column < n) few_columns<Op, T>(tile, column, static_cast<int>(n - column));
+  for (; column + 8 <= n; column += 8) few_columns<Op, T, Out>(tile, column, 8);
+  if (column < n) few_columns<Op, T, Out>(tile, column, static_cast<int>(n - column));
 }
 
 /// The first block of 256 bytes with an element equal to `best`, or NaN where `best` is.
@@ -242,19 +244,22 @@ void arg_columns_loop(const Tile& tile) {
 }  // namespace
 
 // Booleans, stored as 0 and 1, are reduced as u8.
-#define WEFT_REDUCE_ROW(LOOP, OP, BOOL_LOOP)                                                             \
-  {                                                                                                      \
-    BOOL_LOOP, LOOP<OP, std::uint8_t>, LOOP<OP, std::int32_t>, LOOP<OP, std::int64_t>, nullptr, nullptr, \
-        LOOP<OP, float>, LOOP<OP, double>                                                                \
+#define WEFT_REDUCE_ROW(LOOP, OP, BOOL_LOOP, FLOAT_LOOP)                                                             \
+  {                                                                                                                  \
+    BOOL_LOOP, LOOP<OP, std::uint8_t>, LOOP<OP, std::int32_t>, LOOP<OP, std::int64_t>, nullptr, nullptr, FLOAT_LOOP, \
+        LOOP<OP, double>                                                                                             \
   }
-#define WEFT_EXTREME_ROW(LOOP, OP) WEFT_REDUCE_ROW(LOOP, OP, (LOOP<OP, std::uint8_t>))
+#define WEFT_EXTREME_ROW(LOOP, OP) WEFT_REDUCE_ROW(LOOP, OP, (LOOP<OP, std::uint8_t>), (LOOP<OP, float>))
 
 const ReduceKernels reduce_kernels = {
-    {WEFT_REDUCE_ROW(rows_loop, Sum, nullptr), WEFT_EXTREME_ROW(rows_loop, Max), WEFT_EXTREME_ROW(rows_loop, Min)},
-    {WEFT_REDUCE_ROW(columns_loop, Sum, nullptr), WEFT_EXTREME_ROW(columns_loop, Max),
+    {WEFT_REDUCE_ROW(rows_loop, Sum, nullptr, sum_rows_loop<float>), WEFT_EXTREME_ROW(rows_loop, Max),
+     WEFT_EXTREME_ROW(rows_loop, Min)},
+    {WEFT_REDUCE_ROW(columns_loop, Sum, nullptr, sum_columns_loop<float>), WEFT_EXTREME_ROW(columns_loop, Max),
      WEFT_EXTREME_ROW(columns_loop, Min)},
     {WEFT_EXTREME_ROW(arg_rows_loop, Max), WEFT_EXTREME_ROW(arg_rows_loop, Min)},
     {WEFT_EXTREME_ROW(arg_columns_loop, Max), WEFT_EXTREME_ROW(arg_columns_loop, Min)},
+    {sum_rows_loop<double>, sum_columns_loop<double>},
+    {rows_loop<Sum, double, float>, columns_loop<Sum, double, float>},
 };
 
 }  // namespace weft::cpu::WEFT_ISA

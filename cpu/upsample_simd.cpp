@@ -1,6 +1,6 @@
 #include "cpu/upsample.h"
 
-#include "cpu/pack.h"
+#include "cpu/long_sum.h"
 
 namespace weft::cpu::WEFT_ISA {
 namespace {
@@ -29,44 +29,65 @@ inline void for_box(const UpsampleRow<T>& row, const WeightedRange<T>& columns, 
   }
 }
 
+/// Whether sums over the box need more than f32.
+template <class T>
+bool is_long(const UpsampleRow<T>& row, const WeightedRange<T>& columns) {
+  const std::int64_t lines = (row.depth.end - row.depth.begin) * (row.height.end - row.height.begin);
+  return sizeof(T) == sizeof(float) && lines * (columns.end - columns.begin) > kShortSum;
+}
+
+/// out (count packs) = the weighted sums of the box.
+template <class Sums, class P, int count, class T>
+[[gnu::always_inline]] inline void sum_box(const UpsampleRow<T>& row, const WeightedRange<T>& columns, const T* source,
+                                           T* out) {
+  constexpr int kWidth = static_cast<int>(sizeof(P) / sizeof(T));
+  Sums sums;
+  [[maybe_unused]] std::int64_t terms = 0;
+  for_box(row, columns, source, [&](const T* p, T weight) {
+    for (int i = 0; i < count; ++i) sums.add_product(i, get<P>(p + i * kWidth), weight);
+    if constexpr (Sums::kRun < INT64_MAX) {
+      if (++terms % Sums::kRun == 0) sums.end_run();
+    }
+  });
+  sums.end_run();
+  for (int i = 0; i < count; ++i) put(out + i * kWidth, sums.value(i));
+}
+
+/// A product and no sum, which keeps the sign of 0.
+template <class P, int count, class T>
+[[gnu::always_inline]] inline void multiply_pixel(const UpsampleRow<T>& row, const WeightedRange<T>& columns,
+                                                  const T* source, T* out) {
+  constexpr int kWidth = static_cast<int>(sizeof(P) / sizeof(T));
+  for_box(row, columns, source, [&](const T* p, T weight) {
+    for (int i = 0; i < count; ++i) put(out + i * kWidth, get<P>(p + i * kWidth) * weight);
+  });
+}
+
+template <class P, int count, class T>
+[[gnu::always_inline]] inline void sum_packs(const UpsampleRow<T>& row, const WeightedRange<T>& columns,
+                                             const T* source, T* out) {
+  if (is_one_pixel(row, columns)) {
+    multiply_pixel<P, count>(row, columns, source, out);
+  } else if (is_long(row, columns)) {
+    sum_box<LongSums<T, P, count>, P, count>(row, columns, source, out);
+  } else {
+    sum_box<ShortSums<T, P, count>, P, count>(row, columns, source, out);
+  }
+}
+
 /// The channels of a pixel together, where they are few: one walk through its box.
 template <class T, int kChannels>
 void sum_few(const UpsampleRow<T>& row, const T* source, T* out) {
-  for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += kChannels) {
-    const WeightedRange<T> columns = row.columns[pixel];
-    T total[kChannels] = {};
-    if (is_one_pixel(row, columns)) {
-      for_box(row, columns, source, [&](const T* p, T weight) {
-        for (int c = 0; c < kChannels; ++c) total[c] = p[c] * weight;
-      });
-    } else {
-      for_box(row, columns, source, [&](const T* p, T weight) {
-        for (int c = 0; c < kChannels; ++c) total[c] = mul_add<T>(p[c], weight, total[c]);
-      });
-    }
-    for (int c = 0; c < kChannels; ++c) out[c] = total[c];
-  }
+  for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += kChannels)
+    sum_packs<T, kChannels>(row, row.columns[pixel], source, out);
 }
 
 template <class T>
 void sum_many(const UpsampleRow<T>& row, const T* source, T* out) {
   for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels) {
     const WeightedRange<T> columns = row.columns[pixel];
-    const bool one = is_one_pixel(row, columns);
     for_packs<Tail::overlapping, T>(row.channels, [&](auto packs, std::int64_t channel) {
-      using P = typename decltype(packs)::Pack;
-      constexpr int kPacks = packs.kCount, kWidth = packs.kWidth;
-      P total[kPacks] = {};
-      if (one) {  // a product and no sum keeps the sign of 0
-        for_box(row, columns, source + channel, [&](const T* p, T weight) {
-          for (int i = 0; i < kPacks; ++i) total[i] = get<P>(p + i * kWidth) * weight;
-        });
-      } else {
-        for_box(row, columns, source + channel, [&](const T* p, T weight) {
-          for (int i = 0; i < kPacks; ++i) total[i] = mul_add<T>(get<P>(p + i * kWidth), all<P>(weight), total[i]);
-        });
-      }
-      for (int i = 0; i < kPacks; ++i) put(out + channel + i * kWidth, total[i]);
+      sum_packs<typename decltype(packs)::Pack, packs.kCount>(row, columns, source + channel, out + channel);
     });
   }
 }
