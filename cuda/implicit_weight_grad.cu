@@ -95,11 +95,11 @@ struct WeightParts {
   }
 
   /// Adds the rows of y's gradient up.
-  WEFT_DEVICE void add_lines(typename Tile::Sum (&sums)[VA]) const {
+  WEFT_DEVICE void add_lines(double (&sums)[VA]) const {
     WEFT_UNROLL
     for (int i = 0; i < kPacksA; ++i) {
       WEFT_UNROLL
-      for (int j = 0; j < VA; ++j) sums[j] += implicit::moved_value<T, VA>(a[i], j);
+      for (int j = 0; j < VA; ++j) sums[j] += static_cast<double>(implicit::moved_value<T, VA>(a[i], j));
     }
   }
 
@@ -145,7 +145,7 @@ struct Partials {
 /// Whether this block is the last of its tile's slices: then its sums become those of all slices, added in order.
 template <class Tile>
 WEFT_DEVICE bool merge(const WeightProduct& p, const Partials<typename Tile::Sum>& partials, std::int64_t tile,
-                       std::int64_t slice, typename Tile::Sums& sums, typename Tile::Sum& bias_sum) {
+                       std::int64_t slice, typename Tile::Sums& sums, double& bias_sum) {
   using Sum = typename Tile::Sum;
   constexpr int kTileSums = Tile::kRows * Tile::kColumns;
   const int thread = static_cast<int>(threadIdx.x);
@@ -159,7 +159,7 @@ WEFT_DEVICE bool merge(const WeightProduct& p, const Partials<typename Tile::Sum
     });
   };
   each(sums, [&](Sum& sum, int place) { tile_sums[slice * kTileSums + kThreads * place] = sum; });
-  if (thread < Tile::kRows) tile_bias[slice * Tile::kRows] = bias_sum;
+  if (thread < Tile::kRows) tile_bias[slice * Tile::kRows] = static_cast<Sum>(bias_sum);
   if (!last_block(partials.counters + tile, p.slices)) return false;
   each(sums, [](Sum& sum, int) { sum = 0; });
   bias_sum = 0;
@@ -173,7 +173,7 @@ WEFT_DEVICE bool merge(const WeightProduct& p, const Partials<typename Tile::Sum
     } else {
       each(sums, [&](Sum& sum, int place) { sum += tile_sums[s * kTileSums + kThreads * place]; });
     }
-    if (thread < Tile::kRows) bias_sum += tile_bias[s * Tile::kRows];
+    if (thread < Tile::kRows) bias_sum += static_cast<double>(tile_bias[s * Tile::kRows]);
   }
   return true;
 }
@@ -205,7 +205,7 @@ implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, 
   x += group * p.channels.value;
 
   typename Tile::Sums sums = {};
-  Sum bias_sum[VA] = {}, bias_of_slice = 0;
+  double bias_sum[VA] = {}, bias_of_slice = 0;
   if (reads_any<Tile::kColumns>(p, column) || sums_bias) {
     const Tap tap = tap_at(p, column + thread % Parts::kPacksAcrossB * VB);
     const std::int64_t begin = slice * p.slice_rows;
@@ -220,9 +220,10 @@ implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, 
         [&](typename Tile::Word* to_a, typename Tile::Word* to_b) { parts.store(to_a, to_b); }, sums);
     if (sums_bias) {
       WEFT_UNROLL
-      for (int j = 0; j < VA; ++j) bias_parts[thread * VA + j] = bias_sum[j];
+      for (int j = 0; j < VA; ++j) bias_parts[thread * VA + j] = static_cast<Sum>(bias_sum[j]);
       WEFT_BARRIER();
-      for (int i = thread; i < kThreads * VA && thread < Tile::kRows; i += Tile::kRows) bias_of_slice += bias_parts[i];
+      for (int i = thread; i < kThreads * VA && thread < Tile::kRows; i += Tile::kRows)
+        bias_of_slice += static_cast<double>(bias_parts[i]);
     }
     if (p.slices > 1 && !merge<Tile>(p, partials, tile, slice, sums, bias_of_slice)) return;
   } else if (slice > 0) {
@@ -238,7 +239,7 @@ implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, 
   };
   implicit::is_even(out, p.columns, Tile::kRun) ? write(std::true_type{}) : write(std::false_type{});
   if (sums_bias && thread < Tile::kRows && filter + thread < p.filters) {
-    bias_grad[group * p.filters + filter + thread] = bias_of_slice;
+    bias_grad[group * p.filters + filter + thread] = static_cast<Sum>(bias_of_slice);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "cuda/long_sum.cuh"
 #include "cuda/pool_window.cuh"
 
 namespace weft::cuda {
@@ -51,18 +52,17 @@ largest_kernel(Plan plan, const T* x, T* y, std::int32_t* indices) {
 /// factor·(sum of the box).
 template <class T, int V, bool kForward>
 WEFT_KERNEL_OF(kThreads)
-sum_kernel(Plan plan, const T* source, compute_t<T> factor, T* out) {
+sum_kernel(Plan plan, const T* source, double factor, T* out) {
   const std::int64_t thread = global_thread();
   if (thread >= plan.threads) return;
-  compute_t<T> total[V] = {};
+  LongSums<T, V> sums;
   const Target target = target_of<V, kForward, Windows::simple>(plan, thread);
   for_box<V, false>(plan, target, [&](std::int64_t, std::int64_t element) {
     const Pack<T, V> pack = pack_at<V>(source, element);
-    WEFT_UNROLL
-    for (int j = 0; j < V; ++j) total[j] += widen(pack.value[j]);
+    sums.add([&](int j) { return widen(pack.value[j]); });
   });
-  WEFT_UNROLL
-  for (int j = 0; j < V; ++j) total[j] *= factor;
+  compute_t<T> total[V];
+  sums.finish(factor, total);
   store(out, thread * V, total);
 }
 
@@ -70,17 +70,20 @@ sum_kernel(Plan plan, const T* source, compute_t<T> factor, T* out) {
 template <class T, int V, Windows kWindows>
 WEFT_KERNEL_OF(kThreads)
 matching_kernel(Plan plan, const T* y_grad, const std::int32_t* indices, T* x_grad) {
-  using C = compute_t<T>;
   const std::int64_t thread = global_thread();
   if (thread >= plan.threads) return;
   const Target target = target_of<V, false, kWindows>(plan, thread);
-  C total[V] = {};
+  double sums[V] = {};
   for_box<V, false>(plan, target, [&](std::int64_t, std::int64_t element) {
     const Pack<T, V> pack = pack_at<V>(y_grad, element);
     const Pack<std::int32_t, V> index = pack_at<V>(indices, element);
     WEFT_UNROLL
-    for (int j = 0; j < V; ++j) total[j] += index.value[j] == target.position ? widen(pack.value[j]) : C(0);
+    for (int j = 0; j < V; ++j)
+      sums[j] += index.value[j] == target.position ? static_cast<double>(widen(pack.value[j])) : 0.0;
   });
+  compute_t<T> total[V];
+  WEFT_UNROLL
+  for (int j = 0; j < V; ++j) total[j] = static_cast<compute_t<T>>(sums[j]);
   store(x_grad, thread * V, total);
 }
 
@@ -127,11 +130,10 @@ void unpool_of(const Context& context, const PoolShape& s, const T* y, const std
 
 template <class T, int V>
 void pool_of(Context& context, PoolPass pass, const PoolShape& s, const T* in, std::int32_t* indices, T* out) {
-  using C = compute_t<T>;
   const Plan plan = plan_of(s, pass != PoolPass::max_scatter && pass != PoolPass::average_grad, V);
   const LaunchShape shape{"pool", blocks_for(plan.threads, kThreads), kThreads, context.stream};
   const bool simple = !s.adaptive && s.dilation[0] == 1 && s.dilation[1] == 1 && s.dilation[2] == 1;
-  const C factor = static_cast<C>(1 / s.divisor);
+  const double factor = 1 / s.divisor;
   switch (pass) {
     case PoolPass::max:
       return launch(shape, simple ? largest_kernel<T, V, Windows::simple> : largest_kernel<T, V, Windows::any>, plan,

@@ -1,5 +1,6 @@
 #include <cstdint>
 
+#include "cuda/long_sum.cuh"
 #include "cuda/pool.h"
 #include "cuda/pool_window.cuh"
 
@@ -29,16 +30,16 @@ mean_kernel(Plan plan, const T* x, T* y) {
   const std::int64_t thread = global_thread();
   if (thread >= plan.threads) return;
   const Target target = target_of<V, true, Windows::any>(plan, thread);
-  C total[V] = {}, divisor = 1;
+  LongSums<T, V> sums;
+  double divisor = 1;
   for_box<V, false>(plan, target, [&](std::int64_t, std::int64_t element) {
     const Pack<T, V> pack = pack_at<V>(x, element);
-    WEFT_UNROLL
-    for (int j = 0; j < V; ++j) total[j] += widen(pack.value[j]);
+    sums.add([&](int j) { return widen(pack.value[j]); });
   });
   for (int axis = 0; axis < 3; ++axis)
-    divisor *= count_along<C>(plan, axis, plan.destination[axis], plan.source[axis], target.at[axis]);
-  WEFT_UNROLL
-  for (int j = 0; j < V; ++j) total[j] /= divisor;
+    divisor *= count_along<double>(plan, axis, plan.destination[axis], plan.source[axis], target.at[axis]);
+  C total[V];
+  sums.finish(1 / divisor, total);
   store(y, thread * V, total);
 }
 
@@ -53,14 +54,15 @@ mean_grad_kernel(Plan plan, const T* y_grad, T* x_grad) {
   const auto count = [&](int axis, std::uint32_t o) {
     return count_along<C>(plan, axis, plan.source_size[axis], plan.destination[axis].value, o);
   };
-  C total[V] = {};
+  LongSums<T, V> sums;
   for_places<V, false>(plan, target,
                        [&](std::uint32_t d, std::uint32_t h, std::uint32_t w, std::int64_t, std::int64_t element) {
                          const C factor = C(1) / (count(0, d) * count(1, h) * count(2, w));
                          const Pack<T, V> pack = pack_at<V>(y_grad, element);
-                         WEFT_UNROLL
-                         for (int j = 0; j < V; ++j) total[j] += widen(pack.value[j]) * factor;
+                         sums.add([&](int j) { return widen(pack.value[j]) * factor; });
                        });
+  C total[V];
+  sums.finish(1, total);
   store(x_grad, thread * V, total);
 }
 

@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <bit>
-#include <limits>
+#include <type_traits>
 
-#include "core/scalar_ops.h"
 #include "cuda/element.h"
 #include "cuda/elementwise.h"
 #include "cuda/gather.h"
@@ -16,79 +15,188 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// What is reduced: `Sum` is the type of partial results; load() makes one of an element and its place in the reduction,
-// and passes partial results of an earlier launch through.
-template <class T>
-struct Add {
-  using Sum = compute_t<T>;
-  static WEFT_DEVICE Sum identity() { return Sum(0); }
-  static WEFT_DEVICE Sum load(Sum x, std::int64_t) { return x; }
-  static WEFT_DEVICE Sum combine(Sum a, Sum b) { return scalar::add()(a, b); }
-};
+// What is reduced, a value that is passed to the kernel: Sum is the type of partial results; load() reads an Element,
+// add() takes those at places first, first + step, ... into a partial result, and store() writes a result. Partial
+// results are stored and loaded by an operator made for that.
 
-template <class T, bool kLargest>
-struct Extreme {
-  using Sum = compute_t<T>;
-  static WEFT_DEVICE Sum identity() {
-    if constexpr (std::is_floating_point_v<Sum>) {
-      return kLargest ? -INFINITY : INFINITY;
-    } else if constexpr (std::is_same_v<Sum, bool>) {
-      return !kLargest;
+/// Sums of floating numbers: four of f32 or bf16 in f32, then in double; partial sums are f64 elements.
+template <class In>
+struct FloatSum {
+  using Sum = double;
+  using Element = In;
+  DType out;
+
+  WEFT_DEVICE static Sum identity() { return 0; }
+  WEFT_DEVICE static Element load(const void* x, std::int64_t at) { return static_cast<const In*>(x)[at]; }
+  template <int kCount>
+  WEFT_DEVICE void add(Sum& sum, const Element (&x)[kCount], std::int64_t, std::int64_t) const {
+    if constexpr (kCount == 4) {
+      sum += static_cast<double>((widen(x[0]) + widen(x[1])) + (widen(x[2]) + widen(x[3])));
     } else {
-      constexpr Sum lowest = std::is_signed_v<Sum> ? Sum(std::uint64_t{1} << (8 * sizeof(Sum) - 1)) : Sum(0);
-      return kLargest ? lowest : static_cast<Sum>(~lowest);
+      WEFT_UNROLL
+      for (int j = 0; j < kCount; ++j) sum += static_cast<double>(widen(x[j]));
     }
   }
-  static WEFT_DEVICE Sum load(Sum x, std::int64_t) { return x; }
-  static WEFT_DEVICE Sum combine(Sum a, Sum b) { return kLargest ? scalar::maximum()(a, b) : scalar::minimum()(a, b); }
+  WEFT_DEVICE static Sum combine(Sum a, Sum b) { return a + b; }
+  WEFT_DEVICE void store(void* to, std::int64_t at, Sum sum) const {
+    if (out == DType::f32) static_cast<float*>(to)[at] = static_cast<float>(sum);
+    if (out == DType::bf16) static_cast<Bfloat*>(to)[at] = narrow<Bfloat>(static_cast<float>(sum));
+    if (out == DType::f64) static_cast<double*>(to)[at] = sum;
+  }
+  FloatSum partial() const { return {DType::f64}; }
+  FloatSum<double> last() const { return {out}; }
 };
 
-template <class T>
-struct Indexed {
-  T value;
-  std::int64_t index;
+constexpr std::int64_t kNan = INT64_MAX;  // the key of every NaN
+
+/// The bits of an element of any dtype.
+WEFT_DEVICE std::uint64_t load_bits(int bytes, const void* x, std::int64_t at) {
+  switch (bytes) {
+    case 1:
+      return static_cast<const std::uint8_t*>(x)[at];
+    case 2:
+      return static_cast<const std::uint16_t*>(x)[at];
+    case 4:
+      return static_cast<const std::uint32_t*>(x)[at];
+    default:
+      return static_cast<const std::uint64_t*>(x)[at];
+  }
+}
+
+WEFT_DEVICE void store_bits(int bytes, void* to, std::int64_t at, std::uint64_t bits) {
+  switch (bytes) {
+    case 1:
+      static_cast<std::uint8_t*>(to)[at] = static_cast<std::uint8_t>(bits);
+      return;
+    case 2:
+      static_cast<std::uint16_t*>(to)[at] = static_cast<std::uint16_t>(bits);
+      return;
+    case 4:
+      static_cast<std::uint32_t*>(to)[at] = static_cast<std::uint32_t>(bits);
+      return;
+    default:
+      static_cast<std::uint64_t*>(to)[at] = bits;
+  }
+}
+
+/// Elements of a dtype, as integers that are ordered as they are. A negative number's bits below its sign are inverted:
+/// -0 is -1, just below +0.
+struct Keys {
+  DType dtype;
+  int bytes;
+
+  WEFT_DEVICE std::int64_t of(std::uint64_t bits) const {
+    switch (dtype) {
+      case DType::f32: {
+        const auto b = static_cast<std::int32_t>(bits);
+        return (b & INT32_MAX) > 0x7F800000 ? kNan : b ^ (b >> 31 & INT32_MAX);
+      }
+      case DType::bf16: {
+        const std::int32_t b = static_cast<std::int16_t>(bits);
+        return (b & INT16_MAX) > 0x7F80 ? kNan : b ^ (b >> 31 & INT16_MAX);
+      }
+      case DType::f64: {
+        const auto b = static_cast<std::int64_t>(bits);
+        return (b & INT64_MAX) > 0x7FF0000000000000 ? kNan : b ^ (b >> 63 & INT64_MAX);
+      }
+      case DType::i32:
+        return static_cast<std::int32_t>(bits);
+      default:
+        return static_cast<std::int64_t>(bits);
+    }
+  }
+  WEFT_DEVICE std::uint64_t bits(std::int64_t key) const {
+    const std::int64_t sign = key >> 63;
+    switch (dtype) {
+      case DType::f32:
+        return static_cast<std::uint64_t>(key == kNan ? 0x7FC00000 : key ^ (sign & INT32_MAX));
+      case DType::bf16:
+        return static_cast<std::uint64_t>(key == kNan ? 0x7FC0 : key ^ (sign & INT16_MAX));
+      case DType::f64:
+        return static_cast<std::uint64_t>(key == kNan ? 0x7FF8000000000000 : key ^ (sign & INT64_MAX));
+      default:
+        return static_cast<std::uint64_t>(key);
+    }
+  }
+  WEFT_DEVICE bool is_float() const { return dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f64; }
 };
 
-/// The first of equals wins; NaN wins.
-template <class T, bool kLargest>
+/// Sums of integers, which wrap, and extremes of any dtype; NaN wins. Of min the keys are inverted, except NaN's.
+struct Ordered {
+  using Sum = std::int64_t;
+  using Element = std::uint64_t;
+  ReduceOp op;
+  Keys keys;
+  bool reads_keys = false, writes_keys = false;
+
+  WEFT_DEVICE std::int64_t turned(std::int64_t key) const {
+    return op == ReduceOp::min && !(key == kNan && keys.is_float()) ? ~key : key;
+  }
+  WEFT_DEVICE Sum identity() const { return op == ReduceOp::sum ? 0 : INT64_MIN; }
+  WEFT_DEVICE Element load(const void* x, std::int64_t at) const {
+    return load_bits(reads_keys ? 8 : keys.bytes, x, at);
+  }
+  template <int kCount>
+  WEFT_DEVICE void add(Sum& sum, const Element (&x)[kCount], std::int64_t, std::int64_t) const {
+    WEFT_UNROLL
+    for (int j = 0; j < kCount; ++j)
+      sum = combine(sum, reads_keys ? static_cast<std::int64_t>(x[j]) : turned(keys.of(x[j])));
+  }
+  WEFT_DEVICE Sum combine(Sum a, Sum b) const {
+    if (op == ReduceOp::sum) return static_cast<Sum>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
+    return a < b ? b : a;
+  }
+  WEFT_DEVICE void store(void* to, std::int64_t at, Sum sum) const {
+    if (writes_keys) return store_bits(8, to, at, static_cast<std::uint64_t>(sum));
+    store_bits(keys.bytes, to, at, keys.bits(turned(sum)));
+  }
+  Ordered partial() const { return {op, keys, false, true}; }
+  Ordered last() const { return {op, keys, true, false}; }
+};
+
+/// The place of an extreme: the first of equals wins; NaN wins.
 struct ArgExtreme {
-  using Value = compute_t<T>;
-  using Sum = Indexed<Value>;
-  static WEFT_DEVICE Sum identity() { return {Value(0), -1}; }
-  static WEFT_DEVICE Sum load(Value x, std::int64_t place) { return {x, place}; }
-  static WEFT_DEVICE Sum load(Sum x, std::int64_t) { return x; }
-  static WEFT_DEVICE Sum combine(Sum a, Sum b) {
-    if (a.index < 0) return b;
-    if (b.index < 0) return a;
-    const bool a_nan = a.value != a.value, b_nan = b.value != b.value;
-    const bool equal = (a_nan && b_nan) || a.value == b.value;
-    const bool b_better = kLargest ? b.value > a.value : b.value < a.value;
-    const bool take_b = equal ? b.index < a.index : !a_nan && (b_nan || b_better);
-    return take_b ? b : a;
+  struct Sum {
+    std::int64_t key, place;  // place: -1 where there is none yet
+  };
+  using Element = Sum;  // key: the bits, or the key of a partial result
+  bool smallest;
+  Keys keys;
+  bool reads_sums = false, writes_sums = false;
+
+  WEFT_DEVICE static Sum identity() { return {INT64_MIN, -1}; }
+  WEFT_DEVICE Element load(const void* x, std::int64_t at) const {
+    if (reads_sums) return static_cast<const Sum*>(x)[at];
+    return {static_cast<std::int64_t>(load_bits(keys.bytes, x, at)), 0};
   }
+  template <int kCount>
+  WEFT_DEVICE void add(Sum& sum, const Element (&x)[kCount], std::int64_t first, std::int64_t step) const {
+    WEFT_UNROLL
+    for (int j = 0; j < kCount; ++j) {
+      Sum next = x[j];
+      if (!reads_sums) {
+        std::int64_t key = keys.of(static_cast<std::uint64_t>(next.key));
+        if (keys.is_float() && key == -1) key = 0;  // zeros are equal
+        const bool nan = keys.is_float() && key == kNan;
+        next = {smallest && !nan ? ~key : key, first + j * step};
+      }
+      sum = combine(sum, next);
+    }
+  }
+  WEFT_DEVICE static Sum combine(Sum a, Sum b) {
+    const bool later = b.key < a.key || (b.key == a.key && b.place > a.place);
+    return b.place < 0 || (a.place >= 0 && later) ? a : b;
+  }
+  WEFT_DEVICE void store(void* to, std::int64_t at, Sum sum) const {
+    if (writes_sums) {
+      static_cast<Sum*>(to)[at] = sum;
+    } else {
+      static_cast<std::int64_t*>(to)[at] = sum.place;
+    }
+  }
+  ArgExtreme partial() const { return {smallest, keys, false, true}; }
+  ArgExtreme last() const { return {smallest, keys, true, false}; }
 };
-
-template <class Out, class Sum>
-WEFT_DEVICE Out result(Sum sum) {
-  return narrow<Out>(sum);
-}
-template <class Out, class T>
-WEFT_DEVICE Out result(Indexed<T> sum) {
-  if constexpr (std::is_same_v<Out, std::int64_t>) {
-    return sum.index;
-  } else {
-    return sum;
-  }
-}
-
-template <class T>
-WEFT_DEVICE compute_t<T> element(T x) {
-  return widen(x);
-}
-template <class T>
-WEFT_DEVICE Indexed<T> element(Indexed<T> x) {
-  return x;
-}
 
 /// How a reduction is cut. A block takes `outputs` results with `lanes` threads each (256 together; powers of two) and
 /// one of `slices` equal parts of the elements, `slice` long.
@@ -99,12 +207,13 @@ struct Cut {
 };
 
 /// Result number `o` of the kept axes (operands: x, out), over the elements of the reduced ones (operand: x). Each lane
-/// combines every lanes-th element in order, then the lanes combine as a tree. With several slices, out is dense:
+/// takes every lanes-th element in order, then the lanes combine as a tree. With several slices, out is dense:
 /// (slices, results).
-template <class Op, class In, class Out>
+template <class Op>
 WEFT_KERNEL_OF(kThreads)
-reduce_kernel(Walk<2> kept, Walk<1> reduced, Cut cut, const In* x, Out* out) {
+reduce_kernel(Op op, Walk<2> kept, Walk<1> reduced, Cut cut, const void* x, void* out) {
   using Sum = typename Op::Sum;
+  using Element = typename Op::Element;
   WEFT_SHARED(Sum, sums, kThreads);
   const int thread = static_cast<int>(threadIdx.x);
   const int lane = cut.lanes_first ? thread % cut.lanes : thread / cut.outputs;
@@ -113,32 +222,33 @@ reduce_kernel(Walk<2> kept, Walk<1> reduced, Cut cut, const In* x, Out* out) {
   const std::int64_t o = blockIdx.x / cut.slices * cut.outputs + place;
   const bool active = o < kept.size;
 
-  Sum sum = Op::identity();
+  Sum sum = op.identity();
   typename Walk<2>::Offsets base{};
   if (active) {
     base = kept(o);
-    const In* source = x + base.of[0];
     const std::int64_t begin = slice * cut.slice;
     const std::int64_t end = begin + cut.slice < reduced.size ? begin + cut.slice : reduced.size;
-    constexpr int kAhead = sizeof(In) > 8 ? 2 : 4;  // loads before the first use
+    constexpr int kAhead = sizeof(Element) > 8 ? 2 : 4;  // loads before the first use
     std::int64_t i = begin + lane;
     for (; i + (kAhead - 1) * cut.lanes < end; i += kAhead * cut.lanes) {
-      In values[kAhead];
+      Element values[kAhead];
       WEFT_UNROLL
-      for (int j = 0; j < kAhead; ++j) values[j] = source[reduced(i + j * cut.lanes).of[0]];
-      WEFT_UNROLL
-      for (int j = 0; j < kAhead; ++j) sum = Op::combine(sum, Op::load(element(values[j]), i + j * cut.lanes));
+      for (int j = 0; j < kAhead; ++j) values[j] = op.load(x, base.of[0] + reduced(i + j * cut.lanes).of[0]);
+      op.add(sum, values, i, cut.lanes);
     }
-    for (; i < end; i += cut.lanes) sum = Op::combine(sum, Op::load(element(source[reduced(i).of[0]]), i));
+    for (; i < end; i += cut.lanes) {
+      const Element value[1] = {op.load(x, base.of[0] + reduced(i).of[0])};
+      op.add(sum, value, i, 0);
+    }
   }
   Sum* const own = sums + lane * cut.outputs + place;
   *own = sum;
   WEFT_BARRIER();
   for (int half = cut.lanes / 2; half > 0; half /= 2) {
-    if (lane < half) *own = Op::combine(*own, own[half * cut.outputs]);
+    if (lane < half) *own = op.combine(*own, own[half * cut.outputs]);
     WEFT_BARRIER();
   }
-  if (active && lane == 0) out[cut.slices > 1 ? slice * kept.size + o : base.of[1]] = result<Out>(*own);
+  if (active && lane == 0) op.store(out, cut.slices > 1 ? slice * kept.size + o : base.of[1], *own);
 }
 
 /// Depends on the shape alone, so that every device adds in the same order.
@@ -162,16 +272,16 @@ Cut make_cut(const Walk<2>& kept, const Walk<1>& reduced) {
   return cut;
 }
 
-template <class Op, class In, class Out>
-void run(Context& context, const Walk<2>& kept, const Walk<1>& reduced, const In* x, Out* out) {
+template <class Op>
+void run(Context& context, const Op& op, const Walk<2>& kept, const Walk<1>& reduced, const void* x, void* out) {
   using Sum = typename Op::Sum;
   const Cut cut = make_cut(kept, reduced);
   const std::int64_t blocks = blocks_for(kept.size, cut.outputs) * cut.slices;
   const LaunchShape shape{"reduce", blocks, kThreads, context.stream};
-  if (cut.slices == 1) return launch(shape, reduce_kernel<Op, In, Out>, kept, reduced, cut, x, out);
+  if (cut.slices == 1) return launch(shape, reduce_kernel<Op>, op, kept, reduced, cut, x, out);
 
   const Scratch scratch(context, static_cast<std::size_t>(cut.slices * kept.size) * sizeof(Sum));
-  launch(shape, reduce_kernel<Op, In, Sum>, kept, reduced, cut, x, scratch.as<Sum>());
+  launch(shape, reduce_kernel<Op>, op.partial(), kept, reduced, cut, x, scratch.as<Sum>());
   // The slices of each result, (slices, results) -> results with out's strides.
   Walk<2> rows = kept;
   std::int64_t step = 1;
@@ -187,30 +297,14 @@ void run(Context& context, const Walk<2>& kept, const Walk<1>& reduced, const In
   Cut last;
   last.lanes_first = false;
   last.slice = cut.slices;
-  launch({"reduce", blocks_for(kept.size, kThreads), kThreads, context.stream}, reduce_kernel<Op, Sum, Out>, rows,
-         slices, last, static_cast<const Sum*>(scratch.as<Sum>()), out);
+  const auto last_op = op.last();
+  launch({"reduce", blocks_for(kept.size, kThreads), kThreads, context.stream},
+         reduce_kernel<std::remove_const_t<decltype(last_op)>>, last_op, rows, slices, last, scratch.as<Sum>(), out);
 }
 
-template <class T>
-void reduce_of(Context& context, ReduceOp op, const Walk<2>& kept, const Walk<1>& reduced, const void* x, void* out,
-               DType out_type) {
-  const auto go = [&](auto functor) {
-    run<decltype(functor), T, T>(context, kept, reduced, static_cast<const T*>(x), static_cast<T*>(out));
-  };
-  switch (op) {
-    case ReduceOp::sum:
-      if constexpr (std::is_same_v<T, Bfloat>) {
-        if (out_type == DType::f32) {
-          return run<Add<T>, T, float>(context, kept, reduced, static_cast<const T*>(x), static_cast<float*>(out));
-        }
-      }
-      if constexpr (!std::is_same_v<T, bool>) return go(Add<T>{});
-      throw DTypeError("reduce: no sum of bool");
-    case ReduceOp::max:
-      return go(Extreme<T, true>{});
-    case ReduceOp::min:
-      return go(Extreme<T, false>{});
-  }
+Keys keys_of(DType dtype) {
+  dispatch<Takes::ordered>("reduce", dtype, [](auto) {});
+  return {dtype, static_cast<int>(size_of(dtype))};
 }
 
 /// The axes of x that out keeps, or those that it does not.
@@ -236,10 +330,16 @@ void reduce(Context& context, ReduceOp op, const ConstView& x, const View& out) 
   const LoopNest outer(
       kept.shape, {ConstView{x.data, kept.shape, kept.x, x.dtype}, View{out.data, kept.shape, kept.out, out.dtype}});
   const LoopNest inner(reduced.shape, {ConstView{outer.origin(0), reduced.shape, reduced.x, x.dtype}});
-  dispatch<Takes::ordered>("reduce", x.dtype, [&](auto type) {
-    using T = typename decltype(type)::type;
-    reduce_of<T>(context, op, Walk<2>(outer), Walk<1>(inner), inner.origin(0), outer.origin(1), out.dtype);
-  });
+  const auto go = [&](auto functor) {
+    run(context, functor, Walk<2>(outer), Walk<1>(inner), inner.origin(0), outer.origin(1));
+  };
+  if (op == ReduceOp::sum) {
+    if (x.dtype == DType::f32) return go(FloatSum<float>{out.dtype});
+    if (x.dtype == DType::bf16) return go(FloatSum<Bfloat>{out.dtype});
+    if (x.dtype == DType::f64) return go(FloatSum<double>{out.dtype});
+    if (x.dtype == DType::boolean) throw DTypeError("reduce: no sum of bool");
+  }
+  go(Ordered{op, keys_of(x.dtype)});
 }
 
 void arg_reduce(Context& context, ArgReduceOp op, const ConstView& x, int axis, const View& out) {
@@ -257,14 +357,8 @@ void arg_reduce(Context& context, ArgReduceOp op, const ConstView& x, int axis, 
   along.size = along.sizes[0] = x.shape[axis];
   along.rank = 1;
   along.stride[0][0] = x.strides[axis];
-  dispatch<Takes::ordered>("reduce", x.dtype, [&](auto type) {
-    using T = typename decltype(type)::type;
-    const auto go = [&](auto functor) {
-      run<decltype(functor), T, std::int64_t>(context, Walk<2>(outer), along, static_cast<const T*>(outer.origin(0)),
-                                              static_cast<std::int64_t*>(outer.origin(1)));
-    };
-    op == ArgReduceOp::argmax ? go(ArgExtreme<T, true>{}) : go(ArgExtreme<T, false>{});
-  });
+  run(context, ArgExtreme{op == ArgReduceOp::argmin, keys_of(x.dtype)}, Walk<2>(outer), along, outer.origin(0),
+      outer.origin(1));
 }
 
 }  // namespace weft::cuda

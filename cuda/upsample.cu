@@ -1,8 +1,10 @@
 #include "cuda/upsample.h"
 
 #include <cstdint>
+#include <type_traits>
 
 #include "cuda/element.h"
+#include "cuda/long_sum.cuh"
 #include "cuda/walk.h"
 
 namespace weft::cuda {
@@ -102,7 +104,10 @@ resample_kernel(Plan plan, const T* source, T* out) {
   const std::int64_t thread = global_thread();
   if (thread >= plan.threads) return;
   const Target target = target_of<V, kForward>(plan, thread);
-  C total[V] = {};
+  // Forward has at most eight terms, backward any number. Each kind has the sums that spill no register.
+  using Total = std::conditional_t<kForward, C, double>;
+  Total total[V] = {};
+  LongSums<T, V> sums;
   for (std::int64_t d = target.box[0].begin; d < target.box[0].end; ++d) {
     const C depth = weight_of<C, kForward, kLinear>(plan, target, 0, d);
     for (std::int64_t h = target.box[1].begin; h < target.box[1].end; ++h) {
@@ -111,14 +116,25 @@ resample_kernel(Plan plan, const T* source, T* out) {
         const C weight = line * weight_of<C, kForward, kLinear>(plan, target, 2, w);
         const std::int64_t pixel = (d * plan.source[1] + h) * plan.source[2] + w;
         const Pack<T, V> pack = *reinterpret_cast<const Pack<T, V>*>(source + target.first + pixel * plan.channels);
-        WEFT_UNROLL
-        for (int j = 0; j < V; ++j) total[j] += weight * widen(pack.value[j]);
+        if constexpr (kLinear) {
+          WEFT_UNROLL
+          for (int j = 0; j < V; ++j) total[j] += static_cast<Total>(weight * widen(pack.value[j]));
+        } else {
+          sums.add([&](int j) { return weight * widen(pack.value[j]); });
+        }
       }
     }
   }
+  C result[V];
+  if constexpr (kLinear) {
+    WEFT_UNROLL
+    for (int j = 0; j < V; ++j) result[j] = static_cast<C>(total[j]);
+  } else {
+    sums.finish(1, result);
+  }
   Pack<T, V> pack;
   WEFT_UNROLL
-  for (int j = 0; j < V; ++j) pack.value[j] = narrow<T>(total[j]);
+  for (int j = 0; j < V; ++j) pack.value[j] = narrow<T>(result[j]);
   *reinterpret_cast<Pack<T, V>*>(out + thread * V) = pack;
 }
 
