@@ -54,6 +54,28 @@ WEFT_SCALAR Half to_half(float x) {
       static_cast<std::uint16_t>(sign | (magnitude >= 0x477FF000u ? special : finite))};  // 65520 rounds to infinity
 }
 
+/// x in f32, or the odd one of its two neighbours there: what is then rounded to at most 22 bits is rounded once.
+WEFT_SCALAR float round_to_odd(double x) {
+  const float nearest = static_cast<float>(x);
+  const double back = static_cast<double>(nearest);
+  const std::uint32_t bits = bits_as<std::uint32_t>(nearest);
+  const bool beyond = x < 0 ? back < x : back > x, between = (back < x) | (back > x);
+  const std::uint32_t step = beyond ? 0xFFFFFFFFu : 1u;
+  return bits_as<float>(bits + ((between & ((bits & 1u) == 0)) ? step : 0u));
+}
+WEFT_SCALAR float round_to_odd(float x) { return x; }
+WEFT_SCALAR float round_to_odd(std::int64_t x) {
+  const std::uint64_t sign = static_cast<std::uint64_t>(x < 0 ? -1 : 0);
+  const std::uint64_t size = (static_cast<std::uint64_t>(x) ^ sign) - sign;
+  const std::uint64_t cut = (size & ~std::uint64_t{0x7FF}) | (size & 0x7FF ? std::uint64_t{0x800} : 0);
+  const auto exact = static_cast<double>(size >> 53 != 0 ? cut : size);
+  return round_to_odd(x < 0 ? -exact : exact);
+}
+template <class T>
+WEFT_SCALAR float round_to_odd(T x) {  // the narrower integers
+  return round_to_odd(static_cast<double>(x));
+}
+
 /// Truncates; saturates outside To's range; NaN is 0.
 template <class To, class From>
 WEFT_SCALAR To truncate(From x) {
@@ -78,9 +100,9 @@ WEFT_SCALAR To convert(From x) {
   } else if constexpr (std::is_same_v<To, bool>) {
     return x != From(0);
   } else if constexpr (std::is_same_v<To, Half>) {
-    return to_half(static_cast<float>(x));
+    return to_half(round_to_odd(x));
   } else if constexpr (std::is_same_v<To, Bfloat>) {
-    return to_bfloat(static_cast<float>(x));
+    return to_bfloat(round_to_odd(x));
   } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
     return truncate<To>(x);
   } else {

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include "core/convert.h"
+
 namespace weft {
 
-float16::float16(float value) {
-  const auto x = std::bit_cast<std::uint32_t>(value);
+float16::float16(double value) {
+  const auto x = std::bit_cast<std::uint32_t>(scalar::round_to_odd(value));
   const std::uint32_t sign = (x >> 16) & 0x8000u;
   const std::uint32_t magnitude = x & 0x7fffffffu;
   if (magnitude > 0x7f800000u) {  // NaN: keep the upper payload bits and quieten
@@ -32,8 +34,8 @@ float16::operator float() const {
   return std::bit_cast<float>(sign | ((magnitude << 13) + 0x38000000u));
 }
 
-bfloat16::bfloat16(float value) {
-  const auto x = std::bit_cast<std::uint32_t>(value);
+bfloat16::bfloat16(double value) {
+  const auto x = std::bit_cast<std::uint32_t>(scalar::round_to_odd(value));
   if ((x & 0x7fffffffu) > 0x7f800000u) {
     bits = static_cast<std::uint16_t>((x >> 16) | 0x40u);
   } else {

@@ -60,5 +60,7 @@ Tensor pad_edges(const Tensor& x, int axis, std::int64_t before, std::int64_t af
 
 /// g where y > 0 and 0 elsewhere; y takes no gradient.
 Tensor relu_grad(const Tensor& g, const Tensor& y);
+/// u/(u² + v²), also where the squares leave the range of the dtype, which u and v share; 0 where one is infinite.
+Tensor atan2_slope(const Tensor& u, const Tensor& v);
 
 }  // namespace weft

@@ -62,7 +62,8 @@ Tensor softplus(const Tensor& input, double beta, double threshold) {
   return rounded_once(floating("softplus", input), [&](const Tensor& x) {
     const Tensor v = x.detach();
     const Tensor t = v * beta;
-    const Tensor y = where(is_above(t, threshold), v, (log1p(exp(negative(abs(t)))) + relu(t)) / beta);
+    const Tensor ramp = beta > 0 ? relu(v) : minimum(v, 0);  // t, which may overflow, over beta where t is above 0
+    const Tensor y = where(is_above(t, threshold), v, log1p(exp(negative(abs(t)))) / beta + ramp);
     return record("softplus", y.array(), {x}, {Save::input(0)},
                   [beta, threshold](const SavedValues& saved, const Tensor& g) {
                     const Tensor above = is_above(saved[0].detach() * beta, threshold);

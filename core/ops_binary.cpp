@@ -1,3 +1,5 @@
+#include <limits>
+
 #include "core/number.h"
 #include "core/op_support.h"
 
@@ -119,13 +121,19 @@ Tensor power(const Tensor& a, const Tensor& b) {
   return differentiable(
       BinaryOp::power, "power", numbers("power", a, b),
       [](const Tensor& g, const Tensor& x, const Tensor& y) {  // 0 where the exponent is 0, also for x = 0
-        const Tensor zero = scalar_like(g, 0);
-        return where(equal(y, zero), zero, g * y * power(x, y - 1));
+        const Tensor zero = scalar_like(g, 0), one = scalar_like(g, 1);
+        // x^(y - 1) of a small exponent may leave the range where y times it does not, and y - 1 is rounded.
+        const Tensor divides = logical_and(less(y, scalar_like(g, 0.5)), logical_and(not_equal(x, zero), is_finite(x)));
+        const Tensor product = g * y * power(x, where(divides, y, y - 1));
+        return where(equal(y, zero), zero, product / where(divides, x, one));
       },
-      [](const Tensor& g, const Tensor& x, const Tensor& y) {  // 0 where x = 0 and the exponent is not negative
-        const Tensor zero = scalar_like(g, 0);
-        const Tensor flat = logical_and(equal(x, zero), greater_equal(y, zero));
-        return where(flat, zero, g * power(x, y) * log(where(flat, scalar_like(g, 1), x)));
+      [](const Tensor& g, const Tensor& x, const Tensor& y) {
+        const Tensor zero = scalar_like(g, 0), infinity = scalar_like(g, std::numeric_limits<double>::infinity());
+        // x^y stays 0 where x = 0 and the exponent is not negative, and where x is infinite and it is.
+        const Tensor flat = logical_or(logical_and(equal(x, zero), greater_equal(y, zero)),
+                                       logical_and(equal(x, infinity), less(y, zero)));
+        const Tensor base = where(flat, scalar_like(g, 1), x), half = power(base, y * 0.5);
+        return where(flat, zero, g * half * log(base) * half);
       });
 }
 
@@ -158,11 +166,34 @@ Tensor minimum(const Tensor& a, const Tensor& b) {
       [](const Tensor& g, const Tensor& x, const Tensor& y) { return share(greater(x, y), equal(x, y), g); });
 }
 
+Tensor atan2_slope(const Tensor& u, const Tensor& v) {
+  if (!grad_enabled()) return Tensor(binary_array("atan2_slope", BinaryOp::atan2_slope, u.array(), v.array()));
+  const auto recorded = [&](auto range) {  // as formula::atan2_slope
+    using Range = decltype(range);
+    const Tensor larger = maximum(abs(u.detach()), abs(v.detach())), one = scalar_like(larger, 1);
+    const Tensor infinite = equal(larger, scalar_like(larger, std::numeric_limits<double>::infinity()));
+    const Tensor size = where(infinite, one, larger);
+    const Tensor small = where(less(size, scalar_like(size, Range::small)), scalar_like(size, Range::up), one);
+    const Tensor factor = where(greater(size, scalar_like(size, Range::large)), scalar_like(size, Range::down), small);
+    const Tensor x = where(infinite, scalar_like(size, 0), u) * factor, y = where(infinite, one, v) * factor;
+    return x / (square(x) + square(y)) * factor;
+  };
+  return u.dtype() == DType::f64 ? recorded(scalar::formula::Range<double>())
+                                 : recorded(scalar::formula::Range<float>());
+}
+
 Tensor atan2(const Tensor& y, const Tensor& x) {
   return differentiable(
       BinaryOp::atan2, "atan2", promoted("atan2", y, x, true),
-      [](const Tensor& g, const Tensor& v, const Tensor& u) { return g * u / (square(u) + square(v)); },
-      [](const Tensor& g, const Tensor& v, const Tensor& u) { return negative(g * v / (square(u) + square(v))); });
+      [](const Tensor& g, const Tensor& v, const Tensor& u) { return g * atan2_slope(u, v); },
+      [](const Tensor& g, const Tensor& v, const Tensor& u) { return negative(g * atan2_slope(v, u)); });
+}
+
+Tensor weighted(const Tensor& weight, const Tensor& x) {
+  return differentiable(
+      BinaryOp::weighted, "weighted", promoted("weighted", weight, x, true),
+      [](const Tensor& g, const Tensor&, const Tensor& v) { return g * v; },
+      [](const Tensor& g, const Tensor& w, const Tensor&) { return g * w; });
 }
 
 Tensor relu_grad(const Tensor& g, const Tensor& y) {

@@ -61,9 +61,13 @@ Tensor composed_entropy_grad(const CrossEntropyArguments& arguments, const Tenso
     z = where(ignored, scalar_like(z, 0), z);
     scale = where(ignored, scalar_like(scale, 0), scale);
   }
-  const Tensor target = one_hot(labels, classes, z.dtype()) * (1 - arguments.smoothing) +
-                        arguments.smoothing / static_cast<double>(classes);
-  return scale * (softmax(z, 1) - target);
+  const Tensor hit = one_hot(labels, classes, DType::boolean), share = softmax(z, 1);
+  // The label's softmax less 1 cancels, the sum of the others' does not.
+  const Tensor others = sum(where(hit, scalar_like(z, 0), share), 1, true);
+  const Tensor difference = where(hit, negative(others), share);
+  if (arguments.smoothing == 0) return scale * difference;
+  const Tensor smoothed = hit.to(z.dtype()) * arguments.smoothing;
+  return scale * (difference + (smoothed - arguments.smoothing / static_cast<double>(classes)));
 }
 
 // The losses of the rows of contiguous logits, or their sum or mean.
@@ -238,7 +242,7 @@ Tensor probability_entropy(const Classes& classes, const Tensor& target, const C
     share = share * (1 - options.label_smoothing) + options.label_smoothing / static_cast<double>(classes.rows.size(1));
   }
   if (classes.weight.defined()) share = share * classes.weight;
-  return negative(sum(share * log_softmax(classes.rows, 1), 1));
+  return negative(sum(weighted(share, log_softmax(classes.rows, 1)), 1));  // a share of 0 may meet a logit of -infinity
 }
 
 LossReduction of_losses(Reduction reduction) {
@@ -259,9 +263,9 @@ Tensor label_entropy(const Classes& classes, const Tensor& labels, const CrossEn
 Tensor weighted_entropy(const Classes& classes, const Labels& labels, const Tensor& weights, double smoothing) {
   const Array indices = labels.indices.array().contiguous();
   const Tensor rows = contiguous(classes.rows);
-  const Tensor losses = unless_ignored(labels, cross_entropy_rows(rows, indices, {})) * weights;
+  const Tensor losses = weighted(weights, unless_ignored(labels, cross_entropy_rows(rows, indices, {})));
   if (smoothing == 0) return losses;
-  const Tensor spread = negative(sum(classes.weight * log_softmax(rows, 1), 1));
+  const Tensor spread = negative(sum(weighted(classes.weight, log_softmax(rows, 1)), 1));
   return losses * (1 - smoothing) +
          unless_ignored(labels, spread) * (smoothing / static_cast<double>(classes.rows.size(1)));
 }
@@ -295,7 +299,8 @@ Tensor nll_loss(const Tensor& log_probabilities, const Tensor& target, const Nll
                                    less(indices, scalar_like(indices, classes.rows.size(1))));
   const Tensor nan = scalar_like(classes.rows, std::numeric_limits<double>::quiet_NaN());
   const Tensor losses = unless_ignored(labels, where(valid, negative(at_labels(classes.rows, classes, labels)), nan));
-  return reduced(classes.weight.defined() ? losses * weights : losses, weights, classes.positions, options.reduction);
+  return reduced(classes.weight.defined() ? weighted(weights, losses) : losses, weights, classes.positions,
+                 options.reduction);
 }
 
 }  // namespace weft

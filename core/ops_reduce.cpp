@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 
 #include "core/op_support.h"
 
@@ -102,7 +103,10 @@ Tensor logsumexp(const Tensor& x, const Axes& axes, bool keep_axes) {
   if (reduced_count(x.shape(), mask) == 0) return log(sum(input, axes, keep_axes));  // of nothing: log 0
   const Tensor largest = max(input.detach(), axes, true);
   const Tensor shift = where(is_finite(largest), largest, scalar_like(largest, 0));  // ±infinity must not become NaN
-  return reshape(log(sum(exp(input - shift), axes, true)) + shift, shape);
+  const Tensor total = sum(exp(input - shift), axes, true);
+  const Tensor none = equal(total, scalar_like(total, 0));  // nothing but -infinity: gradient 0, not 0/0
+  const Tensor logs = log(where(none, scalar_like(total, 1), total));
+  return reshape(where(none, scalar_like(total, -std::numeric_limits<double>::infinity()), logs) + shift, shape);
 }
 
 namespace {

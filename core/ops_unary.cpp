@@ -36,25 +36,35 @@ Tensor fused(const Tensor& g, const Tensor& v) {
   return Tensor(binary_array("gradient", op, g.array(), v.array()));
 }
 
-Tensor sigmoid_grad(const Tensor& g, const Tensor& y) { return g * y * (1 - y); }
-Tensor tanh_grad(const Tensor& g, const Tensor& y) { return g * (1 - square(y)); }
+Tensor sigmoid_grad(const Tensor& g, const Tensor& x) { return g * sigmoid(x) * sigmoid(negative(x)); }
+
+Tensor tanh_grad(const Tensor& g, const Tensor& x) {  // 1 - tanh², which cancels
+  const Tensor twice = x * 2;
+  return g * sigmoid(twice) * sigmoid(negative(twice)) * 4;
+}
+
+// x within bounds, beyond which every exponential in an activation is 0, so that 0 times infinity does not occur.
+Tensor bent(const Tensor& x, double bound) { return clamp(x, -bound, bound); }
 
 Tensor silu_grad(const Tensor& g, const Tensor& x) {
-  const Tensor s = sigmoid(x);
-  return g * s * (x * (1 - s) + 1);
+  const Tensor v = bent(x, scalar::formula::Range<double>::end);
+  return g * sigmoid(v) * (v * sigmoid(negative(v)) + 1);
 }
 
 Tensor gelu_grad(const Tensor& g, const Tensor& x) {
-  const Tensor cdf = (erf(x * (1 / std::numbers::sqrt2)) + 1) * 0.5;
-  const Tensor density = exp(square(x) * -0.5) * (std::numbers::inv_sqrtpi / std::numbers::sqrt2);
-  return g * (cdf + x * density);
+  const Tensor v = bent(x, scalar::formula::Range<double>::normal_end);
+  const Tensor cdf = erfc(v * (-1 / std::numbers::sqrt2)) * 0.5;
+  const Tensor density = exp(square(v) * -0.5) * (std::numbers::inv_sqrtpi / std::numbers::sqrt2);
+  return g * (cdf + v * density);
 }
 
+// gelu by tanh is x·sigmoid(w) with w = 2√(2/π)·(x + 0.044715x³).
 Tensor gelu_tanh_grad(const Tensor& g, const Tensor& x) {
-  constexpr double scale = 0.79788456080286535588;  // √(2/π)
-  const Tensor t = tanh((x + x * square(x) * 0.044715) * scale);
-  const Tensor slope = (square(x) * (3 * 0.044715) + 1) * scale;
-  return g * ((t + 1) * 0.5 + x * (1 - square(t)) * slope * 0.5);
+  constexpr double scale = 1.59576912160573071176;
+  const Tensor v = bent(x, scalar::formula::Range<double>::cubic_end);
+  const Tensor w = (v + v * square(v) * 0.044715) * scale;
+  const Tensor slope = (square(v) * (3 * 0.044715) + 1) * scale;
+  return g * sigmoid(w) * (v * slope * sigmoid(negative(w)) + 1);
 }
 
 Tensor hardsigmoid_grad(const Tensor& g, const Tensor& x) {
@@ -67,7 +77,7 @@ Tensor hardswish_grad(const Tensor& g, const Tensor& x) {
   const Tensor v = x.detach();
   const Tensor above = greater_equal(v, scalar_like(v, 3));
   const Tensor bends = logical_and(greater(v, scalar_like(v, -3)), logical_not(above));
-  return g * where(bends, where(bends, x, scalar_like(x, 0)) / 3 + 0.5, above.to(x.dtype()));
+  return g * where(bends, (where(bends, x, scalar_like(x, 0)) + 1.5) / 3, above.to(x.dtype()));
 }
 
 }  // namespace
@@ -89,26 +99,27 @@ WEFT_NUMERIC_UNARY(negative, nothing, negative(g))
 WEFT_NUMERIC_UNARY(abs, input, g* sign(v))
 WEFT_NUMERIC_UNARY(sign, nothing, zeros_like(g))
 WEFT_NUMERIC_UNARY(square, input, g* v * 2)
-WEFT_FLOAT_UNARY(reciprocal, output, negative(g* square(v)))
+WEFT_FLOAT_UNARY(reciprocal, output, negative(g* v* v))
 WEFT_FLOAT_UNARY(sqrt, output, g / (v * 2))
-WEFT_FLOAT_UNARY(rsqrt, output, g* v* square(v) * -0.5)
+WEFT_FLOAT_UNARY(rsqrt, output, g * -0.5 * v * v * v)
 WEFT_FLOAT_UNARY(exp, output, g* v)
-WEFT_FLOAT_UNARY(expm1, output, g*(v + 1))
+WEFT_FLOAT_UNARY(expm1, input, g* exp(v))
 WEFT_FLOAT_UNARY(log, input, g / v)
 WEFT_FLOAT_UNARY(log1p, input, g / (v + 1))
-WEFT_FLOAT_UNARY(log2, input, g / (v * std::numbers::ln2))
-WEFT_FLOAT_UNARY(log10, input, g / (v * std::numbers::ln10))
+WEFT_FLOAT_UNARY(log2, input, g*(1 / std::numbers::ln2) / v)
+WEFT_FLOAT_UNARY(log10, input, g*(1 / std::numbers::ln10) / v)
 WEFT_FLOAT_UNARY(sin, input, g* cos(v))
 WEFT_FLOAT_UNARY(cos, input, negative(g* sin(v)))
 WEFT_FLOAT_UNARY(tan, output, g*(square(v) + 1))
-WEFT_FLOAT_UNARY(asin, input, g* rsqrt(1 - square(v)))
-WEFT_FLOAT_UNARY(acos, input, negative(g* rsqrt(1 - square(v))))
-WEFT_FLOAT_UNARY(atan, input, g / (square(v) + 1))
+WEFT_FLOAT_UNARY(asin, input, g* rsqrt((1 - v) * (1 + v)))
+WEFT_FLOAT_UNARY(acos, input, negative(g* rsqrt((1 - v) * (1 + v))))
+WEFT_FLOAT_UNARY(atan, input, g* atan2_slope(scalar_like(v, 1), v))
 WEFT_FLOAT_UNARY(sinh, input, g* cosh(v))
 WEFT_FLOAT_UNARY(cosh, input, g* sinh(v))
-WEFT_FLOAT_UNARY(tanh, output, (fused<BinaryOp::tanh_grad, tanh_grad>(g, v)))
+WEFT_FLOAT_UNARY(tanh, input, (fused<BinaryOp::tanh_grad, tanh_grad>(g, v)))
 WEFT_FLOAT_UNARY(erf, input, g* exp(negative(square(v))) * (2 * std::numbers::inv_sqrtpi))
-WEFT_FLOAT_UNARY(sigmoid, output, (fused<BinaryOp::sigmoid_grad, sigmoid_grad>(g, v)))
+WEFT_FLOAT_UNARY(erfc, input, g* exp(negative(square(v))) * (-2 * std::numbers::inv_sqrtpi))
+WEFT_FLOAT_UNARY(sigmoid, input, (fused<BinaryOp::sigmoid_grad, sigmoid_grad>(g, v)))
 WEFT_FLOAT_UNARY(silu, input, (fused<BinaryOp::silu_grad, silu_grad>(g, v)))
 WEFT_FLOAT_UNARY(hardsigmoid, input, hardsigmoid_grad(g, v))
 WEFT_FLOAT_UNARY(hardswish, input, (fused<BinaryOp::hardswish_grad, hardswish_grad>(g, v)))

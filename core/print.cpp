@@ -54,8 +54,8 @@ std::string shortest(double value, DType dtype, std::chars_format format) {
     char candidate[40];
     std::snprintf(candidate, sizeof(candidate), "%.*e", digits - 1, value);
     rounded = std::strtod(candidate, nullptr);
-    const auto again = static_cast<float>(rounded);
-    const float stored = dtype == DType::f16 ? static_cast<float>(float16(again)) : static_cast<float>(bfloat16(again));
+    const float stored =
+        dtype == DType::f16 ? static_cast<float>(float16(rounded)) : static_cast<float>(bfloat16(rounded));
     if (stored == static_cast<float>(value)) break;
   }
   return written(rounded);

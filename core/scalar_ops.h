@@ -4,17 +4,12 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "core/formulas.h"
+#include "core/scalar_macro.h"
+
 /// The pointwise functions as functors, compiled by g++ for the CPU and by nvcc for the GPU. A new one is a functor
 /// here, its name in a list below, a declaration in ops.h, a gradient in ops_unary.cpp or ops_binary.cpp and a row in
 /// tests/op_cases.h; no backend is edited.
-
-#if defined(__CUDACC__)
-#define WEFT_SCALAR __host__ __device__ inline
-#else
-// Forced inline: these headers are compiled for several instruction sets, whose copies must not be merged by the
-// linker.
-#define WEFT_SCALAR [[gnu::always_inline]] inline
-#endif
 
 // clang-format off
 // T -> T for u8, i32, i64, f32, f64.
@@ -22,18 +17,18 @@
 // T -> T for f32, f64.
 #define WEFT_UNARY_FLOAT(OP)                                                                                         \
   OP(reciprocal) OP(sqrt) OP(rsqrt) OP(exp) OP(expm1) OP(log) OP(log1p) OP(log2) OP(log10) OP(sin) OP(cos) OP(tan)   \
-  OP(asin) OP(acos) OP(atan) OP(sinh) OP(cosh) OP(tanh) OP(erf) OP(sigmoid) OP(relu) OP(gelu) OP(gelu_tanh)          \
-  OP(silu) OP(hardsigmoid) OP(hardswish) OP(floor) OP(ceil) OP(round)
+  OP(asin) OP(acos) OP(atan) OP(sinh) OP(cosh) OP(tanh) OP(erf) OP(erfc) OP(sigmoid) OP(relu) OP(gelu)               \
+  OP(gelu_tanh) OP(silu) OP(hardsigmoid) OP(hardswish) OP(floor) OP(ceil) OP(round)
 // T -> bool for every dtype but f16 and bf16.
 #define WEFT_UNARY_PREDICATE(OP) OP(is_nan) OP(is_finite) OP(logical_not)
 // (T, T) -> T for u8, i32, i64, f32, f64.
 #define WEFT_BINARY_NUMERIC(OP)                                                                                      \
   OP(add) OP(subtract) OP(multiply) OP(floor_divide) OP(remainder) OP(power) OP(maximum) OP(minimum)
-// (T, T) -> T for f32, f64. X_grad(g, v) is g times the derivative of X, v being X's output for relu, sigmoid and tanh
-// and its input for the others.
+// (T, T) -> T for f32, f64. X_grad(g, v) is g times the derivative of X, v being X's output for relu and its input for
+// the others.
 #define WEFT_BINARY_FLOAT(OP)                                                                                        \
-  OP(divide) OP(atan2) OP(relu_grad) OP(sigmoid_grad) OP(tanh_grad) OP(silu_grad) OP(gelu_grad) OP(gelu_tanh_grad)   \
-  OP(hardswish_grad)
+  OP(divide) OP(weighted) OP(atan2) OP(atan2_slope) OP(relu_grad) OP(sigmoid_grad) OP(tanh_grad) OP(silu_grad)       \
+  OP(gelu_grad) OP(gelu_tanh_grad) OP(hardswish_grad)
 // (T, T) -> bool for every dtype but f16 and bf16.
 #define WEFT_BINARY_PREDICATE(OP)                                                                                    \
   OP(equal) OP(not_equal) OP(less) OP(less_equal) OP(greater) OP(greater_equal) OP(logical_and) OP(logical_or)       \
@@ -138,39 +133,39 @@ WEFT_SCALAR_CMATH(sinh, sinh)
 WEFT_SCALAR_CMATH(cosh, cosh)
 WEFT_SCALAR_CMATH(tanh, tanh)
 WEFT_SCALAR_CMATH(erf, erf)
+WEFT_SCALAR_CMATH(erfc, erfc)
 WEFT_SCALAR_CMATH(floor, floor)
 WEFT_SCALAR_CMATH(ceil, ceil)
 WEFT_SCALAR_CMATH(round, nearbyint)
 #undef WEFT_SCALAR_CMATH
 
-struct sigmoid {
+// What the formulas take.
+struct Cmath {
   template <class T>
-  WEFT_SCALAR T operator()(T x) const {
-    return T(1) / (T(1) + std::exp(-x));
+  WEFT_SCALAR static T exp(T x) {
+    return std::exp(x);
+  }
+  template <class T>
+  WEFT_SCALAR static T erfc(T x) {
+    return std::erfc(x);
   }
 };
+#define WEFT_SCALAR_FORMULA(NAME)         \
+  struct NAME {                           \
+    template <class T>                    \
+    WEFT_SCALAR T operator()(T x) const { \
+      return formula::NAME<T, Cmath>(x);  \
+    }                                     \
+  };
+WEFT_SCALAR_FORMULA(sigmoid)
+WEFT_SCALAR_FORMULA(silu)
+WEFT_SCALAR_FORMULA(gelu)
+WEFT_SCALAR_FORMULA(gelu_tanh)
+#undef WEFT_SCALAR_FORMULA
 struct relu {
   template <class T>
   WEFT_SCALAR T operator()(T x) const {
     return x <= T(0) ? T(0) : x;  // NaN stays NaN
-  }
-};
-struct gelu {
-  template <class T>
-  WEFT_SCALAR T operator()(T x) const {
-    return T(0.5) * x * std::erfc(x * T(-0.70710678118654752440));
-  }
-};
-struct gelu_tanh {
-  template <class T>
-  WEFT_SCALAR T operator()(T x) const {
-    return T(0.5) * x * (T(1) + std::tanh(T(0.79788456080286535588) * (x + T(0.044715) * x * x * x)));
-  }
-};
-struct silu {
-  template <class T>
-  WEFT_SCALAR T operator()(T x) const {
-    return x / (T(1) + std::exp(-x));
   }
 };
 struct hardsigmoid {
@@ -303,52 +298,43 @@ struct atan2 {
     return std::atan2(a, b);
   }
 };
+/// u/(u² + v²), 0 where an operand is infinite.
+struct atan2_slope {
+  template <class T>
+  WEFT_SCALAR T operator()(T u, T v) const {
+    return formula::atan2_slope(u, v);
+  }
+};
+/// weight·x, 0 where the weight is 0 and x infinite.
+struct weighted {
+  template <class T>
+  WEFT_SCALAR T operator()(T weight, T x) const {
+    return ((weight == T(0)) & (x == x)) ? T(0) : weight * x;
+  }
+};
 struct relu_grad {
   template <class T>
   WEFT_SCALAR T operator()(T g, T y) const {
     return y > T(0) ? g : T(0);
   }
 };
-struct sigmoid_grad {
-  template <class T>
-  WEFT_SCALAR T operator()(T g, T y) const {
-    return g * y * (T(1) - y);
-  }
-};
-struct tanh_grad {
-  template <class T>
-  WEFT_SCALAR T operator()(T g, T y) const {
-    return g * (T(1) - y * y);
-  }
-};
-struct silu_grad {
-  template <class T>
-  WEFT_SCALAR T operator()(T g, T x) const {
-    const T s = sigmoid()(x);
-    return g * s * (x * (T(1) - s) + T(1));
-  }
-};
-struct gelu_grad {
-  template <class T>
-  WEFT_SCALAR T operator()(T g, T x) const {
-    const T cdf = T(0.5) * std::erfc(x * T(-0.70710678118654752440));
-    const T density = T(0.39894228040143267794) * std::exp(T(-0.5) * x * x);
-    return g * (cdf + x * density);
-  }
-};
-struct gelu_tanh_grad {
-  template <class T>
-  WEFT_SCALAR T operator()(T g, T x) const {
-    constexpr T scale = T(0.79788456080286535588);                        // √(2/π)
-    const T s = sigmoid()(T(2) * scale * (x + T(0.044715) * x * x * x));  // (1 + tanh)/2 without cancellation
-    const T slope = scale * (T(1) + T(3 * 0.044715) * x * x);
-    return g * (s + T(2) * x * s * (T(1) - s) * slope);
-  }
-};
+#define WEFT_SCALAR_FORMULA(NAME)              \
+  struct NAME {                                \
+    template <class T>                         \
+    WEFT_SCALAR T operator()(T g, T x) const { \
+      return formula::NAME<T, Cmath>(g, x);    \
+    }                                          \
+  };
+WEFT_SCALAR_FORMULA(sigmoid_grad)
+WEFT_SCALAR_FORMULA(tanh_grad)
+WEFT_SCALAR_FORMULA(silu_grad)
+WEFT_SCALAR_FORMULA(gelu_grad)
+WEFT_SCALAR_FORMULA(gelu_tanh_grad)
+#undef WEFT_SCALAR_FORMULA
 struct hardswish_grad {
   template <class T>
   WEFT_SCALAR T operator()(T g, T x) const {
-    return x <= T(-3) ? T(0) : x >= T(3) ? g : g * (x / T(3) + T(0.5));
+    return x <= T(-3) ? T(0) : x >= T(3) ? g : g * ((x + T(1.5)) / T(3));
   }
 };
 

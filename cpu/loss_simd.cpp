@@ -47,46 +47,54 @@ T row_max(std::int64_t n, const T* x) {
   return max;
 }
 
-/// Σ exp(x_i) = sum·exp(max).
+/// Σ exp(x_i) = sum·exp(max). One of the sum's terms is 1, and rest is the sum of the others, which may be too small to
+/// be seen in the sum.
 struct ExpSum {
-  double max, sum;
+  double max, sum, rest;
 };
 
-/// Writes exp(x_i - max) to `exponentials` unless it is null.
+/// Writes exp(x_i - max) to `exponentials` unless it is null. `exact` asks for the rest's own digits.
 template <class T>
-ExpSum exp_sum(std::int64_t n, const T* x, T* exponentials) {
+ExpSum exp_sum(bool exact, std::int64_t n, const T* x, T* exponentials) {
   constexpr std::int64_t kBlock = 256;
+  constexpr double kSeen = sizeof(T) == 4 ? 0x1p-26 : 0.5;  // a rest from here on has T's digits in the sum
   T block[kBlock];
   const T max = row_max(n, x);
-  double sum = 0;
-  if (n < kShort) {
-    for (std::int64_t i = 0; i < n; ++i) {
-      const T value = std::exp(x[i] - max);
-      sum += static_cast<double>(value);
-      if (exponentials != nullptr) exponentials[i] = value;
+  const auto add_up = [&](auto term) {
+    double total = 0;
+    for (std::int64_t begin = 0; begin < n; begin += kBlock) {
+      const std::int64_t count = n - begin < kBlock ? n - begin : kBlock;
+      T* const values = exponentials == nullptr ? block : exponentials + begin;
+      if (n < kShort) {
+        for (std::int64_t i = 0; i < n; ++i) values[i] = std::exp(x[i] - max);
+      } else {
+        for (std::int64_t i = 0; i < count; i += kLanes<T>) {
+          store_lanes(values + i, 1, count - i, vector_exp(load_lanes(x + begin + i, 1, count - i, max) - max));
+        }
+      }
+      total += sum_over<T>(0, count, [=](std::int64_t i) { return term(values[i]); });
     }
-    return {static_cast<double>(max), sum};
-  }
-  for (std::int64_t begin = 0; begin < n; begin += kBlock) {
-    const std::int64_t count = n - begin < kBlock ? n - begin : kBlock;
-    T* const values = exponentials == nullptr ? block : exponentials + begin;
-    for (std::int64_t i = 0; i < count; i += kLanes<T>) {
-      store_lanes(values + i, 1, count - i, vector_exp(load_lanes(x + begin + i, 1, count - i, max) - max));
-    }
-    sum += sum_over<T>(0, count, [=](std::int64_t i) { return static_cast<double>(values[i]); });
-  }
-  return {static_cast<double>(max), sum};
+    return total;
+  };
+  const double sum = add_up([](T value) { return static_cast<double>(value); });
+  double rest = sum - 1;
+  if (exact && rest < kSeen) rest = add_up([](T value) { return value == 1 ? 0.0 : static_cast<double>(value); });
+  return {static_cast<double>(max), sum, rest};
 }
+
+/// log(sum), also where it is next to 0.
+inline double log_of(const ExpSum& total) { return total.rest < 0.5 ? std::log1p(total.rest) : std::log(total.sum); }
 
 template <class T>
 void softmax(bool log, std::int64_t n, const T* x, T* y) {
-  const ExpSum total = exp_sum(n, x, log ? nullptr : y);
+  const ExpSum total = exp_sum(log, n, x, log ? nullptr : y);
   if (log) {
-    const double log_sum = std::log(total.sum);
+    const double log_sum = log_of(total);
     WEFT_INDEPENDENT
     for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(static_cast<double>(x[i]) - total.max - log_sum);
   } else {
     const double scale = 1 / total.sum;
+    WEFT_INDEPENDENT
     for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(static_cast<double>(y[i]) * scale);
   }
 }
@@ -117,12 +125,16 @@ void softmax_grad(bool log, std::int64_t n, const T* y, const T* y_grad, T* x_gr
 template <class T>
 double cross_entropy(std::int64_t n, const T* z, std::int64_t label, double smoothing) {
   if (label < 0 || label >= n) return kNaN;
-  const ExpSum total = exp_sum<T>(n, z, nullptr);
-  const double log_sum = std::log(total.sum);
+  const ExpSum total = exp_sum<T>(true, n, z, nullptr);
+  const double log_sum = log_of(total);
   const auto surprise = [=](std::int64_t i) { return log_sum + (total.max - static_cast<double>(z[i])); };
   const double loss = surprise(label);
   if (smoothing == 0) return loss;
-  return (1 - smoothing) * loss + smoothing * (sum_over<T>(0, n, surprise) / static_cast<double>(n));
+  const double inverse = 1 / static_cast<double>(n);
+  double mean = sum_over<T>(0, n, surprise) * inverse;
+  // The sum may leave the range where the mean does not.
+  if (!std::isfinite(mean)) mean = sum_over<T>(0, n, [=](std::int64_t i) { return surprise(i) * inverse; });
+  return smoothing == 1 ? mean : (1 - smoothing) * loss + smoothing * mean;  // either may be infinite
 }
 
 template <class T>
@@ -131,12 +143,15 @@ void cross_entropy_grad(std::int64_t n, const T* z, std::int64_t label, double s
     for (std::int64_t i = 0; i < n; ++i) z_grad[i] = static_cast<T>(kNaN);
     return;
   }
-  const double scale = 1 / exp_sum(n, z, z_grad).sum, uniform = smoothing / static_cast<double>(n);
+  const ExpSum total = exp_sum(true, n, z, z_grad);
+  const double scale = 1 / total.sum, uniform = smoothing / static_cast<double>(n);
   const double exponential = static_cast<double>(z_grad[label]);
   for (std::int64_t i = 0; i < n; ++i) {
     z_grad[i] = static_cast<T>(loss_grad * (static_cast<double>(z_grad[i]) * scale - uniform));
   }
-  z_grad[label] = static_cast<T>(loss_grad * (exponential * scale - ((1 - smoothing) + uniform)));
+  // The softmax less 1, which cancels where the label has the row's largest logit.
+  const double difference = exponential == 1 ? -total.rest * scale : exponential * scale - 1;
+  z_grad[label] = static_cast<T>(loss_grad * (difference + (smoothing - uniform)));
 }
 
 template <class T>

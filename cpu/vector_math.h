@@ -48,12 +48,11 @@ namespace weft::cpu::WEFT_ISA {
 // clang-format off
 #define WEFT_VECTOR_OPS(ROW)                                                                                         \
   ROW(exp) ROW(expm1) ROW(log) ROW(log1p) ROW(log2) ROW(tan) ROW(asin) ROW(acos) ROW(atan) ROW(sinh) ROW(cosh)       \
-  ROW(tanh) ROW(erf)
+  ROW(tanh) ROW(erf) ROW(erfc)
 // clang-format on
 WEFT_VECTOR_OPS(WEFT_VECTOR_UNARY)
 WEFT_VECTOR_UNARY(sin)
 WEFT_VECTOR_UNARY(cos)
-WEFT_VECTOR_UNARY(erfc)
 WEFT_VECTOR_BINARY(power, "pow")
 WEFT_VECTOR_BINARY(atan2, "atan2")
 
@@ -74,44 +73,39 @@ template <class V>
 V vector_function(scalar::cos, V x) {
   return within_one(vector_cos(x));
 }
+
+// What the formulas of core/formulas.h take.
+struct VectorMath {
+  template <class V>
+  static inline V exp(V x) {
+    return vector_exp(x);
+  }
+  template <class V>
+  static inline V erfc(V x) {
+    return vector_erfc(x);
+  }
+};
 template <class V>
-V vector_function(scalar::sigmoid, V x) {
-  return 1 / (1 + vector_exp(-x));
-}
-template <class V>
-V vector_function(scalar::silu, V x) {
-  return x / (1 + vector_exp(-x));
-}
-template <class V>
-V vector_function(scalar::gelu, V x) {
-  using T = std::remove_reference_t<decltype(x[0])>;
-  return T(0.5) * x * vector_erfc(x * T(-0.70710678118654752440));
-}
-template <class V>
-V vector_function(scalar::gelu_tanh, V x) {
-  using T = std::remove_reference_t<decltype(x[0])>;
-  return T(0.5) * x * (1 + vector_tanh(T(0.79788456080286535588) * (x + T(0.044715) * x * x * x)));
-}
-template <class V>
-V vector_function(scalar::silu_grad, V g, V x) {
-  const V s = vector_function(scalar::sigmoid(), x);
-  return g * s * (x * (1 - s) + 1);
-}
-template <class V>
-V vector_function(scalar::gelu_grad, V g, V x) {
-  using T = std::remove_reference_t<decltype(x[0])>;
-  const V cdf = T(0.5) * vector_erfc(x * T(-0.70710678118654752440));
-  const V density = T(0.39894228040143267794) * vector_exp(T(-0.5) * x * x);
-  return g * (cdf + x * density);
-}
-template <class V>
-V vector_function(scalar::gelu_tanh_grad, V g, V x) {
-  using T = std::remove_reference_t<decltype(x[0])>;
-  constexpr T scale = T(0.79788456080286535588);
-  const V s = vector_function(scalar::sigmoid(), 2 * scale * (x + T(0.044715) * x * x * x));
-  const V slope = scale * (1 + T(3 * 0.044715) * x * x);
-  return g * (s + 2 * x * s * (1 - s) * slope);
-}
+using lane_t = std::remove_reference_t<decltype(V{}[0])>;
+#define WEFT_VECTOR_FORMULA(OP)                           \
+  template <class V>                                      \
+  inline V vector_function(scalar::OP, V x) {             \
+    return scalar::formula::OP<lane_t<V>, VectorMath>(x); \
+  }
+#define WEFT_VECTOR_FORMULA_GRAD(OP)                         \
+  template <class V>                                         \
+  inline V vector_function(scalar::OP, V g, V x) {           \
+    return scalar::formula::OP<lane_t<V>, VectorMath>(g, x); \
+  }
+WEFT_VECTOR_FORMULA(sigmoid)
+WEFT_VECTOR_FORMULA(silu)
+WEFT_VECTOR_FORMULA(gelu)
+WEFT_VECTOR_FORMULA(gelu_tanh)
+WEFT_VECTOR_FORMULA_GRAD(sigmoid_grad)
+WEFT_VECTOR_FORMULA_GRAD(tanh_grad)
+WEFT_VECTOR_FORMULA_GRAD(silu_grad)
+WEFT_VECTOR_FORMULA_GRAD(gelu_grad)
+WEFT_VECTOR_FORMULA_GRAD(gelu_tanh_grad)
 template <class V>
 V vector_function(scalar::power, V a, V b) {
   const V one = V{} + 1;
@@ -123,6 +117,8 @@ V vector_function(scalar::atan2, V a, V b) {
 }
 
 #undef WEFT_VECTOR_OPS
+#undef WEFT_VECTOR_FORMULA_GRAD
+#undef WEFT_VECTOR_FORMULA
 #undef WEFT_VECTOR_OVERLOAD
 #undef WEFT_VECTOR_BINARY
 #undef WEFT_VECTOR_UNARY

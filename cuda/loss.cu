@@ -23,27 +23,34 @@ constexpr C kInfinity = std::numeric_limits<C>::infinity();
 template <class C>
 constexpr C kNaN = std::numeric_limits<C>::quiet_NaN();
 
-/// Σ exp(x_i) = sum·exp(max). A row of -inf, or one with NaN or +inf, gets the sum NaN from `checked`.
+/// Terms that are added in C before their sum goes on in double.
+constexpr int kChain = 16;
+
+/// Σ exp(x_i) = (1 + rest)·exp(max), where the largest term is the 1: rest may be too small to be seen in the sum. A
+/// row of -inf, or one with NaN or +inf, gets the rest NaN from `checked`.
 template <class C>
 struct ExpSum {
-  C max, sum;
+  C max = -kInfinity<C>;
+  double rest = -1;  // of no terms
 
   /// exp(from - to), also where both are -inf.
   static WEFT_DEVICE C factor(C from, C to) { return from == to ? C(1) : std::exp(from - to); }
-  WEFT_DEVICE void add(C x) {
-    if (x > max) {
-      sum = sum * factor(max, x) + 1;
-      max = x;
-    } else {
-      sum += factor(x, max);
-    }
+  /// exp(from - to) for from <= to, also where both are -inf; near 1 so exact that the roundings of many small
+  /// steps of the maximum do not add up.
+  static WEFT_DEVICE double scale(C from, C to) {
+    if (from == to) return 1;
+    const C x = from - to;
+    return x < C(-1) ? static_cast<double>(std::exp(x)) : 1 + static_cast<double>(std::expm1(x));
   }
   WEFT_DEVICE void merge(const ExpSum& other) {
-    const C largest = other.max > max ? other.max : max;
-    sum = sum * factor(max, largest) + other.sum * factor(other.max, largest);
-    max = largest;
+    const bool grows = other.max > max;
+    const C from = grows ? max : other.max, to = grows ? other.max : max;
+    rest = grows ? other.rest + (1 + rest) * scale(from, to) : rest + (1 + other.rest) * scale(from, to);
+    max = to;
   }
-  WEFT_DEVICE ExpSum checked() const { return {max, sum + (max - max)}; }
+  WEFT_DEVICE ExpSum checked() const { return {max, rest + static_cast<double>(max - max)}; }
+  WEFT_DEVICE C sum() const { return static_cast<C>(1 + rest); }
+  WEFT_DEVICE C log_sum() const { return std::log1p(static_cast<C>(rest)); }
 };
 
 /// The threads of one row, and how they reduce: in pairs, so that all get the same bits.
@@ -52,19 +59,19 @@ struct WarpOfRow {
   static WEFT_DEVICE int thread() { return static_cast<int>(threadIdx.x) % kWarp; }
   static WEFT_DEVICE int row() { return static_cast<int>(threadIdx.x) / kWarp; }
 
-  template <class C>
-  static WEFT_DEVICE C sum(C value, C*) {
+  static WEFT_DEVICE double sum(double value, double*) {
     for (int mask = kWarp / 2; mask > 0; mask /= 2) value += shuffle_xor(value, mask);
     return value;
   }
   template <class C>
-  static WEFT_DEVICE ExpSum<C> merged(ExpSum<C> value, C*) {
+  static WEFT_DEVICE ExpSum<C> merged(ExpSum<C> value, double*) {
     for (int mask = kWarp / 2; mask > 0; mask /= 2) {
-      const C max = shuffle_xor(value.max, mask), sum = shuffle_xor(value.sum, mask);
+      const C max = shuffle_xor(value.max, mask);
+      const double rest = shuffle_xor(value.rest, mask);
       // Both lanes of a pair merge the upper one's value into the lower one's.
       const bool upper = (thread() & mask) != 0;
-      ExpSum<C> lower{upper ? max : value.max, upper ? sum : value.sum};
-      lower.merge({upper ? value.max : max, upper ? value.sum : sum});
+      ExpSum<C> lower{upper ? max : value.max, upper ? rest : value.rest};
+      lower.merge({upper ? value.max : max, upper ? value.rest : rest});
       value = lower;
     }
     return value;
@@ -77,27 +84,26 @@ struct BlockOfRow {
   static WEFT_DEVICE int thread() { return static_cast<int>(threadIdx.x); }
   static WEFT_DEVICE int row() { return 0; }
 
-  template <class C>
-  static WEFT_DEVICE C sum(C value, C* shared) {
+  static WEFT_DEVICE double sum(double value, double* shared) {
     value = WarpOfRow::sum(value, shared);
     WEFT_BARRIER();
     if (WarpOfRow::thread() == 0) shared[WarpOfRow::row()] = value;
     WEFT_BARRIER();
-    C total = shared[0];
+    double total = shared[0];
     for (int i = 1; i < kWarps; ++i) total += shared[i];
     return total;
   }
   template <class C>
-  static WEFT_DEVICE ExpSum<C> merged(ExpSum<C> value, C* shared) {
+  static WEFT_DEVICE ExpSum<C> merged(ExpSum<C> value, double* shared) {
     value = WarpOfRow::merged(value, shared);
     WEFT_BARRIER();
     if (WarpOfRow::thread() == 0) {
-      shared[WarpOfRow::row()] = value.max;
-      shared[kWarps + WarpOfRow::row()] = value.sum;
+      shared[WarpOfRow::row()] = static_cast<double>(value.max);
+      shared[kWarps + WarpOfRow::row()] = value.rest;
     }
     WEFT_BARRIER();
-    ExpSum<C> total{shared[0], shared[kWarps]};
-    for (int i = 1; i < kWarps; ++i) total.merge({shared[i], shared[kWarps + i]});
+    ExpSum<C> total{static_cast<C>(shared[0]), shared[kWarps]};
+    for (int i = 1; i < kWarps; ++i) total.merge({static_cast<C>(shared[i]), shared[kWarps + i]});
     return total;
   }
 };
@@ -112,26 +118,59 @@ WEFT_DEVICE void for_rows(std::int64_t rows, const OfRow& of_row) {
   }
 }
 
+/// The number of terms of a thread's chain that begins at `first`, of a row of n.
+template <class Group>
+WEFT_DEVICE int terms_of(std::int64_t n, std::int64_t first) {
+  const std::int64_t left = (n - first + Group::kSize - 1) / Group::kSize;
+  return left < kChain ? static_cast<int>(left) : kChain;
+}
+
 template <class Group, class C, class T>
-WEFT_DEVICE ExpSum<C> exp_sum(const T* x, std::int64_t n, C* shared) {
-  ExpSum<C> own{-kInfinity<C>, 0};
-  for (std::int64_t i = Group::thread(); i < n; i += Group::kSize) own.add(widen(x[i]));
+WEFT_DEVICE ExpSum<C> exp_sum(const T* x, std::int64_t n, double* shared) {
+  ExpSum<C> own;
+  for (std::int64_t first = Group::thread(); first < n; first += kChain * Group::kSize) {
+    const int count = terms_of<Group>(n, first);
+    C max = widen(x[first]), rest = 0;  // NaN stays
+    int largest = 0;
+    for (int k = 1; k < count; ++k) {
+      const C value = widen(x[first + k * Group::kSize]);
+      largest = value > max ? k : largest;
+      max = value > max ? value : max;
+    }
+    for (int k = 0; k < count; ++k) {
+      const C value = widen(x[first + k * Group::kSize]);
+      rest += k == largest ? C(0) : ExpSum<C>::factor(value, max);
+    }
+    own.merge({max, static_cast<double>(rest)});
+  }
   return Group::merged(own, shared).checked();
+}
+
+/// Σ term(i) for i in [0, n).
+template <class Group, class C, class Term>
+WEFT_DEVICE double row_sum(std::int64_t n, double* shared, const Term& term) {
+  double own = 0;
+  for (std::int64_t first = Group::thread(); first < n; first += kChain * Group::kSize) {
+    C part = 0;
+    for (int k = 0, count = terms_of<Group>(n, first); k < count; ++k) part += term(first + k * Group::kSize);
+    own += static_cast<double>(part);
+  }
+  return Group::sum(own, shared);
 }
 
 template <class Group, class T>
 WEFT_KERNEL_OF(kThreads)
 softmax_kernel(bool log, std::int64_t rows, std::int64_t n, const T* x, T* y) {
   using C = compute_t<T>;
-  WEFT_SHARED(C, shared, 2 * kWarps);
+  WEFT_SHARED(double, shared, 2 * kWarps);
   for_rows<Group>(rows, [&](std::int64_t row) {
     const T* in = x + row * n;
     T* out = y + row * n;
-    const ExpSum<C> total = exp_sum<Group>(in, n, &shared[0]);
-    const C log_sum = log ? std::log(total.sum) : C(0);
+    const ExpSum<C> total = exp_sum<Group, C>(in, n, &shared[0]);
+    const C log_sum = log ? total.log_sum() : C(0), sum = total.sum();
     for (std::int64_t i = Group::thread(); i < n; i += Group::kSize) {
       const C difference = widen(in[i]) - total.max;
-      out[i] = narrow<T>(log ? difference - log_sum : std::exp(difference) / total.sum);
+      out[i] = narrow<T>(log ? difference - log_sum : std::exp(difference) / sum);
     }
   });
 }
@@ -140,14 +179,11 @@ template <class Group, class T>
 WEFT_KERNEL_OF(kThreads)
 softmax_grad_kernel(bool log, std::int64_t rows, std::int64_t n, const T* y, const T* y_grad, T* x_grad) {
   using C = compute_t<T>;
-  WEFT_SHARED(C, shared, 2 * kWarps);
+  WEFT_SHARED(double, shared, 2 * kWarps);
   for_rows<Group>(rows, [&](std::int64_t row) {
     const std::int64_t first = row * n;
-    C own = 0;
-    for (std::int64_t i = first + Group::thread(); i < first + n; i += Group::kSize) {
-      own += widen(y_grad[i]) * (log ? C(1) : widen(y[i]));
-    }
-    const C sum = Group::sum(own, &shared[0]);
+    const C sum = static_cast<C>(row_sum<Group, C>(
+        n, &shared[0], [&](std::int64_t i) { return widen(y_grad[first + i]) * (log ? C(1) : widen(y[first + i])); }));
     for (std::int64_t i = first + Group::thread(); i < first + n; i += Group::kSize) {
       const C gradient = widen(y_grad[i]), value = widen(y[i]);
       x_grad[i] = narrow<T>(log ? gradient - std::exp(value) * sum : value * (gradient - sum));
@@ -216,15 +252,19 @@ struct Entropy {
 /// The loss of a row with a valid label: rest·(lse - z_label) + smoothing·(lse - mean(z)) with lse = log_sum + max and
 /// rest = 1 - smoothing; differences from the maximum are summed, so that its size does not cost precision.
 template <class Group, class T>
-WEFT_DEVICE T row_loss(const T* z, std::int64_t n, std::int64_t label, T smoothing, T rest, T* shared) {
-  const ExpSum<T> total = exp_sum<Group>(z, n, shared);
-  const T log_sum = std::log(total.sum);
+WEFT_DEVICE T row_loss(const T* z, std::int64_t n, std::int64_t label, T smoothing, T rest, double* shared) {
+  const ExpSum<T> total = exp_sum<Group, T>(z, n, shared);
+  const T log_sum = total.log_sum();
   const T loss = log_sum + (total.max - z[label]);
   if (smoothing == 0) return loss;
-  T own = 0;
-  for (std::int64_t i = Group::thread(); i < n; i += Group::kSize) own += total.max - z[i];
-  const T mean = log_sum + Group::sum(own, shared) / static_cast<T>(n);
-  return rest * loss + smoothing * mean;
+  const T inverse = T(1) / static_cast<T>(n);
+  double below =
+      row_sum<Group, T>(n, shared, [&](std::int64_t i) { return total.max - z[i]; }) / static_cast<double>(n);
+  if (below - below != 0) {  // the sum may leave the range where the mean does not
+    below = row_sum<Group, T>(n, shared, [&](std::int64_t i) { return (total.max - z[i]) * inverse; });
+  }
+  const T mean = log_sum + static_cast<T>(below);
+  return smoothing == 1 ? mean : rest * loss + smoothing * mean;  // either may be infinite
 }
 
 /// `losses` gets a loss per row, or their sum or mean; of a mean `count` gets the number of rows in it.
@@ -232,7 +272,7 @@ template <class Group, class T>
 WEFT_KERNEL_OF_BLOCKS(kThreads, 4)
 cross_entropy_kernel(Entropy<T> entropy, T smoothing, T rest, RowSums* partials, unsigned* counter, Strided<T> losses,
                      double* count) {
-  WEFT_SHARED(T, shared, 2 * kWarps);
+  WEFT_SHARED(double, shared, 2 * kWarps);
   WEFT_SHARED(RowSums, sums, kThreads);
   RowSums own{0, 0};
   for_rows<Group>(entropy.rows, [&](std::int64_t row) {
@@ -264,21 +304,25 @@ template <class Group, class T>
 WEFT_KERNEL_OF(kThreads)
 cross_entropy_grad_kernel(Entropy<T> entropy, T own, T other, Strided<const T> losses_grad, const double* count,
                           T* logits_grad) {
-  WEFT_SHARED(T, shared, 2 * kWarps);
+  WEFT_SHARED(double, shared, 2 * kWarps);
   const T counted = entropy.reduction == LossReduction::mean ? static_cast<T>(*count) : T(1);
   for_rows<Group>(entropy.rows, [&](std::int64_t row) {
     const std::int64_t n = entropy.n, label = entropy.labels[row];
     const T* z = entropy.logits + row * n;
     T* z_grad = logits_grad + row * n;
-    if (!entropy.counts(label)) {  // the same in all threads of the row
-      for (std::int64_t i = Group::thread(); i < n; i += Group::kSize) z_grad[i] = 0;
+    if (!entropy.counts(label) || !entropy.valid(label)) {  // the same in all threads of the row
+      const T nothing = entropy.counts(label) ? kNaN<T> : T(0);
+      for (std::int64_t i = Group::thread(); i < n; i += Group::kSize) z_grad[i] = nothing;
       return;
     }
-    const bool valid = entropy.valid(label);
-    const T gradient = valid ? losses_grad[row] / counted : kNaN<T>;
-    const ExpSum<T> total = valid ? exp_sum<Group>(z, n, &shared[0]) : ExpSum<T>{0, 1};
+    const T gradient = losses_grad[row] / counted;
+    const ExpSum<T> total = exp_sum<Group, T>(z, n, &shared[0]);
+    const T sum = total.sum(), score = z[label];
+    // The softmax less 1, which cancels where the label has the row's largest logit.
+    const T below = score == total.max ? -static_cast<T>(total.rest) : std::exp(score - total.max) - sum;
+    const T of_label = gradient * (below / sum + (T(1) - own));
     for (std::int64_t i = Group::thread(); i < n; i += Group::kSize) {
-      z_grad[i] = gradient * (std::exp(z[i] - total.max) / total.sum - (i == label ? own : other));
+      z_grad[i] = i == label ? of_label : gradient * (std::exp(z[i] - total.max) / sum - other);
     }
   });
 }

@@ -37,10 +37,10 @@ Tensor smooth_l1(const Tensor& d, double beta) {
 
 // d²/2 where |d| < delta, delta·(|d| - delta/2) elsewhere.
 Tensor huber(const Tensor& d, double delta) {
-  if (d.dtype() != DType::f64 && delta > std::numeric_limits<float>::max()) return square(d) * 0.5;
+  if (d.dtype() != DType::f64 && delta > std::numeric_limits<float>::max()) return d * 0.5 * d;
   const Tensor size = abs(d), small = less(size, scalar_like(size, delta));
   const Tensor inside = where(small, d, scalar_like(d, 0));
-  return where(small, square(inside) * 0.5, (size - 0.5 * delta) * delta);
+  return where(small, inside * 0.5 * inside, (size - 0.5 * delta) * delta);
 }
 
 void check_weight(const char* what, const Tensor& weight, const Tensor& logits) {
@@ -81,15 +81,16 @@ Tensor binary_cross_entropy_with_logits(const Tensor& logits, const Tensor& targ
   const Tensor x = logits.dtype() == DType::bf16 ? logits.to(DType::f32) : logits;
   const Tensor y = target.to(x.dtype());
   constexpr double kNever = std::numeric_limits<double>::infinity();
-  Tensor positive = y * softplus(negative(x), 1, kNever);
+  // Logits may be infinite where the target gives the term no weight.
+  Tensor positive = weighted(y, softplus(negative(x), 1, kNever));
   if (options.pos_weight.defined()) {
     check_weight("pos_weight", options.pos_weight, x);
-    positive = positive * options.pos_weight.to(x.dtype());
+    positive = weighted(options.pos_weight.to(x.dtype()), positive);
   }
-  Tensor losses = positive + (1 - y) * softplus(x, 1, kNever);
+  Tensor losses = positive + weighted(1 - y, softplus(x, 1, kNever));
   if (options.weight.defined()) {
     check_weight("weight", options.weight, x);
-    losses = losses * options.weight.to(x.dtype());
+    losses = weighted(options.weight.to(x.dtype()), losses);
   }
   return reduced(losses, options.reduction);
 }

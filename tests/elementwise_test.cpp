@@ -182,7 +182,7 @@ void compare_tables(TileLoop portable, TileLoop wide, int inputs, Random& random
 // The functions of the C library that vector_math_test compares with long doubles on every set.
 bool is_of_vectors(BinaryOp op) {
   return op == BinaryOp::power || op == BinaryOp::atan2 ||
-         (op >= BinaryOp::silu_grad && op <= BinaryOp::gelu_tanh_grad);
+         (op >= BinaryOp::sigmoid_grad && op <= BinaryOp::gelu_tanh_grad);
 }
 bool is_of_vectors(UnaryOp op) {
   return op != UnaryOp::log10 && op != UnaryOp::relu && op >= UnaryOp::exp && op <= UnaryOp::silu;

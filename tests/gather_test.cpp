@@ -181,6 +181,73 @@ TEST_P(Convert, FloatToBfloatRoundsToNearestEven) {
   EXPECT_EQ(static_cast<float>(out[6]), 0x1p-133f);  // the smallest subnormal
 }
 
+/// The 16-bit numbers from 0 to the largest and what would follow it, and how each interval rounds: the tie to the even
+/// one, and what lies beside the tie, by less than f32 can tell, to its own side; with both signs.
+template <class To>
+void check_rounding_of_doubles(Isa isa, double (*value)(std::uint16_t), int infinity) {
+  std::vector<double> values;
+  for (int i = 0; i < infinity; ++i) {
+    const double low = value(static_cast<std::uint16_t>(i));
+    const double high = i + 1 == infinity ? 2 * low - value(static_cast<std::uint16_t>(i - 1))
+                                          : value(static_cast<std::uint16_t>(i + 1));
+    const double middle = (low + high) / 2;
+    for (const double x : {middle, std::nextafter(middle, 0), std::nextafter(middle, INFINITY)}) {
+      values.push_back(x);
+      values.push_back(-x);
+    }
+  }
+  const auto out = converted<To>(values, isa);
+  for (int i = 0; i < infinity; ++i) {
+    const int expected[3] = {i + (i & 1), i, i + 1};
+    for (int k = 0; k < 6; ++k) {
+      ASSERT_EQ(out[6 * i + k].bits, expected[k / 2] | (k % 2 != 0 ? 0x8000 : 0)) << values[6 * i + k];
+    }
+  }
+  for (const double x : {1e300, 1e-300, std::numeric_limits<double>::denorm_min(), double{INFINITY}, 0.0}) {
+    const auto ends = converted<To>(std::vector<double>{x, -x}, isa);
+    EXPECT_EQ(ends[0].bits, x > 1 ? infinity : 0) << x;
+    EXPECT_EQ(ends[1].bits, (x > 1 ? infinity : 0) | 0x8000) << x;
+  }
+  EXPECT_TRUE(std::isnan(value(converted<To>(std::vector<double>{NAN}, isa)[0].bits)));
+}
+
+TEST_P(Convert, DoublesRoundOnce) {
+  check_rounding_of_doubles<float16>(GetParam(), half_value, 0x7C00);
+  check_rounding_of_doubles<bfloat16>(
+      GetParam(), [](std::uint16_t bits) { return double{std::bit_cast<float>(std::uint32_t{bits} << 16)}; }, 0x7F80);
+}
+
+TEST_P(Convert, IntegersRoundOnce) {
+  std::vector<std::int64_t> values;
+  std::vector<float> expected;  // of bf16, whose numbers have 8 bits
+  for (int exponent = 9; exponent <= 62; ++exponent) {
+    for (const std::int64_t low : {128, 129, 254, 255}) {
+      const std::int64_t unit = std::int64_t{1} << (exponent - 7), tie = low * unit + unit / 2;
+      for (const std::int64_t x : {tie - 1, tie, tie + 1}) {
+        const bool up = x > tie || (x == tie && low % 2 != 0);
+        values.push_back(x);
+        values.push_back(-x);
+        expected.push_back(static_cast<float>(low + up) * static_cast<float>(unit));
+        expected.push_back(-expected.back());
+      }
+    }
+  }
+  const auto out = converted<bfloat16>(values, GetParam());
+  for (std::size_t i = 0; i < values.size(); ++i) EXPECT_EQ(static_cast<float>(out[i]), expected[i]) << values[i];
+  std::vector<std::int32_t> narrow;
+  for (const std::int64_t x : values) narrow.push_back(static_cast<std::int32_t>(std::abs(x) >> 31 == 0 ? x : 0));
+  const auto short_out = converted<bfloat16>(narrow, GetParam());
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (narrow[i] != values[i]) continue;
+    EXPECT_EQ(static_cast<float>(short_out[i]), expected[i]) << values[i];
+  }
+  const std::vector<std::int64_t> ends = {INT64_MIN, INT64_MAX, 65519, 65520, -65519, 2049, 2051};
+  const auto halves = converted<float16>(ends, GetParam());
+  const int half_bits[7] = {0xFC00, 0x7C00, 0x7BFF, 0x7C00, 0xFBFF, 0x6800, 0x6802};
+  for (std::size_t i = 0; i < ends.size(); ++i) EXPECT_EQ(halves[i].bits, half_bits[i]) << ends[i];
+  EXPECT_EQ(static_cast<float>(converted<bfloat16>(ends, GetParam())[0]), -0x1p63f);
+}
+
 template <class To, class From>
 void check_truncation(Isa isa) {
   constexpr double low = static_cast<double>(std::numeric_limits<To>::min());

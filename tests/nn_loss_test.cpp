@@ -139,6 +139,37 @@ TEST(CrossEntropy, ProbabilitiesTakeAnIgnoredLabelOfNoClass) {
             "cross_entropy: ignore_index 0 applies to labels, but the target holds probabilities (4, 3)");
 }
 
+// A class that takes no part may have a logit of -infinity, whose log softmax is -infinity too.
+TEST(CrossEntropy, WhatDoesNotCountMayBeInfinite) {
+  constexpr float kFar = std::numeric_limits<float>::infinity();
+  const Tensor z = Tensor::from<float>({-kFar, 0, 0}, {1, 3}, {.requires_grad = true});
+  const Tensor loss = cross_entropy(z, Tensor::from<float>({0, 1, 0}, {1, 3}));
+  EXPECT_NEAR(loss.item<float>(), std::log(2.0), 1e-7);
+  loss.backward();
+  EXPECT_EQ(z.grad().to_vector<float>(), (std::vector<float>{0, -0.5F, 0.5F}));
+  const Tensor weight = Tensor::from<float>({0, 1, 1}, {3});
+  const Tensor masked =
+      cross_entropy(Tensor::from<float>({-kFar, 0, 0, -kFar, 0, 0}, {2, 3}), labels_of({0, 1}), {.weight = weight});
+  EXPECT_NEAR(masked.item<float>(), std::log(2.0), 1e-7);
+  EXPECT_EQ(cross_entropy(z, labels_of({0})).item<float>(), kFar);
+  const Tensor smoothed = cross_entropy(z, labels_of({0}), {.label_smoothing = 1});
+  EXPECT_EQ(smoothed.item<float>(), kFar);
+  EXPECT_EQ(nll_loss(Tensor::from<float>({-kFar, -1, -1, -1}, {2, 2}), labels_of({0, 1}),
+                     {.weight = Tensor::from<float>({0, 1}, {2})})
+                .item<float>(),
+            1);
+}
+
+TEST(BinaryCrossEntropy, InfiniteLogitsOfTheRightSignCostNothing) {
+  constexpr float kFar = std::numeric_limits<float>::infinity();
+  const Tensor z = Tensor::from<float>({kFar, -kFar, kFar, -kFar}, {4}, {.requires_grad = true});
+  const Tensor losses =
+      binary_cross_entropy_with_logits(z, Tensor::from<float>({1, 0, 0, 1}, {4}), {.reduction = Reduction::none});
+  EXPECT_EQ(losses.to_vector<float>(), (std::vector<float>{0, 0, kFar, kFar}));
+  sum(losses).backward();
+  EXPECT_EQ(z.grad().to_vector<float>(), (std::vector<float>{0, 0, 1, -1}));
+}
+
 TEST(NllLoss, WrongArguments) {
   const Tensor p = log_softmax(randn({4, 3})), labels = labels_of({0, 1, 2, 0});
   EXPECT_EQ(message_of<ShapeError>([&] { nll_loss(randn({4}), labels); }),

@@ -28,6 +28,7 @@ const Binary kDifferentiable[] = {
     {"power", power, [](double a, double b) { return std::pow(a, b); }, Values::positive, Values::any},
     {"maximum", maximum, [](double a, double b) { return std::fmax(a, b); }},
     {"minimum", minimum, [](double a, double b) { return std::fmin(a, b); }},
+    {"weighted", weighted, [](double a, double b) { return a * b; }},
     {"atan2", atan2, [](double a, double b) { return std::atan2(a, b); }, Values::nonzero, Values::nonzero},
 };
 

@@ -42,6 +42,7 @@ const Unary kUnary[] = {
     {"cosh", cosh, [](double x) { return std::cosh(x); }},
     {"tanh", tanh, [](double x) { return std::tanh(x); }},
     {"erf", erf, [](double x) { return std::erf(x); }},
+    {"erfc", erfc, [](double x) { return std::erfc(x); }},
     {"sigmoid", sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }},
     {"relu", relu, [](double x) { return x > 0 ? x : 0; }, Values::nonzero, true},
     {"gelu", [](const Tensor& x) { return gelu(x); },

@@ -8,6 +8,11 @@
 
 namespace weft::testing {
 
+// x times a share of it, and its limit where the share is 0.
+inline double shared_of(double x, double share) { return std::isinf(x) ? std::fmax(x, 0) : x * share; }
+// The derivative of such, which turns from 0 to 1.
+inline double slope_of(double x, double inside) { return std::isinf(x) ? (x < 0 ? 0 : 1) : inside; }
+
 // The ops in double precision, by formulas of their own.
 inline double unary_reference(UnaryOp op, double x) {
   switch (op) {
@@ -57,16 +62,18 @@ inline double unary_reference(UnaryOp op, double x) {
       return std::tanh(x);
     case UnaryOp::erf:
       return std::erf(x);
+    case UnaryOp::erfc:
+      return 1 - std::erf(x);
     case UnaryOp::sigmoid:
       return 0.5 * (1 + std::tanh(x / 2));
     case UnaryOp::relu:
       return std::isnan(x) ? x : std::fmax(x, 0);
     case UnaryOp::gelu:
-      return x * 0.5 * (1 + std::erf(x / std::sqrt(2.0)));
+      return shared_of(x, 0.5 * (1 + std::erf(x / std::sqrt(2.0))));
     case UnaryOp::gelu_tanh:
-      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * std::pow(x, 3))));
+      return shared_of(x, 0.5 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * std::pow(x, 3)))));
     case UnaryOp::silu:
-      return x * 0.5 * (1 + std::tanh(x / 2));
+      return shared_of(x, 0.5 * (1 + std::tanh(x / 2)));
     case UnaryOp::hardsigmoid:
       return std::isnan(x) ? x : std::fmin(std::fmax(x / 6 + 0.5, 0), 1);
     case UnaryOp::hardswish:
@@ -118,20 +125,24 @@ inline double binary_reference(BinaryOp op, double a, double b) {
       return std::atan2(a, b);
     case BinaryOp::relu_grad:
       return b > 0 ? a : 0;
+    case BinaryOp::weighted:
+      return a == 0 && !std::isnan(b) ? 0 : a * b;
+    case BinaryOp::atan2_slope:
+      return !nan && (std::isinf(a) || std::isinf(b)) ? 0 : a / (a * a + b * b);
     case BinaryOp::sigmoid_grad:
-      return a * b * (1 - b);
+      return a / std::pow(2 * std::cosh(b / 2), 2);
     case BinaryOp::tanh_grad:
-      return a * (1 - b * b);
+      return a / std::pow(std::cosh(b), 2);
     case BinaryOp::silu_grad: {
       const double s = 0.5 * (1 + std::tanh(b / 2));
-      return a * s * (1 + b * (1 - s));
+      return a * slope_of(b, s * (1 + b * (1 - s)));
     }
     case BinaryOp::gelu_grad:
-      return a * (0.5 * (1 + std::erf(b / std::sqrt(2.0))) + b * std::exp(-b * b / 2) / std::sqrt(2 * M_PI));
+      return a * slope_of(b, 0.5 * (1 + std::erf(b / std::sqrt(2.0))) + b * std::exp(-b * b / 2) / std::sqrt(2 * M_PI));
     case BinaryOp::gelu_tanh_grad: {  // 1 - tanh(u)^2 = 1/cosh(u)^2
       const double u = std::sqrt(2 / M_PI) * (b + 0.044715 * std::pow(b, 3));
       const double slope = std::sqrt(2 / M_PI) * (1 + 3 * 0.044715 * std::pow(b, 2));
-      return a * 0.5 * (1 + std::tanh(u) + b * slope / std::pow(std::cosh(u), 2));
+      return a * slope_of(b, 0.5 * (1 + std::tanh(u) + b * slope / std::pow(std::cosh(u), 2)));
     }
     case BinaryOp::hardswish_grad:
       return b <= -3 ? 0 : b >= 3 ? a : a * (2 * b + 3) / 6;

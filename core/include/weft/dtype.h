@@ -13,7 +13,7 @@ enum class DType : std::uint8_t { boolean, u8, i32, i64, f16, bf16, f32, f64 };
 struct float16 {
   std::uint16_t bits = 0;
   float16() = default;
-  explicit float16(float value);
+  explicit float16(double value);  ///< rounded once, to nearest even
   explicit operator float() const;
 };
 
@@ -21,7 +21,7 @@ struct float16 {
 struct bfloat16 {
   std::uint16_t bits = 0;
   bfloat16() = default;
-  explicit bfloat16(float value);
+  explicit bfloat16(double value);
   explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 };
 

@@ -71,7 +71,8 @@ Tensor dilate(const Tensor& x, const Axes& axes, std::int64_t amount = 1);
 Tensor undilate(const Tensor& x, const Axes& axes, std::int64_t amount = 1);
 
 // Elementwise, one operand. Integers are converted to f32 first by the functions that have no integer values. exp to
-// erf are within 4 units in the last place on the CPU.
+// erfc are within 4 units in the last place on the CPU (docs/accuracy.md). Activations and their gradients are their
+// limits at infinity.
 Tensor negative(const Tensor& x);
 Tensor abs(const Tensor& x);  ///< gradient 0 at 0
 Tensor sign(const Tensor& x);
@@ -95,6 +96,7 @@ Tensor sinh(const Tensor& x);
 Tensor cosh(const Tensor& x);
 Tensor tanh(const Tensor& x);
 Tensor erf(const Tensor& x);
+Tensor erfc(const Tensor& x);  ///< 1 - erf(x) without cancellation
 Tensor sigmoid(const Tensor& x);
 Tensor relu(const Tensor& x);  ///< gradient 0 at 0; integers keep their dtype
 /// Gaussian error linear unit, x·Φ(x); `tanh_approximation` is 0.5x(1 + tanh(√(2/π)(x + 0.044715x³))) (Hendrycks and
@@ -133,7 +135,9 @@ Tensor remainder(const Tensor& a, const Tensor& b);     ///< has b's sign; an in
 Tensor power(const Tensor& a, const Tensor& b);
 Tensor maximum(const Tensor& a, const Tensor& b);  ///< NaN wins; equal operands share the gradient
 Tensor minimum(const Tensor& a, const Tensor& b);
-Tensor atan2(const Tensor& y, const Tensor& x);
+Tensor atan2(const Tensor& y, const Tensor& x);  ///< gradient 0 where an operand is infinite, NaN where both are 0
+/// weight·x, and 0 where the weight is 0 and x infinite: what does not count adds nothing. Integers give f32.
+Tensor weighted(const Tensor& weight, const Tensor& x);
 Tensor equal(const Tensor& a, const Tensor& b);
 Tensor not_equal(const Tensor& a, const Tensor& b);
 Tensor less(const Tensor& a, const Tensor& b);
@@ -178,6 +182,7 @@ Tensor max(const Tensor& x, const Axes& axes = Axes::all(), bool keep_axes = fal
 Tensor min(const Tensor& x, const Axes& axes = Axes::all(), bool keep_axes = false);
 /// Variance with division by count - correction (1: unbiased, as in PyTorch).
 Tensor var(const Tensor& x, const Axes& axes = Axes::all(), std::int64_t correction = 1, bool keep_axes = false);
+/// Of nothing but -infinity -infinity, with gradient 0.
 Tensor logsumexp(const Tensor& x, const Axes& axes = Axes::all(), bool keep_axes = false);
 /// Index (i64) of the first largest element along an axis, or of the flattened tensor. NaN counts as the largest.
 Tensor argmax(const Tensor& x, std::optional<int> axis = {}, bool keep_axes = false);
