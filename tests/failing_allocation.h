@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "core/sanitizers.h"
 #include "weft/weft.h"
 
 // Allocations of a whole test program that fail where a test says so: the C++ ones by its own operator new, the
@@ -16,17 +17,7 @@
 namespace weft::failing {
 
 /// Points from one attempt to the next: a sanitizer takes 10 to 30 times as long.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr std::int64_t kStride = 13;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-inline constexpr std::int64_t kStride = 13;
-#else
-inline constexpr std::int64_t kStride = 1;
-#endif
-#else
-inline constexpr std::int64_t kStride = 1;
-#endif
+inline constexpr std::int64_t kStride = WEFT_ASAN || WEFT_TSAN ? 13 : 1;
 
 inline std::atomic<bool> armed{false};
 inline std::atomic<std::int64_t> allocations{0};
