@@ -134,7 +134,7 @@ grad_sums_kernel(const T* y_grad, const T* x, Grid grid, const compute_t<T>* mea
 }
 
 template <class T, int V, bool kMasked>
-WEFT_KERNEL_OF(kThreads)
+WEFT_KERNEL_OF_BLOCKS(kThreads, 3)
 grad_apply_kernel(const T* y_grad, const T* x, Grid grid, const compute_t<T>* mean, const compute_t<T>* scale,
                   const compute_t<T>* shift, const compute_t<T>* b, const compute_t<T>* c, T* x_grad) {
   using C = compute_t<T>;
