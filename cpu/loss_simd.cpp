@@ -58,19 +58,25 @@ template <class T>
 ExpSum exp_sum(bool exact, std::int64_t n, const T* x, T* exponentials) {
   constexpr std::int64_t kBlock = 256;
   constexpr double kSeen = sizeof(T) == 4 ? 0x1p-26 : 0.5;  // a rest from here on has T's digits in the sum
-  T block[kBlock];
   const T max = row_max(n, x);
+  if (n < kShort) {
+    double sum = 0, others = 0;
+    for (std::int64_t i = 0; i < n; ++i) {
+      const T value = std::exp(x[i] - max);
+      sum += static_cast<double>(value);
+      others += value == 1 ? 0.0 : static_cast<double>(value);
+      if (exponentials != nullptr) exponentials[i] = value;
+    }
+    return {static_cast<double>(max), sum, sum - 1 < kSeen ? others : sum - 1};
+  }
+  T block[kBlock];
   const auto add_up = [&](auto term) {
     double total = 0;
     for (std::int64_t begin = 0; begin < n; begin += kBlock) {
       const std::int64_t count = n - begin < kBlock ? n - begin : kBlock;
       T* const values = exponentials == nullptr ? block : exponentials + begin;
-      if (n < kShort) {
-        for (std::int64_t i = 0; i < n; ++i) values[i] = std::exp(x[i] - max);
-      } else {
-        for (std::int64_t i = 0; i < count; i += kLanes<T>) {
-          store_lanes(values + i, 1, count - i, vector_exp(load_lanes(x + begin + i, 1, count - i, max) - max));
-        }
+      for (std::int64_t i = 0; i < count; i += kLanes<T>) {
+        store_lanes(values + i, 1, count - i, vector_exp(load_lanes(x + begin + i, 1, count - i, max) - max));
       }
       total += sum_over<T>(0, count, [=](std::int64_t i) { return term(values[i]); });
     }
