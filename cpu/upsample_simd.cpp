@@ -63,13 +63,20 @@ template <class P, int count, class T>
   });
 }
 
+/// A function of its own, so that the sums of a few pixels keep the registers.
+template <class P, int count, class T>
+[[gnu::noinline]] void sum_long_box(const UpsampleRow<T>& row, const WeightedRange<T>& columns, const T* source,
+                                    T* out) {
+  sum_box<LongSums<T, P, count>, P, count>(row, columns, source, out);
+}
+
 template <class P, int count, class T>
 [[gnu::always_inline]] inline void sum_packs(const UpsampleRow<T>& row, const WeightedRange<T>& columns,
                                              const T* source, T* out) {
   if (is_one_pixel(row, columns)) {
     multiply_pixel<P, count>(row, columns, source, out);
   } else if (is_long(row, columns)) {
-    sum_box<LongSums<T, P, count>, P, count>(row, columns, source, out);
+    sum_long_box<P, count>(row, columns, source, out);
   } else {
     sum_box<ShortSums<T, P, count>, P, count>(row, columns, source, out);
   }
