@@ -9,8 +9,8 @@
 
 namespace weft::cpu {
 
-/// Sums to which a kernel adds the sum of a chain in each call. Once a sum has had as many calls as chains of that
-/// length allow, doubles in scratch(slot) take all of them over, and they begin again at zero. Calls are counted for
+/// Sums to which a kernel adds the sum of a chain in each call. Chains of that length allow a number of calls. After
+/// these, doubles in scratch(slot) take all sums over, and they begin again at zero. Calls are counted for
 /// one sum: where calls for some sums follow those for others, next_sums() and end_round() say so.
 template <class T>
 class DeepSums {

@@ -22,7 +22,7 @@ template <class T, int count>
   return lanes[0];
 }
 
-/// parts += the next `count` times 64 bytes, if there are as many before `end`; x moves on.
+/// parts += the next `count` times 64 bytes, if that much lies before `end`; x moves on.
 template <int count>
 [[gnu::always_inline]] inline void add_rest(Vec<float> (&parts)[kSumParts], const float*& x, const float* end) {
   if (end - x < count * kSumWidth) return;

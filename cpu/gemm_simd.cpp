@@ -258,7 +258,8 @@ void multiply_deep(const GemmArgs<float>& g, void* workspace, double* sums) {
   }
 }
 
-/// The double sums of as many rows as they have room for come after what multiply_columns uses of the workspace.
+/// Takes rows by the number that double sums have room for. Those sums come after what multiply_columns uses of the
+/// workspace.
 void multiply_deep(GemmArgs<float> g, void* workspace) {
   auto* const sums = reinterpret_cast<double*>(static_cast<char*>(workspace) + kPanelBytes + kBlockBytes);
   const int64_t m = g.m;

@@ -100,7 +100,7 @@ class Partials {
   double* data_;
 };
 
-/// Of one channel: the mean is mean + rest, and the variance is biased.
+/// The moments of one channel: the mean is mean + rest, and the variance is biased.
 struct Moments {
   double mean, rest, var, inverse_std;
 };

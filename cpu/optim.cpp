@@ -65,7 +65,7 @@ struct Corrections {
   double first, second;
 };
 
-/// Of each tensor's step that follows its count; tensors of one count share the powers.
+/// The corrections of each tensor's next step. Tensors of one count share the powers.
 std::vector<Corrections> corrections_of(std::span<const OptimizerTensor> tensors, const AdamArguments& arguments) {
   std::map<std::int64_t, Corrections> by_count;
   std::vector<Corrections> all;

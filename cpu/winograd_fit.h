@@ -13,7 +13,7 @@ namespace weft::cpu::tiles {
 /// A tile's largest pixel over the least of the largest ones that its outputs see. In random trials the errors of
 /// F(4x4) are 4.1e-6 X W at 64 and 2.6e-5 at 256.
 inline constexpr int kMostRatio = 64;
-/// Of a pixel, of a filter, and of the product of both: the transforms enlarge it by up to 2304.
+/// The limit of a pixel, of a filter and of the product of both: the transforms enlarge it by up to 2304.
 inline constexpr double kMostMagnitude = 0x1p100;
 
 /// NaN and infinity stay what they are, so that comparisons with limits fail.
@@ -80,7 +80,7 @@ inline bool settle(std::uint8_t* unfit, std::int64_t begin, std::int64_t end) {
   return false;
 }
 
-/// Whether so many tiles do not fit that im2col of the whole costs no more.
+/// Whether im2col of the whole call costs no more than these tiles that do not fit.
 inline bool too_many(std::int64_t unfit, std::int64_t all) { return unfit > 0 && 2 * unfit >= all; }
 
 /// The tiles of a pass that do not fit: a mark for each, 1 if it does not, how many were found until now, and the

@@ -16,7 +16,7 @@ struct Constant {
   WEFT_DEVICE T operator()() const { return value; }
 };
 
-/// T, whatever V is: as many times as a pack has types.
+/// T, whatever V is: T repeated for each type of a pack.
 template <class T, class V>
 using same_t = T;
 

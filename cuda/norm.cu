@@ -11,13 +11,13 @@ namespace {
 
 using namespace norm;  // NOLINT(google-build-using-namespace)
 
-/// Of a batch's values of a channel: the mean is mean + rest, and the variance is biased.
+/// The moments of a channel in a batch: the mean is mean + rest, and the variance is biased.
 struct Moments {
   double mean, rest, var, inverse_std;
 };
 
-/// Of one channel's x, by one thread, where squares leave their range: of multiples by a power of two, whose largest
-/// magnitude is between 1 and 2. NaN where a value is not finite.
+/// The moments of one channel, by one thread, where squares leave their range. The values are multiplied by a power of
+/// two, so that their largest magnitude is between 1 and 2. NaN where a value is not finite.
 template <class T>
 WEFT_DEVICE Moments scaled_moments(const T* x, std::int64_t rows, std::int64_t channels, double eps) {
   double largest = 0, sum = 0, squares = 0;

@@ -16,7 +16,7 @@ namespace weft::accuracy {
 
 using Real = long double;
 using Function = std::function<Tensor(const std::vector<Tensor>&)>;
-/// Of the operands.
+/// A value or a derivative, from the operands.
 using Reference = Real (*)(Real, Real);
 
 constexpr Real kInf = std::numeric_limits<Real>::infinity(), kNaN = std::numeric_limits<Real>::quiet_NaN();

@@ -182,7 +182,7 @@ Tensor max(const Tensor& x, const Axes& axes = Axes::all(), bool keep_axes = fal
 Tensor min(const Tensor& x, const Axes& axes = Axes::all(), bool keep_axes = false);
 /// Variance with division by count - correction (1: unbiased, as in PyTorch).
 Tensor var(const Tensor& x, const Axes& axes = Axes::all(), std::int64_t correction = 1, bool keep_axes = false);
-/// Of nothing but -infinity -infinity, with gradient 0.
+/// A row of nothing but -infinity gives -infinity, with gradient 0.
 Tensor logsumexp(const Tensor& x, const Axes& axes = Axes::all(), bool keep_axes = false);
 /// Index (i64) of the first largest element along an axis, or of the flattened tensor. NaN counts as the largest.
 Tensor argmax(const Tensor& x, std::optional<int> axis = {}, bool keep_axes = false);
