@@ -71,7 +71,7 @@ WEFT_DEVICE Pack<T, V> pack_at(const T* data, std::int64_t at) {
 }
 
 /// use(load(at), at) for the first of the thread's elements in each of its rows, in order; kAtOnce loads are under way
-/// together, and end() follows at most so many.
+/// together, and end() follows at most that number of rows.
 template <int kAtOnce, class Load, class Use, class End>
 WEFT_DEVICE void for_rows(const Grid& grid, const Place& place, const Load& load, const Use& use, const End& end) {
   const std::int64_t step = grid.height * grid.channels;

@@ -248,7 +248,7 @@ const std::vector<Row>& binary_rows() {
 
 namespace {
 
-// Of the logits {a, b, 0}, with NaN where one is infinity, as weft has it.
+// A row of the logits {a, b, 0}. The result is NaN where one is infinity, as in weft.
 struct Logits {
   std::array<Real, 3> z;
 

@@ -336,7 +336,7 @@ TEST(DataLoader, RefusesALabelThatIsNoneOfTheClasses) {
   EXPECT_EQ(message_of<IndexError>([&] { Trainer(model, data, {.recipe = recipe}); }), message);
   data.classes.emplace_back("the tenth");
   EXPECT_EQ(DataLoader(data, {}).size(), 1);
-  // Classes without names are as many as the model has.
+  // Without names of the classes, the model decides how many there are.
   data.classes.clear();
   data.labels[3] = 12;
   recipe.augmentation = {};

@@ -242,7 +242,7 @@ TYPED_TEST(NormStatistics, Var) {
   }
 }
 
-// Of inputs within rounding of the ReLU's edge, the gradient passes exactly where y > 0, in both forms.
+// Inputs lie within rounding of the ReLU's edge. In both forms the gradient passes exactly where y > 0.
 TYPED_TEST(NormStatistics, MaskIsThatOfTheOutput) {
   using T = TypeParam;
   const std::int64_t rows = 400, channels = 33;

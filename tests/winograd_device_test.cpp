@@ -29,7 +29,8 @@ TEST(WinogradDevice, OperandsOffSixteenBytes) {
   }
 }
 
-// More tiles and columns than are kept at a time. Where less memory is kept, small convolutions have as many chunks.
+// More tiles and columns than are kept at a time. The twin on the CPU keeps less
+// memory, so small convolutions already have several chunks there.
 TEST(WinogradDevice, LargeConvolutionsAgreeWithOtherAlgorithms) {
   WEFT_NEEDS_A_REAL_GPU();
   const Shape x_shape{97, 64, 34, 31}, weight_shape{72, 64, 3, 3};
