@@ -65,55 +65,69 @@ struct WideTotal<float> {
   float times(double factor) const { return static_cast<float>(total * factor); }
 };
 
-/// `count` sums of packs of T, at most kShortSum terms each: one after another.
+/// `count` sums of packs of T, of at most kShortSum terms: one after another.
 template <class T, class P, int count>
-struct ShortSums {
-  static constexpr std::int64_t kRun = INT64_MAX;
+struct ChainSums {
+  static constexpr int kCount = count;
+  static constexpr bool kOneChain = true;
 
-  P part[count] = {};
+  P sum[count] = {};
 
-  [[gnu::always_inline]] void add(int i, P value) { part[i] += value; }
+  [[gnu::always_inline]] void add(int i, P value) { sum[i] += value; }
   [[gnu::always_inline]] void add_product(int i, P value, T weight) {
-    part[i] = mul_add<T>(value, all<P>(weight), part[i]);
+    sum[i] = mul_add<T>(value, all<P>(weight), sum[i]);
   }
-  void end_run() {}
-  [[gnu::always_inline]] P value(int i) const { return part[i]; }
-  [[gnu::always_inline]] P times(int i, double factor) const { return part[i] * static_cast<T>(factor); }
+  [[gnu::always_inline]] P value(int i) const { return sum[i]; }
+  [[gnu::always_inline]] P times(int i, double factor) const { return sum[i] * static_cast<T>(factor); }
 };
 
-/// The same of any number of terms: runs of at most kRun, each followed by end_run(), groups of 8 runs, and the groups
-/// in double.
+/// Sums of the sums of runs of terms. An element takes part in at most kShortSum additions: those of its run and those
+/// of the runs.
+template <class T, class P, int count>
+struct RunSums : ChainSums<T, P, count> {
+  static constexpr bool kOneChain = false, kWholeLines = true;
+  using Run = P[count];
+
+  [[gnu::always_inline]] void add_run(const Run& run) {
+    for (int i = 0; i < count; ++i) this->add(i, run[i]);
+  }
+};
+
+/// The same of any number of runs of at most kRun terms: groups of 8 runs, and the groups in double.
 template <class T, class P, int count>
 struct LongSums {
+  static constexpr int kCount = count;
+  static constexpr bool kOneChain = false, kWholeLines = false;
   static constexpr std::int64_t kRun = 8;
+  using Run = P[count];
 
-  ShortSums<T, P, count> run, group;
+  ChainSums<T, P, count> group;
   WideTotal<P> totals[count];
   int runs = 0;
+  bool has_totals = false;
 
-  [[gnu::always_inline]] void add(int i, P value) { run.add(i, value); }
-  [[gnu::always_inline]] void add_product(int i, P value, T weight) { run.add_product(i, value, weight); }
-  [[gnu::always_inline]] void end_run() {
-    for (int i = 0; i < count; ++i) {
-      group.add(i, run.part[i]);
-      run.part[i] = P{};
-    }
+  [[gnu::always_inline]] void add_run(const Run& run) {
+    for (int i = 0; i < count; ++i) group.add(i, run[i]);
     if (++runs < kRun) return;
     for (int i = 0; i < count; ++i) {
-      totals[i].add(group.part[i]);
-      group.part[i] = P{};
+      totals[i].add(group.sum[i]);
+      group.sum[i] = P{};
     }
     runs = 0;
+    has_totals = true;
   }
   [[gnu::always_inline]] P value(int i) const { return times(i, 1); }
   [[gnu::always_inline]] P times(int i, double factor) const {
+    if (!has_totals) return group.times(i, factor);
     WideTotal<P> total = totals[i];
-    total.add(group.part[i]);
+    total.add(group.sum[i]);
     return total.times(factor);
   }
 };
 
 template <class P, int count>
-struct LongSums<double, P, count> : ShortSums<double, P, count> {};
+struct LongSums<double, P, count> : RunSums<double, P, count> {
+  static constexpr bool kWholeLines = false;
+};
 
 }  // namespace weft::cpu::WEFT_ISA

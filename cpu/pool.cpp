@@ -16,7 +16,6 @@ WEFT_SIMD_DEFINE(PoolKernels, pool_kernels)
 namespace {
 
 constexpr std::int64_t kTaskElements = 16384;
-constexpr std::int64_t kShortSum = 16;  // elements that are added in f32 alone
 
 template <class T>
 const PoolKernelsOf<T>& kernels() {
@@ -96,17 +95,15 @@ void for_rows(const PoolShape& s, const Extent& source, const Extent& destinatio
               const Extent& step, const Body& body) {
   const std::int64_t rows = destination[0] * destination[1], row_size = destination[2] * s.c;
   if (row_size == 0) return;
-  std::int64_t most = 1;
-  for (const Ranges& axis : ranges) {
-    std::int64_t longest = 0;
-    for (const PoolRange& range : axis) longest = std::max(longest, range.end - range.begin);
-    most *= longest;
+  Extent most{};
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    for (const PoolRange& range : ranges[axis]) most[axis] = std::max(most[axis], range.end - range.begin);
   }
-  const bool is_long = most > kShortSum;
+  const SumPlan plan = plan_sums(most[0] * most[1], most[2]);
   parallel_blocks(s.n * rows, std::max<std::int64_t>(kTaskElements / row_size, 1),
                   [&](std::int64_t begin, std::int64_t end) {
                     PoolRow row{s.c, destination[2],   0,       source[1], source[2], {},
-                                {},  ranges[2].data(), step[0], step[1],   step[2],   is_long};
+                                {},  ranges[2].data(), step[0], step[1],   step[2],   plan};
                     for (std::int64_t i = begin; i < end; ++i) {
                       const std::int64_t in_image = i % rows;
                       row.position = in_image * destination[2];

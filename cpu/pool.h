@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "cpu/simd.h"
+#include "cpu/sum_plan.h"
 
 namespace weft {
 struct ConstView;
@@ -31,7 +32,7 @@ struct PoolRow {
   const PoolRange* columns;
   std::int64_t depth_step = 1, height_step = 1,
                column_step = 1;  // a range of another step ends behind its last element
-  bool is_long = false;          // some box of any row has more than 16 pixels
+  SumPlan plan = {};             // for the boxes of all rows
 };
 
 /// What windows divide their sum by, for each place of y along each axis: the product of the three.
@@ -39,8 +40,8 @@ struct PoolCounts {
   const std::int64_t *depth, *height, *column;
 };
 
-/// Kernels on one row (f32 sums of long ones end in double); `source` is the image (depth, height,
-/// width, channels), `out` the row (pixels, channels).
+/// Kernels on one row; `source` is the image (depth, height, width, channels), `out` the row
+/// (pixels, channels).
 template <class T>
 struct PoolKernelsOf {
   /// The largest of each box, which is not empty, and its flat position; the first of equals, and NaN, win.

@@ -33,37 +33,30 @@ struct Indices<Vec<double>> {
 
 bool has_size(PoolRange range, std::int64_t size) { return range.end - range.begin == size; }
 
-/// visit(position) for every pixel of a box, in order. Without kSteps all steps are 1.
+/// A pixel of the source, and its flat position.
+struct Pixel {
+  std::int64_t d, h, w, at;
+};
+
+/// visit(pixel) for every pixel of a box, in order. Without kSteps all steps are 1.
 template <bool kSteps, class Visit>
 inline void for_box(const PoolRow& row, PoolRange columns, const Visit& visit) {
-  if (has_size(row.depth, 1) && has_size(row.height, 2) && has_size(columns, 2)) {
-    const std::int64_t first =
-        (row.depth.begin * row.source_height + row.height.begin) * row.source_width + columns.begin;
-    visit(first);
-    visit(first + 1);
-    visit(first + row.source_width);
-    visit(first + row.source_width + 1);
+  const std::int64_t height = row.height.end - row.height.begin, width = columns.end - columns.begin;
+  if (has_size(row.depth, 1) && height == width && (width == 1 || width == 2)) {
+    const std::int64_t d = row.depth.begin, h = row.height.begin, w = columns.begin;
+    const std::int64_t first = (d * row.source_height + h) * row.source_width + w;
+    visit(Pixel{d, h, w, first});
+    if (width == 1) return;
+    visit(Pixel{d, h, w + 1, first + 1});
+    visit(Pixel{d, h + 1, w, first + row.source_width});
+    visit(Pixel{d, h + 1, w + 1, first + row.source_width + 1});
     return;
   }
   for (std::int64_t d = row.depth.begin; d < row.depth.end; d += kSteps ? row.depth_step : 1) {
     for (std::int64_t h = row.height.begin; h < row.height.end; h += kSteps ? row.height_step : 1) {
       const std::int64_t line = (d * row.source_height + h) * row.source_width;
-      for (std::int64_t w = columns.begin; w < columns.end; w += kSteps ? row.column_step : 1) visit(line + w);
-    }
-  }
-}
-
-/// visit(position) for every pixel of a box, in order, and end_run() after at most kRun of them.
-template <std::int64_t kRun, class Visit, class EndRun>
-inline void for_runs(const PoolRow& row, PoolRange columns, const Visit& visit, const EndRun& end_run) {
-  for (std::int64_t d = row.depth.begin; d < row.depth.end; ++d) {
-    for (std::int64_t h = row.height.begin; h < row.height.end; ++h) {
-      const std::int64_t line = (d * row.source_height + h) * row.source_width, last = line + columns.end;
-      for (std::int64_t at = line + columns.begin; at < last;) {
-        const std::int64_t end = last - at < kRun ? last : at + kRun;
-        for (; at < end; ++at) visit(at);
-        end_run();
-      }
+      for (std::int64_t w = columns.begin; w < columns.end; w += kSteps ? row.column_step : 1)
+        visit(Pixel{d, h, w, line + w});
     }
   }
 }
@@ -82,9 +75,9 @@ void largest_of(const PoolRow& row, const T* source, T* out, std::int32_t* indic
         best[i] = get<P>(source + (line + columns.begin) * row.channels + channel + i * kWidth);
         index[i] = Indices<P>::all(line + columns.begin);
       }
-      for_box<kSteps>(row, columns, [&](std::int64_t position) {
-        const T* p = source + position * row.channels + channel;
-        const auto here = Indices<P>::all(position);
+      for_box<kSteps>(row, columns, [&](Pixel from) {
+        const T* p = source + from.at * row.channels + channel;
+        const auto here = Indices<P>::all(from.at);
         for (int i = 0; i < kPacks; ++i) {
           const P value = get<P>(p + i * kWidth);
           const auto better = (value > best[i]) | ((value != value) & (best[i] == best[i]));
@@ -106,13 +99,34 @@ void largest(const PoolRow& row, const T* source, T* out, std::int32_t* indices)
   (neighbours ? largest_of<false, T> : largest_of<true, T>)(row, source, out, indices);
 }
 
-/// add(position) for every pixel of a box, in order, to sums whose runs end in time.
-template <class Sums, class Add>
-[[gnu::always_inline]] inline void add_box(const PoolRow& row, PoolRange columns, Sums& sums, const Add& add) {
-  if constexpr (Sums::kRun == INT64_MAX) {
-    for_box<false>(row, columns, add);
-  } else {
-    for_runs<Sums::kRun>(row, columns, add, [&] { sums.end_run(); });
+/// Adds term(i, pixel), for each pack i, of every pixel of a box to sums.
+template <class Sums, class Term>
+[[gnu::always_inline]] inline void add_box(const PoolRow& row, PoolRange columns, Sums& sums, const Term& term) {
+  constexpr int kPacks = Sums::kCount;
+  if constexpr (Sums::kOneChain) {
+    for_box<false>(row, columns, [&](Pixel pixel) {
+      for (int i = 0; i < kPacks; ++i) sums.add(i, term(i, pixel));
+    });
+  } else if (columns.begin < columns.end) {
+    for (std::int64_t d = row.depth.begin; d < row.depth.end; ++d) {
+      for (std::int64_t h = row.height.begin; h < row.height.end; ++h) {
+        const std::int64_t line = (d * row.source_height + h) * row.source_width;
+        const auto add_run = [&](std::int64_t w, std::int64_t end) __attribute__((always_inline)) {
+          typename Sums::Run run;
+          for (int i = 0; i < kPacks; ++i) run[i] = term(i, Pixel{d, h, w, line + w});
+          while (++w < end) {
+            for (int i = 0; i < kPacks; ++i) run[i] += term(i, Pixel{d, h, w, line + w});
+          }
+          sums.add_run(run);
+        };
+        if constexpr (Sums::kWholeLines) {
+          add_run(columns.begin, columns.end);
+        } else {
+          for (std::int64_t w = columns.begin; w < columns.end; w += row.plan.run)
+            add_run(w, columns.end - w < row.plan.run ? columns.end : w + row.plan.run);
+        }
+      }
+    }
   }
 }
 
@@ -123,51 +137,28 @@ void sum_pixels(const PoolRow& row, const T* source, double factor, T* out) {
       using P = typename decltype(packs)::Pack;
       constexpr int kPacks = packs.kCount, kWidth = packs.kWidth;
       Sums<T, P, kPacks> sums;
-      add_box(row, row.columns[pixel], sums, [&](std::int64_t position) {
-        const T* p = source + position * row.channels + channel;
-        for (int i = 0; i < kPacks; ++i) sums.add(i, get<P>(p + i * kWidth));
-      });
+      add_box(row, row.columns[pixel], sums,
+              [&](int i, Pixel from) { return get<P>(source + from.at * row.channels + channel + i * kWidth); });
       for (int i = 0; i < kPacks; ++i) put(out + channel + i * kWidth, sums.times(i, factor));
     });
   }
 }
 
-template <class T>
-void sum(const PoolRow& row, const T* source, double factor, T* out) {
-  (row.is_long ? sum_pixels<LongSums, T> : sum_pixels<ShortSums, T>)(row, source, factor, out);
-}
-
 template <template <class, class, int> class Sums, class T>
 void share_pixels(const PoolRow& row, const T* source, const PoolCounts& counts, T* out) {
   for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels) {
-    const PoolRange columns = row.columns[pixel];
     for_packs<Tail::overlapping, T>(row.channels, [&](auto packs, std::int64_t channel) {
       using P = typename decltype(packs)::Pack;
       constexpr int kPacks = packs.kCount, kWidth = packs.kWidth;
       Sums<T, P, kPacks> sums;
-      for (std::int64_t d = row.depth.begin; d < row.depth.end; ++d) {
-        for (std::int64_t h = row.height.begin; h < row.height.end; ++h) {
-          const std::int64_t line = (d * row.source_height + h) * row.source_width;
-          const T lines = static_cast<T>(counts.depth[d]) * static_cast<T>(counts.height[h]);
-          for (std::int64_t w = columns.begin; w < columns.end;) {
-            const std::int64_t end = columns.end - w < sums.kRun ? columns.end : w + sums.kRun;
-            for (; w < end; ++w) {
-              const T* p = source + (line + w) * row.channels + channel;
-              const T factor = 1 / (lines * static_cast<T>(counts.column[w]));
-              for (int i = 0; i < kPacks; ++i) sums.add(i, get<P>(p + i * kWidth) * factor);
-            }
-            sums.end_run();
-          }
-        }
-      }
+      add_box(row, row.columns[pixel], sums, [&](int i, Pixel from) {
+        const T lines = static_cast<T>(counts.depth[from.d]) * static_cast<T>(counts.height[from.h]);
+        const T factor = 1 / (lines * static_cast<T>(counts.column[from.w]));
+        return get<P>(source + from.at * row.channels + channel + i * kWidth) * factor;
+      });
       for (int i = 0; i < kPacks; ++i) put(out + channel + i * kWidth, sums.value(i));
     });
   }
-}
-
-template <class T>
-void shares(const PoolRow& row, const T* source, const PoolCounts& counts, T* out) {
-  (row.is_long ? share_pixels<LongSums, T> : share_pixels<ShortSums, T>)(row, source, counts, out);
 }
 
 template <template <class, class, int> class Sums, class T>
@@ -178,12 +169,9 @@ void match_pixels(const PoolRow& row, const T* source, const std::int32_t* indic
       constexpr int kPacks = packs.kCount, kWidth = packs.kWidth;
       const auto wanted = Indices<P>::all(row.position + pixel);
       Sums<T, P, kPacks> sums;
-      add_box(row, row.columns[pixel], sums, [&](std::int64_t position) {
-        const std::int64_t at = position * row.channels + channel;
-        for (int i = 0; i < kPacks; ++i) {
-          const auto chosen = Indices<P>::load(indices + at + i * kWidth) == wanted;
-          sums.add(i, chosen ? get<P>(source + at + i * kWidth) : P{});
-        }
+      add_box(row, row.columns[pixel], sums, [&](int i, Pixel from) {
+        const std::int64_t at = from.at * row.channels + channel + i * kWidth;
+        return Indices<P>::load(indices + at) == wanted ? get<P>(source + at) : P{};
       });
       for (int i = 0; i < kPacks; ++i) put(out + channel + i * kWidth, sums.value(i));
     });
@@ -191,8 +179,24 @@ void match_pixels(const PoolRow& row, const T* source, const std::int32_t* indic
 }
 
 template <class T>
+void sum(const PoolRow& row, const T* source, double factor, T* out) {
+  if (sizeof(T) == sizeof(double) || row.plan.sums == BoxSums::chain)
+    return sum_pixels<ChainSums, T>(row, source, factor, out);
+  (row.plan.sums == BoxSums::lines ? sum_pixels<RunSums, T> : sum_pixels<LongSums, T>)(row, source, factor, out);
+}
+
+template <class T>
+void shares(const PoolRow& row, const T* source, const PoolCounts& counts, T* out) {
+  if (sizeof(T) == sizeof(double) || row.plan.sums == BoxSums::chain)
+    return share_pixels<ChainSums, T>(row, source, counts, out);
+  (row.plan.sums == BoxSums::lines ? share_pixels<RunSums, T> : share_pixels<LongSums, T>)(row, source, counts, out);
+}
+
+template <class T>
 void matching(const PoolRow& row, const T* source, const std::int32_t* indices, T* out) {
-  (row.is_long ? match_pixels<LongSums, T> : match_pixels<ShortSums, T>)(row, source, indices, out);
+  if (sizeof(T) == sizeof(double) || row.plan.sums == BoxSums::chain)
+    return match_pixels<ChainSums, T>(row, source, indices, out);
+  (row.plan.sums == BoxSums::lines ? match_pixels<RunSums, T> : match_pixels<LongSums, T>)(row, source, indices, out);
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ template <class T>
 struct Table {
   std::vector<WeightedRange<T>> ranges;
   std::vector<T> weights;
+  std::int64_t most = 0;  // sources of a position
 };
 
 template <class T>
@@ -32,6 +33,7 @@ Table<T> table_of(ResamplePass pass, const ResampleAxis& a) {
   table.weights.reserve(static_cast<std::size_t>(2 * a.out));  // each output takes two inputs at most
   for (std::int64_t i = 0; i < size; ++i) {
     const ResampleRange range = forward ? resample_inputs(a, i) : resample_outputs(a, i);
+    table.most = std::max(table.most, range.end - range.begin);
     table.ranges.push_back({range.begin, range.end, table.weights.data() + table.weights.size()});
     for (std::int64_t j = range.begin; j < range.end; ++j) {
       table.weights.push_back(static_cast<T>(forward ? resample_weight(a, j, i) : resample_weight(a, i, j)));
@@ -64,9 +66,10 @@ void resample_of(ResamplePass pass, const ResampleShape& s, const T* in, T* out)
                  width = table_of<T>(pass, s.axes[2]);
   // A row's work grows with what it reads: about this much of the source, or one element for each of its own.
   const std::int64_t row_work = std::max(row_size, source_image / rows);
+  const SumPlan plan = plan_sums(depth.most * height.most, width.most);
   parallel_blocks(s.n * rows, std::max<std::int64_t>(kTaskElements / row_work, 1),
                   [&](std::int64_t begin, std::int64_t end) {
-                    UpsampleRow<T> row{s.c, destination[2], source[1], source[2], {}, {}, width.ranges.data()};
+                    UpsampleRow<T> row{s.c, destination[2], source[1], source[2], {}, {}, width.ranges.data(), plan};
                     for (std::int64_t i = begin; i < end; ++i) {
                       const std::int64_t in_image = i % rows;
                       row.depth = depth.ranges[static_cast<std::size_t>(in_image / destination[1])];

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "cpu/simd.h"
+#include "cpu/sum_plan.h"
 
 namespace weft {
 struct ConstView;
@@ -29,6 +30,7 @@ struct UpsampleRow {
   std::int64_t source_height, source_width;
   WeightedRange<T> depth, height;
   const WeightedRange<T>* columns;
+  SumPlan plan = {};  // for the boxes of all rows
 };
 
 /// Kernels on one row; `source` is the image (depth, height, width, channels), `out` the row (pixels, channels).
