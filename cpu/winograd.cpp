@@ -68,20 +68,18 @@ template <class T>
 void transform_block(const Product<T>& g, std::int64_t block, std::int64_t begin, std::int64_t end, T* tiles) {
   const std::int64_t last = std::min(end, g.grid.count() - block * g.block);
   const T* pixels[36];
-  std::int64_t found = 0, largest_fit = 0;
-  for (std::int64_t i = begin; i < last; ++i) {
+  Judge<T> judge(g.grid, g.source, g.depth, g.limit);
+  for (std::int64_t i = begin, strip = begin; i < last; ++i) {
+    const std::int64_t number = block * g.block + i;
+    if (g.misfits != nullptr && i == strip) {
+      strip += strip_tiles(g.grid, number, block * g.block + last);
+      judge.judge(number, block * g.block + strip, g.misfits->marks() + number);
+    }
     T* const to = tiles + i / g.panel * g.panel_size + i % g.panel * kWinogradDepth;
-    const Tile tile = tile_of(g.grid, block * g.block + i);
-    list_input(g.grid, tile, g.source, g.depth, g.zeros, pixels);
-    const WinogradLargest<T> largest =
-        kernels<T>(g.grid.tile).input(pixels, g.depth, {to, g.matrix, g.panel * kWinogradDepth});
-    if (g.misfits == nullptr) continue;
-    const bool fits = tile_fits(g.grid, tile, pixels, g.depth, largest, g.limit);
-    g.misfits->marks()[block * g.block + i] = fits ? 0 : 1;
-    found += fits ? 0 : 1;
-    if (fits) largest_fit = std::max<std::int64_t>(largest_fit, largest.all);
+    list_input(g.grid, tile_of(g.grid, number), g.source, g.depth, g.zeros, pixels);
+    kernels<T>(g.grid.tile).input(pixels, g.depth, {to, g.matrix, g.panel * kWinogradDepth});
   }
-  if (g.misfits != nullptr) g.misfits->add(found, largest_fit);
+  if (g.misfits != nullptr) g.misfits->add(judge.found(), judge.largest_fit());
 }
 
 /// Whether im2col computes all, so that nothing more need be done.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <vector>
 
 #include "cpu/winograd_tiles.h"
 
@@ -31,36 +32,143 @@ T most_for_filter(T filter) {
   return filter <= kMost ? std::min(kMost, kMost / filter) : T(-1);
 }
 
-/// Whether every output of the tile inside of the map sees, by its window of 3x3 pixels, at least a 64th of the tile's
-/// largest.
-template <class T>
-bool windows_fit(const Grid& grid, const Tile& tile, const T* const* pixels, std::int64_t channels, T most) {
-  const std::int64_t side = grid.tile + 2;
-  Magnitude<T> largest[36];
-  kernels<T>().largest(pixels, side * side, channels, largest);
-  for (std::int64_t y = 0; y < tile.size[0]; ++y) {
-    for (std::int64_t x = 0; x < tile.size[1]; ++x) {
-      Magnitude<T> seen = 0;
-      for (std::int64_t i = 0; i < 9; ++i) seen = std::max(seen, largest[(y + i / 3) * side + x + i % 3]);
-      if (most > kMostRatio * value_of<T>(seen)) return false;
-    }
-  }
-  return true;
+/// What tiles read of a map: each `side`² pixels, from the place of its first output plus `offset` on.
+struct Reads {
+  Plane size{}, offset{};
+  std::int64_t side = 0;
+};
+
+inline Reads input_reads(const Grid& grid) { return {grid.in, {-grid.padding[0], -grid.padding[1]}, grid.tile + 2}; }
+inline Reads output_reads(const Grid& grid) { return {grid.out, {}, grid.tile}; }
+
+/// Rows of a map of n images, counted through all of them, and some of their columns.
+struct Strip {
+  std::int64_t row = 0, rows = 0, col = 0, cols = 0;
+};
+
+/// How many of the tiles [begin, end) are judged at once: some rows of tiles, or a part of one.
+inline std::int64_t strip_tiles(const Grid& grid, std::int64_t begin, std::int64_t end) {
+  constexpr std::int64_t kTiles = 16;
+  const std::int64_t across = grid.tiles[1], passed = begin % across;
+  const bool whole = passed == 0 && across <= kTiles;
+  return std::min(end - begin, whole ? kTiles / across * across : std::min(kTiles, across - passed));
 }
 
-/// Whether a tile of a product fits; `limit` is from most_for_filter.
+/// The smallest strip that holds all pixels which tiles [begin, end) read; other pixels may lie between.
+inline Strip strip_of(const Grid& grid, const Reads& reads, std::int64_t begin, std::int64_t end) {
+  const Tile first = tile_of(grid, begin), last = tile_of(grid, end - 1);
+  const auto clip = [&](const Tile& tile, std::size_t d, std::int64_t further) {
+    return std::clamp<std::int64_t>(tile.first[d] + reads.offset[d] + further, 0, reads.size[d]);
+  };
+  const std::int64_t row = first.image * reads.size[0] + clip(first, 0, 0);
+  const std::int64_t rows = last.image * reads.size[0] + clip(last, 0, reads.side) - row;
+  if (end - begin > grid.tiles[1] - begin % grid.tiles[1]) return {row, rows, 0, reads.size[1]};
+  const std::int64_t col = clip(first, 1, 0);
+  return {row, rows, col, clip(last, 1, reads.side) - col};
+}
+
+/// body(pixel, count) for each run of pixels that lie together.
+template <class Body>
+void for_runs(const Strip& strip, std::int64_t width, const Body& body) {
+  if (strip.cols == width) return body(strip.row * width, strip.rows * width);
+  for (std::int64_t y = 0; y < strip.rows; ++y) body((strip.row + y) * width + strip.col, strip.cols);
+}
+
+/// Judges tiles of a product; `limit` is from most_for_filter.
 template <class T>
-bool tile_fits(const Grid& grid, const Tile& tile, const T* const* pixels, std::int64_t channels,
-               const WinogradLargest<T>& largest, T limit) {
-  const T most = value_of<T>(largest.all);
-  if (!(most <= limit)) return false;
-  // Every window holds one of these four, without the last row and column where it is among the first three.
-  const int rows = grid.tile == 2 || tile.size[0] > 3 ? 2 : 1, cols = grid.tile == 2 || tile.size[1] > 3 ? 2 : 1;
-  Magnitude<T> least = largest.middle[0][0];
-  for (int i = 0; i < rows; ++i) {
-    for (int j = 0; j < cols; ++j) least = std::min(least, largest.middle[i][j]);
+class Judge {
+ public:
+  Judge(const Grid& grid, const T* source, std::int64_t channels, T limit)
+      : grid_(grid), reads_(input_reads(grid)), source_(source), channels_(channels), limit_(limit) {}
+
+  /// unfit[i - begin] = 1 for each tile i of [begin, end) that does not fit, else 0.
+  void judge(std::int64_t begin, std::int64_t end, std::uint8_t* unfit) {
+    strip_ = strip_of(grid_, reads_, begin, end);
+    largest_.resize(static_cast<std::size_t>(strip_.rows * strip_.cols));
+    WinogradRange<T> range;
+    Magnitude<T>* to = largest_.data();
+    for_runs(strip_, reads_.size[1], [&](std::int64_t pixel, std::int64_t count) {
+      const WinogradRange<T> run = kernels<T>().largest(source_ + pixel * channels_, count, channels_, to);
+      range = {std::min(range.least, run.least), std::max(range.most, run.most)};
+      to += count;
+    });
+    std::fill_n(unfit, end - begin, std::uint8_t{0});
+    const T most = value_of<T>(range.most);
+    if (every_window_has_pixels() && most <= limit_ && most <= kMostRatio * value_of<T>(range.least)) {
+      largest_fit_ = std::max(largest_fit_, range.most);
+      return;
+    }
+    for (std::int64_t i = begin; i < end; ++i) unfit[i - begin] = fits(tile_of(grid_, i)) ? 0 : 1;
+    found_ += std::count(unfit, unfit + (end - begin), std::uint8_t{1});
   }
-  return most <= kMostRatio * value_of<T>(least) || windows_fit(grid, tile, pixels, channels, most);
+
+  std::int64_t found() const { return found_; }
+  /// Of the tiles that fit.
+  Magnitude<T> largest_fit() const { return largest_fit_; }
+
+ private:
+  bool every_window_has_pixels() const {
+    const auto along = [&](std::size_t d) {
+      return grid_.padding[d] <= 2 && grid_.out[d] <= grid_.in[d] + grid_.padding[d];
+    };
+    return along(0) && along(1);
+  }
+
+  bool fits(const Tile& tile) {
+    const std::int64_t side = reads_.side;
+    const auto range = [&](std::size_t d) { return inside(tile.first[d] + reads_.offset[d], 1, side, reads_.size[d]); };
+    const Range rows = range(0), cols = range(1);
+    const std::int64_t top = tile.image * reads_.size[0] + tile.first[0] + reads_.offset[0] - strip_.row;
+    const std::int64_t left = tile.first[1] + reads_.offset[1] - strip_.col;
+    Magnitude<T> seen[36] = {}, all = 0;
+    for (std::int64_t y = rows.begin; y < rows.end; ++y) {
+      for (std::int64_t x = cols.begin; x < cols.end; ++x) {
+        const Magnitude<T> one = largest_[static_cast<std::size_t>((top + y) * strip_.cols + left + x)];
+        seen[y * side + x] = one;
+        all = std::max(all, one);
+      }
+    }
+    const T most = value_of<T>(all);
+    if (!(most <= limit_) || most > kMostRatio * value_of<T>(least_seen(tile, seen))) return false;
+    largest_fit_ = std::max(largest_fit_, all);
+    return true;
+  }
+
+  /// The least of what the tile's outputs inside of the map see, each the largest pixel of its window of 3x3.
+  Magnitude<T> least_seen(const Tile& tile, const Magnitude<T>* seen) const {
+    const auto largest = [](const Magnitude<T>* first, std::int64_t step) {
+      return std::max(std::max(first[0], first[step]), first[2 * step]);
+    };
+    const std::int64_t side = reads_.side, cols = tile.size[1];
+    Magnitude<T> across[36], least = WinogradRange<T>().least;
+    for (std::int64_t y = 0; y < tile.size[0] + 2; ++y) {
+      for (std::int64_t x = 0; x < cols; ++x) across[y * side + x] = largest(seen + y * side + x, 1);
+    }
+    for (std::int64_t y = 0; y < tile.size[0]; ++y) {
+      for (std::int64_t x = 0; x < cols; ++x) least = std::min(least, largest(across + y * side + x, side));
+    }
+    return least;
+  }
+
+  Grid grid_;
+  Reads reads_;
+  const T* source_;
+  std::int64_t channels_;
+  T limit_;
+  Strip strip_;
+  std::vector<Magnitude<T>> largest_;  // of each pixel of the strip
+  std::int64_t found_ = 0;
+  Magnitude<T> largest_fit_ = 0;
+};
+
+/// The largest magnitude of a strip of a map.
+template <class T>
+Magnitude<T> most_of(const Strip& strip, std::int64_t width, std::int64_t channels, const T* map) {
+  Magnitude<T> most = 0;
+  for_runs(strip, width, [&](std::int64_t pixel, std::int64_t count) {
+    most = std::max(most, kernels<T>().most(map + pixel * channels, count * channels));
+  });
+  return most;
 }
 
 /// Whether a tile of a weight gradient fits, by the largest magnitudes of both its operands.

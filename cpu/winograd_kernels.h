@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "cpu/simd.h"
 
@@ -26,11 +27,10 @@ struct MagnitudeOf<double> {
 template <class T>
 using Magnitude = typename MagnitudeOf<T>::type;
 
-/// The largest magnitudes, over all channels, of a tile's pixels: of all, and of each of the four in the middle, row by
-/// row.
+/// The least and the largest of some magnitudes.
 template <class T>
-struct WinogradLargest {
-  Magnitude<T> all = 0, middle[2][2] = {};
+struct WinogradRange {
+  Magnitude<T> least = std::numeric_limits<Magnitude<T>>::max(), most = 0;
 };
 
 /// One transformed tile: the matrices are `matrix` apart, blocks of kWinogradDepth channels `block`. The channels that
@@ -81,10 +81,9 @@ struct WinogradOutput {
 
 template <class T>
 struct WinogradSet {
-  /// Bᵀ d B of the e² pixels, and A y Aᵀ of the tile² pixels, of `channels` each. They return the largest magnitudes of
-  /// the pixels; in the gradient of y, `middle` is zero.
-  WinogradLargest<T> (*input)(const T* const* pixels, std::int64_t channels, const WinogradPlace<T>& place);
-  WinogradLargest<T> (*output_grad)(const T* const* pixels, std::int64_t channels, const WinogradPlace<T>& place);
+  /// Bᵀ d B of the e² pixels, and A y Aᵀ of the tile² pixels, of `channels` each.
+  void (*input)(const T* const* pixels, std::int64_t channels, const WinogradPlace<T>& place);
+  void (*output_grad)(const T* const* pixels, std::int64_t channels, const WinogradPlace<T>& place);
   /// Returns the largest magnitude of its taps.
   Magnitude<T> (*weight)(const WinogradWeight<T>& weight);
   void (*output)(const WinogradOutput<T>& output);
@@ -97,8 +96,10 @@ struct WinogradKernelsOf {
   WinogradSet<T> two, four;  // by tile
   void (*product)(const WinogradProduct<T>& product);
   void (*product_transposed)(const WinogradProduct<T>& product);
-  /// The largest magnitude of each of `count` pixels.
-  void (*largest)(const T* const* pixels, std::int64_t count, std::int64_t channels, Magnitude<T>* out);
+  /// out[i] = the largest magnitude of pixel i of `count`. Returns the least and the largest of them.
+  WinogradRange<T> (*largest)(const T* pixels, std::int64_t count, std::int64_t channels, Magnitude<T>* out);
+  /// The largest magnitude of `count` numbers.
+  Magnitude<T> (*most)(const T* numbers, std::int64_t count);
 };
 
 struct WinogradKernels {

@@ -78,49 +78,108 @@ inline Magnitude<T> largest_lane(typename MagnitudesIn<T, kBytes>::type v) {
   }
 }
 
+// The first and second halves of two vectors, their lanes in turns.
+template <class V, class Lanes>
+inline void interleave(V a, V b, V& low, V& high, Lanes) {
+  if constexpr (Lanes::value == 16) {
+    low = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    high = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  } else if constexpr (Lanes::value == 8) {
+    low = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+    high = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+  } else if constexpr (Lanes::value == 4) {
+    low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  } else {
+    low = __builtin_shufflevector(a, b, 0, 2);
+    high = __builtin_shufflevector(a, b, 1, 3);
+  }
+}
+
+template <int lanes>
+struct Lanes {
+  static constexpr int value = lanes;
+};
+
 /// Prefetches the pixels of the next tile, m further on in the row, that this one does not read.
-template <class T, class Map, int m, bool kMiddle>
-inline WinogradLargest<T> transform_tile(const T* const* pixels, int64_t channels, const WinogradPlace<T>& place) {
-  constexpr int kMiddleAt = Map::kIn / 2 - 1;
+template <class T, class Map, int m>
+inline void transform_tile(const T* const* pixels, int64_t channels, const WinogradPlace<T>& place) {
   const int64_t next = m * channels;
-  Magnitudes<T> all{}, middle[2][2] = {};
   for_vectors<T>(channels, [&](const auto& get, int64_t c, int64_t) {
     T* const out = place.data + c / kWinogradDepth * place.block + c % kWinogradDepth;
     winograd::both_sides<Map, Vec<T>>(
         [&](int i, int j) {
           const T* const pixel = pixels[i * Map::kIn + j];
           if (j >= Map::kIn - m) __builtin_prefetch(pixel + c + next);
-          const Vec<T> v = get(pixel);
-          enlarge<T>(all, v);
-          const int row = i - kMiddleAt, col = j - kMiddleAt;
-          if (kMiddle && row >= 0 && row < 2 && col >= 0 && col < 2) enlarge<T>(middle[row][col], v);
-          return v;
+          return get(pixel);
         },
         [&](int i, int j, Vec<T> v) { store(out + (i * Map::kOut + j) * place.matrix, v); });
   });
-  WinogradLargest<T> largest;
-  largest.all = largest_lane<T>(all);
-  for (int i = 0; kMiddle && i < 4; ++i) largest.middle[i / 2][i % 2] = largest_lane<T>(middle[i / 2][i % 2]);
-  return largest;
 }
 
 template <class T, int m>
-WinogradLargest<T> input(const T* const* pixels, int64_t channels, const WinogradPlace<T>& place) {
-  return transform_tile<T, winograd::Input<m, T>, m, true>(pixels, channels, place);
+void input(const T* const* pixels, int64_t channels, const WinogradPlace<T>& place) {
+  transform_tile<T, winograd::Input<m, T>, m>(pixels, channels, place);
 }
 
 template <class T, int m>
-WinogradLargest<T> output_grad(const T* const* pixels, int64_t channels, const WinogradPlace<T>& place) {
-  return transform_tile<T, winograd::OutputGrad<m, T>, m, false>(pixels, channels, place);
+void output_grad(const T* const* pixels, int64_t channels, const WinogradPlace<T>& place) {
+  transform_tile<T, winograd::OutputGrad<m, T>, m>(pixels, channels, place);
+}
+
+/// The largest magnitudes of `count` numbers, lane by lane.
+template <class T>
+inline Magnitudes<T> largest_of(const T* numbers, int64_t count) {
+  constexpr int64_t kL = kLanes<T>;
+  Magnitudes<T> most{}, other{};  // two chains, each of which waits for itself
+  int64_t i = 0;
+  for (; i + 2 * kL <= count; i += 2 * kL) {
+    enlarge<T>(most, load(numbers + i));
+    enlarge<T>(other, load(numbers + i + kL));
+  }
+  if (i + kL <= count) {
+    enlarge<T>(most, load(numbers + i));
+    i += kL;
+  }
+  if (i < count) enlarge<T>(other, load_first(numbers + i, count - i));
+  return other > most ? other : most;
+}
+
+/// Lane i is the largest of lanes of pixel (first + i·step); those from `last` on count as the last.
+template <class T, int lanes, int first = 0>
+inline Magnitudes<T> largest_of_each(const T* pixels, int64_t last, int64_t channels) {
+  constexpr int kStep = kLanes<T> / lanes;
+  if constexpr (lanes == 1) {
+    return largest_of(pixels + (first < last ? first : last) * channels, channels);
+  } else {
+    Magnitudes<T> low, high;
+    interleave(largest_of_each<T, lanes / 2, first>(pixels, last, channels),
+               largest_of_each<T, lanes / 2, first + kStep>(pixels, last, channels), low, high, Lanes<kLanes<T>>{});
+    return high > low ? high : low;
+  }
 }
 
 template <class T>
-void largest(const T* const* pixels, int64_t count, int64_t channels, Magnitude<T>* out) {
-  for (int64_t i = 0; i < count; ++i) {
-    Magnitudes<T> most{};
-    for_vectors<T>(channels, [&](const auto& get, int64_t, int64_t) { enlarge<T>(most, get(pixels[i])); });
-    out[i] = largest_lane<T>(most);
+WinogradRange<T> largest(const T* pixels, int64_t count, int64_t channels, Magnitude<T>* out) {
+  constexpr int64_t kL = kLanes<T>;
+  WinogradRange<T> range;
+  if (count == 0) return range;
+  Magnitudes<T> most{}, least = range.least - Magnitudes<T>{};
+  for (int64_t i = 0; i < count; i += kL) {
+    const int64_t n = count - i < kL ? count - i : kL;
+    const Magnitudes<T> each = largest_of_each<T, kLanes<T>>(pixels + i * channels, n - 1, channels);
+    std::memcpy(out + i, &each, static_cast<std::size_t>(n) * sizeof(T));
+    most = each > most ? each : most;
+    least = each < least ? each : least;
   }
+  range.most = largest_lane<T>(most);
+  range.least = ~largest_lane<T>(~least);  // ~ turns the order around
+  return range;
+}
+
+template <class T>
+Magnitude<T> most(const T* numbers, int64_t count) {
+  return largest_lane<T>(largest_of(numbers, count));
 }
 
 template <class T, int m>
@@ -146,29 +205,6 @@ void weight_grad(const T* from, int64_t matrix, int64_t channels, T* out) {
                                       [&](int i, int j, Vec<T> v) { put(out + (i * 3 + j) * channels + c, v, count); });
   });
 }
-
-// The first and second halves of two vectors, their lanes in turns.
-template <class V, class Lanes>
-inline void interleave(V a, V b, V& low, V& high, Lanes) {
-  if constexpr (Lanes::value == 16) {
-    low = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    high = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-  } else if constexpr (Lanes::value == 8) {
-    low = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-    high = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
-  } else if constexpr (Lanes::value == 4) {
-    low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-    high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-  } else {
-    low = __builtin_shufflevector(a, b, 0, 2);
-    high = __builtin_shufflevector(a, b, 1, 3);
-  }
-}
-
-template <int lanes>
-struct Lanes {
-  static constexpr int value = lanes;
-};
 
 /// Row i of the result is column i of v: each pass interleaves the first half of the rows with the second.
 template <class T>
@@ -306,7 +342,8 @@ template <class T, int m>
 constexpr WinogradSet<T> kSet = {input<T, m>, output_grad<T, m>, weight<T, m>, output<T, m>, weight_grad<T, m>};
 
 template <class T>
-constexpr WinogradKernelsOf<T> kKernels = {kSet<T, 2>, kSet<T, 4>, product<T>, product_transposed<T>, largest<T>};
+constexpr WinogradKernelsOf<T> kKernels = {kSet<T, 2>, kSet<T, 4>, product<T>, product_transposed<T>,
+                                           largest<T>, most<T>};
 
 }  // namespace
 

@@ -60,6 +60,21 @@ void clear_row(std::int64_t matrices, std::int64_t matrix, std::int64_t channels
   for (std::int64_t m = 0; m < matrices; ++m) std::fill_n(row + m * matrix, whole_vectors<T>(channels), T(0));
 }
 
+/// Marks those of tiles [begin, end) that do not fit and returns how many they are.
+template <class T>
+std::int64_t judge(const SumPlan<T>& plan, const Operands<T>& in, std::int64_t begin, std::int64_t end) {
+  const Grid& grid = plan.grid;
+  const auto fit = [&](std::int64_t first, std::int64_t last) {
+    const Strip x = strip_of(grid, input_reads(grid), first, last), y = strip_of(grid, output_reads(grid), first, last);
+    return sums_fit<T>(most_of(x, grid.in[1], plan.shape.c, in.x), most_of(y, grid.out[1], plan.shape.k, in.y_grad));
+  };
+  std::uint8_t* const marks = in.misfits->marks();
+  std::fill(marks + begin, marks + end, std::uint8_t{0});
+  if (fit(begin, end)) return 0;
+  for (std::int64_t i = begin; i < end; ++i) marks[i] = fit(i, i + 1) ? 0 : 1;
+  return std::count(marks + begin, marks + end, std::uint8_t{1});
+}
+
 /// Tiles [first, first + count) of both operands: e² matrices of rows (tile, channel) each, zeros for the tiles that do
 /// not fit. Returns whether any fits.
 template <class T>
@@ -70,19 +85,18 @@ bool transform_chunk(const SumPlan<T>& plan, const Operands<T>& in, std::int64_t
   parallel_blocks(count, kTransformTiles, [&](std::int64_t begin, std::int64_t end) {
     const T* pixels[36];
     std::int64_t found = 0;
-    for (std::int64_t i = begin; i < end; ++i) {
+    for (std::int64_t i = begin, strip = begin; i < end; ++i) {
+      if (in.misfits != nullptr && i == strip) {
+        strip += strip_tiles(grid, first + i, first + end);
+        found += judge(plan, in, first + i, first + strip);
+      }
       const Tile tile = tile_of(grid, first + i);
       T *const x_to = x_tiles + i * plan.x_row, *const y_to = y_tiles + i * plan.y_row;
       list_input(grid, tile, in.x, channels, in.zeros, pixels);
-      const Magnitude<T> x = kernels<T>(grid.tile).input(pixels, channels, {x_to, plan.x_matrix(), kWinogradDepth}).all;
+      kernels<T>(grid.tile).input(pixels, channels, {x_to, plan.x_matrix(), kWinogradDepth});
       list_pixels(in.y_grad + tile.image * grid.out[0] * grid.out[1] * filters, grid.out, filters, tile.first,
                   grid.tile, in.zeros, pixels);
-      const Magnitude<T> y =
-          kernels<T>(grid.tile).output_grad(pixels, filters, {y_to, plan.y_matrix(), kWinogradDepth}).all;
-      if (in.misfits == nullptr) continue;
-      const bool fits = sums_fit<T>(x, y);
-      in.misfits->marks()[first + i] = fits ? 0 : 1;
-      found += fits ? 0 : 1;
+      kernels<T>(grid.tile).output_grad(pixels, filters, {y_to, plan.y_matrix(), kWinogradDepth});
     }
     if (in.misfits != nullptr) in.misfits->add(found, 0);
   });

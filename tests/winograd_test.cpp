@@ -6,10 +6,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cpu/conv.h"
+#include "cpu/winograd_fit.h"
 #include "tests/winograd_reference.h"
 
 namespace weft {
@@ -343,6 +346,90 @@ TEST(WinogradPromise, RegularTilesDoNotFallBack) {
       }
     }
   }
+}
+
+/// Whether the tile fits, by plain loops over the pixels that its outputs see.
+template <class T>
+bool expected_to_fit(const cpu::tiles::Grid& grid, const cpu::tiles::Tile& tile, const std::vector<T>& map,
+                     std::int64_t channels, double limit) {
+  const std::int64_t side = grid.tile + 2;
+  const auto largest = [&](std::int64_t y, std::int64_t x, std::int64_t size) {
+    double most = 0;
+    for (std::int64_t i = 0; i < size * size; ++i) {
+      const std::int64_t row = tile.first[0] - grid.padding[0] + y + i / size;
+      const std::int64_t col = tile.first[1] - grid.padding[1] + x + i % size;
+      if (row < 0 || row >= grid.in[0] || col < 0 || col >= grid.in[1]) continue;
+      for (std::int64_t c = 0; c < channels; ++c) {
+        const std::int64_t at = ((tile.image * grid.in[0] + row) * grid.in[1] + col) * channels + c;
+        const double value = std::abs(static_cast<double>(map[static_cast<std::size_t>(at)]));
+        if (!(value <= most)) most = value;
+        if (std::isnan(value)) return value;
+      }
+    }
+    return most;
+  };
+  const double all = largest(0, 0, side);
+  if (!(all <= limit)) return false;
+  for (std::int64_t i = 0; i < tile.size[0] * tile.size[1]; ++i) {
+    if (all > 64 * largest(i / tile.size[1], i % tile.size[1], 3)) return false;
+  }
+  return true;
+}
+
+/// Judges all tiles of a map of which pixels are 2^k times normal numbers, some of them not finite or too large.
+/// Returns how many do not fit.
+template <class T>
+std::int64_t check_judgements(const cpu::tiles::Grid& grid, std::int64_t channels, int shift, double limit) {
+  std::mt19937 random(static_cast<unsigned>(shift) + 1);
+  std::vector<T> map = normals<T>(grid.n * grid.in[0] * grid.in[1] * channels, 7);
+  for (std::size_t i = 0; i < map.size(); ++i) {
+    if (i % static_cast<std::size_t>(channels) != 0) map[i] /= 16;
+    if (random() % 5 == 0) map[i] = static_cast<T>(std::ldexp(static_cast<double>(map[i]), -shift));
+    if (random() % 50 == 0) map[i] *= static_cast<T>(std::ldexp(1, shift));
+    if (shift == 5 && random() % 3000 == 0) map[i] = std::numeric_limits<T>::quiet_NaN();
+    if (shift == 5 && random() % 3000 == 0) map[i] = -std::numeric_limits<T>::infinity();
+    if (shift == 5 && random() % 3000 == 0) map[i] = static_cast<T>(1e31);
+  }
+  cpu::tiles::Judge<T> judge(grid, map.data(), channels, static_cast<T>(limit));
+  std::vector<std::uint8_t> unfit(static_cast<std::size_t>(grid.count()), 2);
+  std::int64_t found = 0;
+  for (std::int64_t begin = 0; begin < grid.count();) {
+    const std::int64_t end = begin + cpu::tiles::strip_tiles(grid, begin, grid.count());
+    judge.judge(begin, end, unfit.data() + begin);
+    for (; begin < end; ++begin) {
+      const bool fits = expected_to_fit(grid, cpu::tiles::tile_of(grid, begin), map, channels, limit);
+      found += fits ? 0 : 1;
+      EXPECT_EQ(unfit[static_cast<std::size_t>(begin)], fits ? 0 : 1) << "tile " << begin << " of " << grid.count();
+    }
+  }
+  EXPECT_EQ(judge.found(), found);
+  return found;
+}
+
+// Rows of tiles longer than a strip, several images in one, pixels that no tile reads, and windows of padding alone.
+TEST(WinogradPromise, JudgesEachTileByWhatItsOutputsSee) {
+  std::int64_t found = 0, all = 0;
+  for (const auto& [shape, channels] : {std::pair{winograd_shape(2, 1, 1, {9, 150}, {1, 1}), 3},
+                                        {winograd_shape(21, 1, 1, {4, 4}, {1, 1}), 32},
+                                        {winograd_shape(3, 1, 1, {16, 16}, {1, 1}), 19},
+                                        {winograd_shape(2, 1, 1, {21, 54}, {0, 2}), 5},
+                                        {winograd_shape(2, 1, 1, {6, 13}, {4, 3}), 8},
+                                        {winograd_shape(5, 1, 1, {7, 3}, {1, 0}), 16}}) {
+    for (const int tile : {2, 4}) {
+      for (const cpu::tiles::Grid& grid :
+           {cpu::tiles::forward_grid(tile, shape), cpu::tiles::input_grad_grid(tile, shape)}) {
+        for (const int shift : {0, 3, 5, 8}) {
+          for (const double limit : {0x1p100, 100.0}) {
+            found += check_judgements<float>(grid, channels, shift, limit);
+            found += check_judgements<double>(grid, channels, shift, limit);
+            all += 2 * grid.count();
+          }
+        }
+      }
+    }
+  }
+  EXPECT_GT(20 * found, all);
+  EXPECT_LT(10 * found, 9 * all);
 }
 
 }  // namespace
