@@ -25,6 +25,11 @@ std::string number(const Scalar& value) {
   return value.is_floating_point() ? number(value.as_double()) : std::to_string(value.as_int());
 }
 
+std::string rounded(double value, std::chars_format format, int digits) {
+  char text[400];  // the largest f64 has 309 digits before the point
+  return {text, std::to_chars(text, text + sizeof text, value, format, digits).ptr};
+}
+
 bool fits(const Scalar& value, DType dtype) {
   const bool is_signed = dtype != DType::u8;
   return !is_integer(dtype) || value.fits(static_cast<int>(8 * size_of(dtype)) - (is_signed ? 1 : 0), is_signed);

@@ -14,6 +14,8 @@ inline std::string number(double value) {
   return {text, std::to_chars(text, text + sizeof text, value).ptr};
 }
 std::string number(const Scalar& value);
+/// A finite value rounded to `digits` digits after the point; std::printf would take the point from the C locale.
+std::string rounded(double value, std::chars_format format, int digits);
 
 /// Whether an integer dtype holds the value without its fraction; true of the other dtypes.
 bool fits(const Scalar& value, DType dtype);

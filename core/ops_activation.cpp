@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "core/number.h"
 #include "core/op_support.h"
 
 namespace weft {
@@ -22,8 +23,7 @@ Tensor unless(const Tensor& condition, const Tensor& x) { return where(condition
 
 void check_scale(std::string_view name, std::string_view what, double value) {
   if (std::isfinite(value) && value != 0) return;
-  throw ValueError(std::string(name) + ": " + std::string(what) + " must be finite and not 0, got " +
-                   std::to_string(value));
+  throw ValueError(std::string(name) + ": " + std::string(what) + " must be finite and not 0, got " + number(value));
 }
 
 // x above 0, scale·(e^(rate·x) - 1) elsewhere.
@@ -74,7 +74,7 @@ Tensor softplus(const Tensor& input, double beta, double threshold) {
 
 Tensor hardtanh(const Tensor& input, double low, double high) {
   if (!(low <= high)) {
-    throw ValueError("hardtanh: low " + std::to_string(low) + " exceeds high " + std::to_string(high));
+    throw ValueError("hardtanh: low " + number(low) + " exceeds high " + number(high));
   }
   const Tensor x = floating("hardtanh", input);
   const Tensor y = minimum(maximum(x.detach(), low), high);

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "core/norm_support.h"
+#include "core/number.h"
 
 namespace weft {
 
@@ -74,7 +75,7 @@ Tensor normalised(std::string_view name, const Tensor& x, const Dims& axes, doub
 }
 
 void check_eps(const std::string& op, double eps) {
-  if (!(eps >= 0)) throw ValueError(op + ": eps must not be " + std::to_string(eps));
+  if (!(eps >= 0)) throw ValueError(op + ": eps must not be " + number(eps));
 }
 
 void check_parameter(const std::string& op, const std::string& what, const Tensor& v, const Shape& shape,

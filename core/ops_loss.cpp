@@ -2,6 +2,7 @@
 #include <limits>
 #include <span>
 
+#include "core/number.h"
 #include "core/op_support.h"
 
 namespace weft {
@@ -275,8 +276,7 @@ Tensor weighted_entropy(const Classes& classes, const Labels& labels, const Tens
 Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& options) {
   const Classes classes = check_scores("cross_entropy", "logits", logits, target, options.weight);
   if (!(options.label_smoothing >= 0 && options.label_smoothing <= 1)) {
-    throw ValueError("cross_entropy: label_smoothing must be in [0, 1], not " +
-                     std::to_string(options.label_smoothing));
+    throw ValueError("cross_entropy: label_smoothing must be in [0, 1], not " + number(options.label_smoothing));
   }
   if (target.shape() == logits.shape())
     return reduced(probability_entropy(classes, target, options), {}, classes.positions, options.reduction);

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "core/norm_support.h"
+#include "core/number.h"
 #include "core/rollback.h"
 
 namespace weft {
@@ -188,7 +189,7 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, con
   check_float("batch_norm", x);
   if (x.rank() < 2 || x.rank() > 5)
     throw ShapeError("batch_norm: input needs 2 to 5 dimensions (N, C, ...), got " + to_string(x.shape()));
-  if (!(options.eps >= 0)) throw ValueError("batch_norm: eps must not be " + std::to_string(options.eps));
+  if (!(options.eps >= 0)) throw ValueError("batch_norm: eps must not be " + number(options.eps));
   check_vector("weight", weight, x);
   check_vector("bias", bias, x);
   if (running_mean.defined() != running_var.defined())

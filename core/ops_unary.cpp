@@ -170,8 +170,7 @@ std::optional<Scalar> bound_within(DType dtype, const std::optional<Scalar>& bou
 Tensor clamp(const Tensor& x, std::optional<Scalar> low, std::optional<Scalar> high) {
   check_numbers("clamp", x);
   if (low && high && low->as_double() > high->as_double()) {
-    throw ValueError("clamp: low " + std::to_string(low->as_double()) + " exceeds high " +
-                     std::to_string(high->as_double()));
+    throw ValueError("clamp: low " + number(*low) + " exceeds high " + number(*high));
   }
   DType dtype = x.dtype();
   if (low) dtype = promote(dtype, scalar_dtype(x.dtype(), *low));

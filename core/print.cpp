@@ -2,15 +2,15 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
 #include <functional>
 #include <limits>
 #include <ostream>
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include "core/backend.h"
 #include "core/layout.h"
+#include "core/number.h"
 #include "weft/array.h"
 #include "weft/error.h"
 
@@ -49,16 +49,15 @@ std::string shortest(double value, DType dtype, std::chars_format format) {
   };
   if (dtype == DType::f64) return written(value);
   if (dtype == DType::f32) return written(static_cast<float>(value));
-  double rounded = value;
+  double candidate = value;
   for (int digits = 1; digits <= 8; ++digits) {  // f16 and bf16 have no to_chars
-    char candidate[40];
-    std::snprintf(candidate, sizeof(candidate), "%.*e", digits - 1, value);
-    rounded = std::strtod(candidate, nullptr);
+    const std::string decimal = rounded(value, std::chars_format::scientific, digits - 1);
+    std::from_chars(decimal.data(), decimal.data() + decimal.size(), candidate);
     const float stored =
-        dtype == DType::f16 ? static_cast<float>(float16(rounded)) : static_cast<float>(bfloat16(rounded));
+        dtype == DType::f16 ? static_cast<float>(float16(candidate)) : static_cast<float>(bfloat16(candidate));
     if (stored == static_cast<float>(value)) break;
   }
-  return written(rounded);
+  return written(candidate);
 }
 
 // "12.5" or "12.", at most eight digits behind the point.
@@ -67,9 +66,7 @@ std::string positional(double value, DType dtype) {
   const std::size_t point = text.find('.');
   if (point == std::string::npos) return text + '.';
   if (text.size() - point - 1 > kPrecision) {
-    char rounded[400];
-    std::snprintf(rounded, sizeof(rounded), "%.*f", kPrecision, value);
-    text = rounded;
+    text = rounded(value, std::chars_format::fixed, kPrecision);
     text.erase(text.find_last_not_of('0') + 1);
   }
   return text;
@@ -85,9 +82,7 @@ Scientific scientific(double value, DType dtype) {
   std::size_t e = text.find('e');
   const std::size_t point = text.find('.');
   if (point != std::string::npos && e - point - 1 > kPrecision) {
-    char rounded[64];
-    std::snprintf(rounded, sizeof(rounded), "%.*e", kPrecision, value);
-    text = rounded;
+    text = rounded(value, std::chars_format::scientific, kPrecision);
     e = text.find('e');
     const std::size_t last = text.find_last_not_of('0', e - 1);
     text.erase(last + 1, e - last - 1);
@@ -121,10 +116,9 @@ Formatter scientific_formatter(const std::vector<double>& finite, DType dtype, s
     if (!std::isfinite(value)) return padded_left(special(value), width);
     Scientific parts = scientific(value, dtype);
     if (parts.mantissa.size() - parts.mantissa.find('.') - 1 < right) {  // filled up with digits of the exact value
-      char filled[64];
-      std::snprintf(filled, sizeof(filled), "%.*e", static_cast<int>(right), value);
-      const std::string_view text = filled;  // whose exponent can be smaller by one
-      parts = {std::string(text.substr(0, text.find('e'))), std::string(text.substr(text.find('e') + 1))};
+      const std::string filled = rounded(value, std::chars_format::scientific, static_cast<int>(right));
+      const std::size_t e = filled.find('e');
+      parts = {filled.substr(0, e), filled.substr(e + 1)};  // the exponent can be smaller by one
     }
     parts.exponent.insert(1, exponent - parts.exponent.size(), '0');
     return padded_left(parts.mantissa + 'e' + parts.exponent, width);

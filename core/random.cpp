@@ -79,7 +79,7 @@ Tensor rand(const Shape& shape, const TensorOptions& options, double low, double
 Tensor randn(const Shape& shape, const TensorOptions& options, double mean, double stddev, Generator& generator) {
   const DType dtype = options.dtype.value_or(DType::f32);
   check_floating("randn", dtype);
-  if (!(stddev >= 0)) throw ValueError("randn: stddev must not be " + std::to_string(stddev));
+  if (!(stddev >= 0)) throw ValueError("randn: stddev must not be " + number(stddev));
   return draw(RandomKind::normal, shape, dtype, options, mean, stddev, generator);
 }
 
@@ -97,7 +97,7 @@ Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, const Te
 }
 
 Tensor dropout(const Tensor& x, double p, bool training) {
-  if (!(p >= 0 && p <= 1)) throw ValueError("dropout: p must be in [0, 1], not " + std::to_string(p));
+  if (!(p >= 0 && p <= 1)) throw ValueError("dropout: p must be in [0, 1], not " + number(p));
   check_float("dropout", x);
   if (!training || p == 0) return x;
   const Rollback as_before;

@@ -3,18 +3,27 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <locale>
 #include <sstream>
 
 namespace weft::cpu {
 namespace {
 
+/// A file of numbers as the kernel writes them, whatever the program's locale is.
+std::ifstream numbers_in(const std::string& path) {
+  std::ifstream file(path);
+  file.imbue(std::locale::classic());
+  return file;
+}
+
 /// cpu.max holds "quota period" or "max period"; v1 has one number in each of two files, -1 for no quota.
 double quota_of(const std::string& folder) {
   double quota = 0.0, period = 0.0;
-  if (std::ifstream file(folder + "/cpu.max"); file >> quota >> period) {
+  if (std::ifstream file = numbers_in(folder + "/cpu.max"); file >> quota >> period) {
     return quota > 0.0 && period > 0.0 ? quota / period : 0.0;
   }
-  std::ifstream quota_file(folder + "/cpu.cfs_quota_us"), period_file(folder + "/cpu.cfs_period_us");
+  std::ifstream quota_file = numbers_in(folder + "/cpu.cfs_quota_us");
+  std::ifstream period_file = numbers_in(folder + "/cpu.cfs_period_us");
   if (quota_file >> quota && period_file >> period && quota > 0.0 && period > 0.0) return quota / period;
   return 0.0;
 }

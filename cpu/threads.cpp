@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cctype>
 #include <chrono>
 #include <climits>
 #include <condition_variable>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <mutex>
 #include <new>
@@ -71,7 +71,7 @@ int initial_thread_count() {
   if (const char* text = std::getenv("OMP_NUM_THREADS")) {  // "4", or "4,2" for nested levels
     char* end = nullptr;
     const long wanted = std::strtol(text, &end, 10);
-    const bool is_number = *end == '\0' || *end == ',' || std::isspace(static_cast<unsigned char>(*end)) != 0;
+    const bool is_number = std::strchr(", \t\n", *end) != nullptr;  // the end of the text too
     if (is_number && wanted >= 1 && wanted < LONG_MAX) return static_cast<int>(std::min(wanted, 1024L));
   }
   return allowed_cpus();

@@ -183,7 +183,7 @@ class Run {
                          {"epochs", std::to_string(epochs)},
                          {"weft_version", WEFT_VERSION}};
     put_normalisation(data, metadata);
-    if (accuracy) metadata["test_accuracy"] = std::to_string(*accuracy);
+    if (accuracy) metadata["test_accuracy"] = nlohmann::json(*accuracy).dump();
     nn::save(checkpoint(), model.state_dict(), metadata);
     log.write("checkpoint", {{"epoch", epochs}, {"file", checkpoint().string()}});
   }
