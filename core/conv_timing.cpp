@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "core/conv_algo.h"
+#include "core/quote.h"
 #include "core/random_capture.h"
 #include "weft/error.h"
 
@@ -32,7 +33,7 @@ ConvAlgo parse_algo(const std::string& text) {
   for (const ConvAlgo algo : kCandidates) {
     if (text == name(algo)) return algo;
   }
-  throw ValueError("add_conv_choices: unknown algorithm \"" + text + "\"");
+  throw ValueError("add_conv_choices: unknown algorithm " + quote(text));
 }
 
 /// "cpu f32 forward n 2 c 3 k 4 groups 1 in 1x8x8 filter 1x3x3 stride 1x1x1 padding 0x1x1 dilation 1x1x1 out 1x8x8".
@@ -89,10 +90,21 @@ ConvChoices conv_choices() {
 }
 
 void add_conv_choices(const ConvChoices& choices) {
+  if (choices.size() > kMaxConvChoices) {
+    throw ValueError("add_conv_choices: at most " + std::to_string(kMaxConvChoices) + " choices, got " +
+                     std::to_string(choices.size()));
+  }
   std::map<std::string, ConvAlgo> parsed;
-  for (const auto& [work, algo] : choices) parsed.emplace(work, parse_algo(algo));
+  for (const auto& [work, algo] : choices) {
+    if (work.size() > kMaxConvWork) {
+      throw ValueError("add_conv_choices: a description of at most " + std::to_string(kMaxConvWork) + " bytes, got " +
+                       std::to_string(work.size()) + " (" + quote(work) + ")");
+    }
+    parsed.emplace(work, parse_algo(algo));
+  }
   const std::lock_guard lock(state().mutex);
-  state().choices.merge(parsed);
+  auto& kept = state().choices;
+  while (!parsed.empty() && kept.size() < kMaxConvChoices) kept.insert(parsed.extract(parsed.begin()));
 }
 
 void clear_conv_choices() {
@@ -113,6 +125,7 @@ ConvAlgo timed_algo(ConvPass pass, const ConvShape& shape, DType dtype, const De
     const std::lock_guard lock(state().mutex);
     const auto known = state().choices.find(work);
     if (known != state().choices.end() && fits(known->second)) return known->second;
+    if (known == state().choices.end() && state().choices.size() >= kMaxConvChoices) return ConvAlgo::automatic;
   }
   if (random_capture() != nullptr) return ConvAlgo::automatic;
   ConvAlgo best = ConvAlgo::im2col;

@@ -156,20 +156,6 @@ void AtomicFile::fail(std::string_view what, int error) const {
   throw IoError(message(path_.string(), what, describe(error)));
 }
 
-std::string quote(std::string_view text) {
-  constexpr std::size_t kLongest = 128;
-  constexpr char kHex[] = "0123456789abcdef";
-  std::string out = "\"";
-  for (const char c : text.substr(0, kLongest)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f)
-      out.append("\\x").append(1, kHex[byte >> 4]).append(1, kHex[byte & 15]);
-    else
-      out += c;
-  }
-  return out.append(text.size() > kLongest ? "...\"" : "\"");
-}
-
 std::int64_t byte_count(const Shape& shape, DType dtype) {
   auto count = static_cast<std::int64_t>(size_of(dtype));
   bool empty = false;

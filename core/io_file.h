@@ -108,9 +108,6 @@ class AtomicFile {
   Descriptor file_;
 };
 
-/// The text in quotes, control characters as \x1f, cut after 128 bytes: for error messages.
-std::string quote(std::string_view text);
-
 /// Bytes of a dense array, or -1 where the product (axes of size 0 counted as 1) does not fit 63 bits.
 std::int64_t byte_count(const Shape& shape, DType dtype);
 /// The next elements, row-major, as a new array on the CPU. Booleans must be bytes 0 or 1. `what` names it in errors.

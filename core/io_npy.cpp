@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/io_parse.h"
+#include "core/quote.h"
 #include "weft/error.h"
 
 // The format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html

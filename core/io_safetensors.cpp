@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/io_parse.h"
+#include "core/quote.h"
 #include "weft/error.h"
 
 // The format: https://github.com/huggingface/safetensors#format

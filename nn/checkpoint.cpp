@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "core/quote.h"
 #include "weft/conv_algo.h"
 #include "weft/error.h"
 #include "weft/io.h"
@@ -31,7 +32,14 @@ class ChoicesReader : public nlohmann::json_sax<nlohmann::json> {
   }
   bool key(string_t& text) override {
     work_ = std::move(text);
-    return true;
+    if (work_.size() > kMaxConvWork) {
+      error = "a name has " + std::to_string(work_.size()) + " bytes, more than " + std::to_string(kMaxConvWork);
+    } else if (choices.size() == kMaxConvChoices) {
+      error = "there are more than " + std::to_string(kMaxConvChoices);
+    } else {
+      return true;
+    }
+    return false;
   }
   bool string(string_t& text) override {
     if (!inside_) return false;
@@ -46,14 +54,14 @@ class ChoicesReader : public nlohmann::json_sax<nlohmann::json> {
   bool binary(binary_t&) override { return no_string(); }
   bool start_array(std::size_t) override { return no_string(); }
   bool end_array() override { return no_string(); }
-  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& what) override {
-    error = what.what();
+  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception&) override {
+    error = "invalid at byte " + std::to_string(position);
     return false;
   }
 
  private:
   bool no_string() {
-    if (inside_) error = "the value of \"" + work_ + "\" is no string";
+    if (inside_) error = "the value of " + quote(work_) + " is no string";
     return false;
   }
 

@@ -210,7 +210,7 @@ void Optimizer::load_state_dict(const StateDict& state) {
     const Array array = find(name, {}, required);
     const double count = array.defined() ? array.item<double>() : 0;  // a float in other libraries' files
     if (count >= 0 && count <= 0x1p53 && count == std::trunc(count)) return static_cast<std::int64_t>(count);
-    report.mismatch(name + " is " + number(count));
+    report.mismatch(name, " is " + number(count));
     return std::int64_t{0};
   };
   const Array lr = find("lr", {}, true);
@@ -234,8 +234,8 @@ void Optimizer::load_state_dict(const StateDict& state) {
     if (known.count(entry.first) == 0) report.unexpected(entry.first);
   }
   const double new_lr = lr.defined() ? lr.item<double>() : 0;
-  if (lr.defined() && !is_floating_point(lr.dtype())) report.mismatch("lr is of " + std::string(name(lr.dtype())));
-  if (!(new_lr >= 0 && std::isfinite(new_lr))) report.mismatch("lr is " + number(new_lr));
+  if (lr.defined() && !is_floating_point(lr.dtype())) report.mismatch("lr", " is of " + std::string(name(lr.dtype())));
+  if (!(new_lr >= 0 && std::isfinite(new_lr))) report.mismatch("lr", " is " + number(new_lr));
   report.throw_if_any();
 
   // Arrays that a parameter has already stay where they are, as a recorded step writes to them; what was never stepped

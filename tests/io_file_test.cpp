@@ -197,12 +197,6 @@ TEST(Source, ReadsNoFurtherThanItsEnd) {
   EXPECT_EQ(source.read_text(0), "");
 }
 
-TEST(Quote, ShowsControlCharactersAndCutsLongText) {
-  EXPECT_EQ(io::quote(text("a\0\n\x7f\xc3\xa9")), "\"a\\x00\\x0a\\x7f\xc3\xa9\"");
-  EXPECT_EQ(io::quote(std::string(128, 'x')), '"' + std::string(128, 'x') + '"');
-  EXPECT_EQ(io::quote(std::string(129, 'x')), '"' + std::string(128, 'x') + "...\"");
-}
-
 TEST(ByteCount, ChecksItsProduct) {
   constexpr std::int64_t kBig = std::int64_t{1} << 31;
   EXPECT_EQ(io::byte_count({}, DType::f64), 8);

@@ -132,7 +132,7 @@ TEST(Npy, TakesTheDictInEveryWriting) {
 TEST(Npy, RefusesABrokenFrame) {
   const std::string dict = "{'descr': '|u1', 'fortran_order': False, 'shape': (2,), }";
   EXPECT_EQ(refusal(""), "F: file is truncated (0 bytes)");
-  EXPECT_EQ(refusal(text("\x93NUMPZ\1\0")), "F: file must begin with \\x93NUMPY (\"\x93NUMPZ\")");
+  EXPECT_EQ(refusal(text("\x93NUMPZ\1\0")), "F: file must begin with \\x93NUMPY (\"\\x93NUMPZ\")");
   EXPECT_EQ(refusal(text("\x93NUMPY\4\0")), "F: version must be 1.0, 2.0 or 3.0 (4.0)");
   EXPECT_EQ(refusal(text("\x93NUMPY\0\0")), "F: version must be 1.0, 2.0 or 3.0 (0.0)");
   EXPECT_EQ(refusal(text("\x93NUMPY\1\1")), "F: version must be 1.0, 2.0 or 3.0 (1.1)");

@@ -297,8 +297,8 @@ TEST_F(SmallFile, WhatCannotBeWrittenIsRefusedBeforeTheFileIsTouched) {
   EXPECT_EQ(
       refuse({{{std::string(1025, 'n'), one}}, {}}),
       "save_safetensors: names must be at most 1024 bytes and not __metadata__ (\"" + std::string(128, 'n') + "...\")");
-  EXPECT_EQ(refuse({{{"\xff", one}}, {}}), "save_safetensors: names and metadata must be UTF-8 (\"\xff\")");
-  EXPECT_EQ(refuse({{}, {{"k", "\xc3"}}}), "save_safetensors: names and metadata must be UTF-8 (\"\xc3\")");
+  EXPECT_EQ(refuse({{{"\xff", one}}, {}}), "save_safetensors: names and metadata must be UTF-8 (\"\\xff\")");
+  EXPECT_EQ(refuse({{}, {{"k", "\xc3"}}}), "save_safetensors: names and metadata must be UTF-8 (\"\\xc3\")");
   EXPECT_EQ(refuse({{}, {{"k", std::string(100'000'000, 'v')}}}),
             "save_safetensors: header must be at most 100000000 bytes (100000056)");
 }

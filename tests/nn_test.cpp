@@ -137,9 +137,8 @@ TEST(Module, LoadReportsEverythingAtOnceAndChangesNothing) {
     model.load_state_dict(state);
     FAIL();
   } catch (const FormatError& error) {
-    EXPECT_STREQ(error.what(),
-                 "load_state_dict: missing 0.bias, 1.running_var; unexpected 2.weight; mismatched 0.weight is (3, 4), "
-                 "expected (3, 2)");
+    EXPECT_STREQ(error.what(), R"(load_state_dict: missing "0.bias", "1.running_var"; unexpected "2.weight"; )"
+                               R"(mismatched "0.weight" is (3, 4), expected (3, 2))");
   }
   EXPECT_THROW(model.load_state_dict(state, false), FormatError);  // a shape that does not fit is never ignored
   EXPECT_EQ(model.state_dict().at("1.running_mean").to_vector<float>(), (std::vector<float>{0, 0, 0}));

@@ -284,10 +284,8 @@ TEST(Optimizer, BadStateIsReportedAtOnceAndChangesNothing) {
     optimizer.load_state_dict(state);
     FAIL();
   } catch (const FormatError& error) {
-    EXPECT_STREQ(
-        error.what(),
-        "Adam::load_state_dict: missing 0.exp_avg, 0.step; unexpected 9.exp_avg; mismatched 1.exp_avg is (36,), "
-        "expected (37,), lr is -1");
+    EXPECT_STREQ(error.what(), R"(Adam::load_state_dict: missing "0.exp_avg", "0.step"; unexpected "9.exp_avg"; )"
+                               R"(mismatched "1.exp_avg" is (36,), expected (37,), "lr" is -1)");
   }
   EXPECT_EQ(optimizer.lr(), 0.5);
   EXPECT_NE(optimizer.state_dict().at("2.exp_avg").to_vector<float>()[0], 7);

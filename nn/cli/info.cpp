@@ -1,8 +1,8 @@
 #include <CLI/CLI.hpp>
-#include <cctype>
 #include <cstdio>
 
 #include "core/backend.h"
+#include "core/quote.h"
 #include "nn/cli/commands.h"
 
 namespace weft::cli {
@@ -17,21 +17,6 @@ void print_system() {
     const Device device = Device::cuda(index);
     std::printf("%s: %s\n", to_string(device).c_str(), device_description(device).c_str());
   }
-}
-
-/// A file's text with its control characters, which could be commands for a terminal, as \xNN.
-std::string printable(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    if (std::iscntrl(static_cast<unsigned char>(c)) == 0) {
-      out += c;
-    } else {
-      char escaped[5];
-      std::snprintf(escaped, sizeof escaped, "\\x%02x", static_cast<unsigned>(static_cast<unsigned char>(c)));
-      out += escaped;
-    }
-  }
-  return out;
 }
 
 void print_checkpoint(const std::string& path) {

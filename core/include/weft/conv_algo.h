@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -42,8 +43,13 @@ bool conv_timing();
 /// What timing chose: names of algorithms by descriptions of the work. nn::save writes them into a checkpoint and
 /// nn::load reads them back, so that a process which goes on from there computes alike.
 using ConvChoices = std::map<std::string, std::string>;
+/// The most choices that a process keeps. When it has them, `automatic` takes what it takes without timing.
+inline constexpr std::size_t kMaxConvChoices = 16'384;
+/// The longest description of a piece of work, in bytes.
+inline constexpr std::size_t kMaxConvWork = 512;
 ConvChoices conv_choices();
-/// Adds to the choices, those of this process first where both have one. Throws ValueError on an unknown algorithm.
+/// Adds to the choices, those of this process first where both have one, until it has kMaxConvChoices. Throws
+/// ValueError on an unknown algorithm, on more choices than that, and on a description over kMaxConvWork.
 void add_conv_choices(const ConvChoices& choices);
 void clear_conv_choices();
 
