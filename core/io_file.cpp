@@ -1,6 +1,8 @@
 #include "core/io_file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -38,9 +40,47 @@ std::filesystem::path follow_link(const std::filesystem::path& path) {
   return path;
 }
 
+/// The call's result when no signal interrupts it: a handler without SA_RESTART is the program's, not a reason to fail.
+template <class F>
+int repeated(const F& call) {
+  int result = 0;
+  do {
+    result = call();
+  } while (result < 0 && errno == EINTR);
+  return result;
+}
+
 int open_folder_of(const std::filesystem::path& path) {
   const auto folder = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
-  return ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return repeated([&] { return ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
+}
+
+/// "prefix12-3.tmp".
+bool is_temporary(std::string_view name, std::string_view prefix) {
+  constexpr std::string_view kEnd = ".tmp";
+  if (!name.starts_with(prefix) || !name.ends_with(kEnd) || name.size() < prefix.size() + kEnd.size()) return false;
+  name.remove_prefix(prefix.size());
+  name.remove_suffix(kEnd.size());
+  const std::size_t dash = name.find('-');
+  return dash != std::string_view::npos && dash > 0 && dash + 1 < name.size() &&
+         name.find_first_not_of("0123456789-") == std::string_view::npos &&
+         name.find('-', dash + 1) == std::string_view::npos;
+}
+
+/// Removes the temporary files of processes that live no more: those whose lock can be had.
+void remove_abandoned(int folder, const std::string& prefix) {
+  const int listed = ::openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR* entries = listed < 0 ? nullptr : ::fdopendir(listed);
+  if (entries == nullptr) {
+    Descriptor closed(listed);
+    return;
+  }
+  while (const struct dirent* entry = ::readdir(entries)) {
+    if (!is_temporary(entry->d_name, prefix)) continue;
+    const Descriptor file(::openat(folder, entry->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (file.get() >= 0 && ::flock(file.get(), LOCK_EX | LOCK_NB) == 0) ::unlinkat(folder, entry->d_name, 0);
+  }
+  ::closedir(entries);
 }
 
 }  // namespace
@@ -75,7 +115,7 @@ bool Descriptor::close() {
 
 FileSource::Opened FileSource::open(const std::filesystem::path& path) {
   // O_NONBLOCK: opening a pipe returns, to be refused, instead of waiting for a writer.
-  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  Descriptor file(repeated([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); }));
   struct stat status;
   if (file.get() < 0 || ::fstat(file.get(), &status) != 0)
     throw IoError(message(path.string(), "cannot open", describe(errno)));
@@ -118,14 +158,21 @@ AtomicFile::AtomicFile(const std::filesystem::path& path)
   const mode_t mode = exists ? status.st_mode & 0777 : 0666;
 
   static std::atomic<unsigned> counter{0};
-  int descriptor = -1;
-  do {
-    temporary_ =
-        "." + target.substr(0, 200) + "." + std::to_string(::getpid()) + "-" + std::to_string(counter++) + ".tmp";
-    descriptor = ::openat(folder_.get(), temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-  } while (descriptor < 0 && (errno == EEXIST || errno == EINTR));
-  if (descriptor < 0) fail("cannot create a temporary file beside it", errno);
-  file_ = Descriptor(descriptor);
+  const std::string prefix = "." + target.substr(0, 200) + ".";
+  remove_abandoned(folder_.get(), prefix);
+  for (;;) {
+    std::string name = prefix + std::to_string(::getpid()) + "-" + std::to_string(counter++) + ".tmp";
+    const int descriptor =
+        repeated([&] { return ::openat(folder_.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode); });
+    if (descriptor < 0 && errno == EEXIST) continue;
+    if (descriptor < 0) fail("cannot create a temporary file beside it", errno);
+    file_ = Descriptor(descriptor);
+    temporary_ = std::move(name);
+    repeated([&] { return ::flock(descriptor, LOCK_EX); });
+    // Until it was locked, another process could take it for abandoned.
+    struct stat own;
+    if (::fstat(descriptor, &own) != 0 || own.st_nlink > 0) return;
+  }
 }
 
 AtomicFile::~AtomicFile() {
@@ -144,12 +191,15 @@ void AtomicFile::write(const void* data, std::size_t bytes) {
 }
 
 void AtomicFile::commit() {
-  if (::fsync(file_.get()) != 0 || !file_.close()) fail("cannot write", errno);
+  if (repeated([&] { return ::fsync(file_.get()); }) != 0) fail("cannot write", errno);
+  const Descriptor lock(::fcntl(file_.get(), F_DUPFD_CLOEXEC, 0));  // held until the file has its name
+  if (!file_.close()) fail("cannot write", errno);
   if (::renameat(folder_.get(), temporary_.c_str(), folder_.get(), path_.filename().c_str()) != 0)
     fail("cannot replace", errno);
   temporary_.clear();
   // Some file systems cannot sync a folder and say so with EINVAL.
-  if (::fsync(folder_.get()) != 0 && errno != EINVAL) fail("written, but its folder cannot be synced", errno);
+  if (repeated([&] { return ::fsync(folder_.get()); }) != 0 && errno != EINVAL)
+    fail("written, but its folder cannot be synced", errno);
 }
 
 void AtomicFile::fail(std::string_view what, int error) const {

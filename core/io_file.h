@@ -88,6 +88,13 @@ class FileSource : public Source {
 
 /// A temporary file beside `path` that takes its place on commit() and is removed without one. A symbolic link is
 /// followed, an existing file's permissions are kept (less the umask), anything but a regular file is refused.
+///
+/// What a power loss leaves: until commit() returns, the old file or the whole new one; after that, the new one. For
+/// that the calls keep an order: write, fsync of the file, rename, fsync of the folder. Where a file system cannot sync
+/// a folder, the old file can come back.
+///
+/// The temporary file is locked (flock) while its process lives, so that the next save beside it can remove those of
+/// processes that were killed. Where a file system has no locks they stay.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& path);

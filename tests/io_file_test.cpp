@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <functional>
 #include <string>
@@ -157,6 +159,33 @@ TEST(AtomicFile, WritersOfOneFileDoNotMix) {
   const std::string content = read_file(folder / "shared");
   EXPECT_EQ(content, std::string(5000, content.empty() ? '?' : content[0]));
   EXPECT_EQ(folder.names(), std::vector<std::string>{"shared"});
+}
+
+TEST(AtomicFile, RemovesWhatKilledProcessesLeft) {
+  const TemporaryFolder folder;
+  write_file(folder / "a.txt", "old");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    io::AtomicFile file(folder / "a.txt");
+    file.write("half", 4);
+    ::kill(::getpid(), SIGKILL);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  ASSERT_EQ(folder.names().size(), 2u);
+  for (const char* other : {".a.txt.tmp", ".a.txt.1.tmp", ".a.txt.1-.tmp", ".a.txt.-1.tmp", ".a.txt.1-2-3.tmp",
+                            ".a.txt.x-1.tmp", ".b.txt.1-2.tmp", "a.txt.1-2.tmp"})
+    write_file(folder / other, "");
+  {
+    io::AtomicFile open(folder / "a.txt");  // the file of a save that is under way stays
+    open.write("new", 3);
+    write_file_atomically(folder / "a.txt", "other");
+    EXPECT_EQ(folder.names().size(), 10u);
+    open.commit();
+  }
+  EXPECT_EQ(read_file(folder / "a.txt"), "new");
+  EXPECT_EQ(folder.names().size(), 9u);
 }
 
 TEST(FileSource, NamesWhatItCannotOpen) {
