@@ -98,6 +98,11 @@ std::string Source::read_text(std::size_t bytes) {
   return text;
 }
 
+void Source::skip(std::size_t bytes) {
+  char some[4096];
+  for (; bytes > 0; bytes -= std::min(bytes, sizeof some)) read(some, std::min(bytes, sizeof some));
+}
+
 void Source::fail(std::string_view rule, std::string_view values) const {
   throw FormatError(message(name_, rule, values));
 }

@@ -24,6 +24,7 @@ class Source {
   /// Throws FormatError when fewer bytes remain, IoError when they cannot be read.
   void read(void* out, std::size_t bytes);
   std::string read_text(std::size_t bytes);
+  void skip(std::size_t bytes);  ///< throws as read() does
   /// Throws FormatError "name: rule (values)".
   [[noreturn]] void fail(std::string_view rule, std::string_view values) const;
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/io_parse.h"
+#include "core/io_stored.h"
 #include "core/quote.h"
 #include "weft/error.h"
 
@@ -20,13 +21,9 @@ static_assert(std::endian::native == std::endian::little, ".npy data is read and
 constexpr std::string_view kMagic = "\x93NUMPY";
 constexpr std::size_t kMaxHeader = 65'535;
 constexpr std::size_t kAlignment = 64;
-constexpr std::pair<std::string_view, DType> kDTypes[] = {
-    {"<f8", DType::f64}, {"<f4", DType::f32}, {"<f2", DType::f16},     {"<i8", DType::i64},
-    {"<i4", DType::i32}, {"|u1", DType::u8},  {"|b1", DType::boolean},
-};
-
 struct Header {
-  DType dtype = DType::f32;
+  const StoredType* type = nullptr;
+  bool swapped = false;  ///< big-endian
   bool fortran_order = false;
   Shape shape;
 };
@@ -37,7 +34,7 @@ class HeaderParser {
   HeaderParser(const Source& source, std::string_view text) : source_(source), text_(text) {}
 
   Header parse() {
-    std::optional<DType> dtype;
+    const StoredType* type = nullptr;
     std::optional<bool> fortran_order;
     std::optional<Shape> shape;
     expect('{');
@@ -46,8 +43,8 @@ class HeaderParser {
       expect(':');
       bool is_new = true;
       if (key == "descr") {
-        is_new = !dtype;
-        dtype = descr();
+        is_new = type == nullptr;
+        type = descr();
       } else if (key == "fortran_order") {
         is_new = !fortran_order;
         fortran_order = boolean();
@@ -65,9 +62,9 @@ class HeaderParser {
     }
     skip_spaces();
     if (at_ != text_.size()) invalid("the end");
-    if (!dtype || !fortran_order || !shape)
-      source_.fail("a key is missing", !dtype ? "descr" : !fortran_order ? "fortran_order" : "shape");
-    return {*dtype, *fortran_order, *shape};
+    if (type == nullptr || !fortran_order || !shape)
+      source_.fail("a key is missing", type == nullptr ? "descr" : !fortran_order ? "fortran_order" : "shape");
+    return {type, swapped_, *fortran_order, *shape};
   }
 
  private:
@@ -103,14 +100,22 @@ class HeaderParser {
     return text_.substr(begin, end - begin);
   }
 
-  DType descr() {
+  /// "<f4": the order of bytes, kind and size.
+  const StoredType* descr() {
     if (accept('[')) source_.fail("structured dtypes are not supported", "descr is a list");
     const std::string_view text = string();
-    if (text.substr(0, 1) == ">") source_.fail("big-endian data is not supported", quote(text));
-    const auto* known = std::find_if(std::begin(kDTypes), std::end(kDTypes),
-                                     [&](const auto& candidate) { return candidate.first == text; });
-    if (known == std::end(kDTypes)) source_.fail("dtype must be <f8, <f4, <f2, <i8, <i4, |u1 or |b1", quote(text));
-    return known->second;
+    const auto* known = std::find_if(std::begin(kStoredTypes), std::end(kStoredTypes), [&](const StoredType& type) {
+      const bool one_byte = type.bits == 8;
+      const std::string_view orders = one_byte ? "|" : "<>";
+      return !type.npy.empty() && text.size() == 3 && text.substr(1) == type.npy &&
+             orders.find(text[0]) != std::string_view::npos;
+    });
+    if (known == std::end(kStoredTypes) || !known->dtype) {
+      source_.fail("dtype must be f8, f4, f2, i8, i4, i2, i1, u4, u2, u1 or b1 after <, > or, for one byte, |",
+                   quote(text));
+    }
+    swapped_ = text[0] == '>';
+    return known;
   }
 
   bool boolean() {
@@ -143,25 +148,27 @@ class HeaderParser {
       value = value * 10 + digit;
     }
     if (at_ == begin) invalid("a non-negative integer");
+    if (at_ < text_.size() && text_[at_] == 'L') ++at_;  // a long of Python 2
     return value;
   }
 
   const Source& source_;
   std::string_view text_;
   std::size_t at_ = 0;
+  bool swapped_ = false;
 };
 
-std::string_view descr_of(DType dtype) {
-  const auto* known = std::find_if(std::begin(kDTypes), std::end(kDTypes),
-                                   [&](const auto& candidate) { return candidate.second == dtype; });
-  if (known == std::end(kDTypes))
+/// As NumPy writes it on this machine.
+std::string descr_of(DType dtype) {
+  const StoredType& type = stored_type(dtype);
+  if (type.npy.empty())
     throw DTypeError("save_npy: NumPy has no such dtype, convert to f32 first (" + std::string(name(dtype)) + ")");
-  return known->first;
+  return (type.bits == 8 ? "|" : "<") + std::string(type.npy);
 }
 
 /// Version 1.0, byte for byte as NumPy writes it.
 std::string header_text(const Array& array) {
-  std::string dict = "{'descr': '" + std::string(descr_of(array.dtype())) + "', 'fortran_order': False, 'shape': (";
+  std::string dict = "{'descr': '" + descr_of(array.dtype()) + "', 'fortran_order': False, 'shape': (";
   for (int axis = 0; axis < array.rank(); ++axis)
     dict.append(axis > 0 ? ", " : "").append(std::to_string(array.shape()[axis]));
   dict += array.rank() == 1 ? ",), }" : "), }";
@@ -189,19 +196,21 @@ Array read_npy(Source& source) {
   const std::string text = source.read_text(length);
   const Header header = HeaderParser(source, text).parse();
 
-  const std::int64_t bytes = byte_count(header.shape, header.dtype);
-  const std::string what = std::string(name(header.dtype)) + " " + to_string(header.shape);
+  const std::int64_t bytes = stored_bytes(header.shape, *header.type);
+  const std::string what = std::string(header.type->npy) + " " + to_string(header.shape);
   if (bytes < 0) source.fail("shape is too large", what);
   if (static_cast<std::uint64_t>(bytes) != source.remaining())
     source.fail("data must be shape times dtype size", what + " needs " + std::to_string(bytes) + " bytes, " +
                                                            std::to_string(source.remaining()) + " present");
-  if (!header.fortran_order) return read_elements(source, header.shape, header.dtype, what);
+  if (!header.fortran_order) return read_stored(source, header.shape, *header.type, header.swapped, what);
 
   Shape reversed = header.shape;
   std::reverse(reversed.begin(), reversed.end());
   Strides strides = row_major_strides(reversed);
   std::reverse(strides.begin(), strides.end());
-  return read_elements(source, reversed, header.dtype, what).view(Layout(header.shape, strides)).contiguous();
+  return read_stored(source, reversed, *header.type, header.swapped, what)
+      .view(Layout(header.shape, strides))
+      .contiguous();
 }
 
 }  // namespace io

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/io_parse.h"
+#include "core/io_stored.h"
 #include "core/quote.h"
 #include "weft/error.h"
 
@@ -23,13 +24,8 @@ constexpr std::uint64_t kMaxHeader = 100'000'000;
 constexpr std::size_t kMaxName = 1024;
 constexpr std::size_t kAlignment = 64;
 constexpr std::string_view kMetadata = "__metadata__";
-constexpr std::pair<std::string_view, DType> kDTypes[] = {
-    {"F64", DType::f64}, {"I64", DType::i64},   {"F32", DType::f32}, {"I32", DType::i32},
-    {"F16", DType::f16}, {"BF16", DType::bf16}, {"U8", DType::u8},   {"BOOL", DType::boolean},
-};
-
 struct Entry {
-  DType dtype = DType::f32;
+  const StoredType* type = nullptr;
   Shape shape;
   std::int64_t begin = 0, end = 0;  // bytes from the start of the data
 };
@@ -70,10 +66,10 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     if (place_ == Place::metadata) {
       header_.metadata[key_] = std::move(text);
     } else if (place_ == Place::entry && key_ == "dtype") {
-      const auto* known = std::find_if(std::begin(kDTypes), std::end(kDTypes),
-                                       [&](const auto& candidate) { return candidate.first == text; });
-      if (known == std::end(kDTypes)) fail("dtype must be F64, F32, F16, BF16, I64, I32, U8 or BOOL", quote(text));
-      entry_.dtype = known->second;
+      const auto* known = std::find_if(std::begin(kStoredTypes), std::end(kStoredTypes),
+                                       [&](const StoredType& candidate) { return candidate.safetensors == text; });
+      if (known == std::end(kStoredTypes)) fail("dtype must be one of the format", quote(text));
+      entry_.type = known;
     } else {
       misplaced("string " + quote(text));
     }
@@ -195,13 +191,13 @@ std::vector<const NamedEntry*> check_offsets(const Source& source, const Header&
   for (const NamedEntry* named : order) {
     const Entry& entry = named->second;
     const auto values = [&] {
-      return quote(named->first) + ": " + std::string(name(entry.dtype)) + " " + to_string(entry.shape) + " at [" +
-             std::to_string(entry.begin) + ", " + std::to_string(entry.end) + "]";
+      return quote(named->first) + ": " + std::string(entry.type->safetensors) + " " + to_string(entry.shape) +
+             " at [" + std::to_string(entry.begin) + ", " + std::to_string(entry.end) + "]";
     };
     if (entry.begin != expected)
       source.fail("data must be contiguous from 0", values() + ", expected to begin at " + std::to_string(expected));
-    const std::int64_t bytes = byte_count(entry.shape, entry.dtype);
-    if (bytes < 0) source.fail("shape is too large", values());
+    const std::int64_t bytes = stored_bytes(entry.shape, *entry.type);
+    if (bytes < 0) source.fail("shape must be of whole bytes, less than 2^63", values());
     if (entry.end < entry.begin || entry.end - entry.begin != bytes)
       source.fail("data_offsets must span shape times dtype size",
                   values() + ", needs " + std::to_string(bytes) + " bytes");
@@ -256,10 +252,11 @@ std::string header_text(const TensorFile& file, const std::vector<const NamedArr
   for (const NamedArray* named : order) {
     const Array& array = named->second;
     const std::int64_t end = begin + byte_count(array.shape(), array.dtype());
-    const auto* dtype = std::find_if(std::begin(kDTypes), std::end(kDTypes),
-                                     [&](const auto& candidate) { return candidate.second == array.dtype(); });
     separate();
-    text.append(json_string(named->first)).append(":{\"dtype\":\"").append(dtype->first).append("\",\"shape\":[");
+    text.append(json_string(named->first))
+        .append(":{\"dtype\":\"")
+        .append(stored_type(array.dtype()).safetensors)
+        .append("\",\"shape\":[");
     for (int axis = 0; axis < array.rank(); ++axis)
       text.append(axis > 0 ? "," : "").append(std::to_string(array.shape()[axis]));
     text.append("],\"data_offsets\":[")
@@ -296,14 +293,27 @@ TensorFile read_safetensors(Source& source) {
   }
   Header header = reader.take();
   TensorFile file;
-  for (const NamedEntry* named : check_offsets(source, header, source.remaining()))
-    file.arrays.emplace(named->first,
-                        read_elements(source, named->second.shape, named->second.dtype, quote(named->first)));
+  for (const NamedEntry* named : check_offsets(source, header, source.remaining())) {
+    const auto& [name, entry] = *named;
+    if (entry.type->dtype) {
+      file.arrays.emplace(name, read_stored(source, entry.shape, *entry.type, false, quote(name)));
+    } else {
+      source.skip(static_cast<std::size_t>(entry.end - entry.begin));
+      file.unsupported.emplace(name, std::string(entry.type->safetensors) + " " + to_string(entry.shape));
+    }
+  }
   file.metadata = std::move(header.metadata);
   return file;
 }
 
 }  // namespace io
+
+const Array& TensorFile::at(const std::string& name) const {
+  if (const auto found = arrays.find(name); found != arrays.end()) return found->second;
+  const auto known = unsupported.find(name);
+  if (known == unsupported.end()) throw ValueError("TensorFile: there is no " + quote(name));
+  throw DTypeError("TensorFile: " + quote(name) + " is " + known->second + ", which no dtype of weft holds");
+}
 
 TensorFile load_safetensors(const std::filesystem::path& path) {
   io::FileSource source(path);

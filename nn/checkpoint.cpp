@@ -99,6 +99,7 @@ void save(const std::filesystem::path& path, const StateDict& state,
   if (const ConvChoices choices = conv_choices(); !choices.empty()) {
     file.metadata.emplace(kConvChoices, choices_text(choices));
   }
+  file.metadata.emplace("format", "pt");  // what other readers of the format ask for
   for (const auto& [name, array] : state) file.arrays.emplace(name, array.to(Device::cpu()).contiguous());
   save_safetensors(path, file);
 }

@@ -139,8 +139,8 @@ TEST(Npy, RefusesABrokenFrame) {
   EXPECT_EQ(refusal(text("\x93NUMPY\1\0x")), "F: file is truncated (9 bytes)");
   EXPECT_EQ(refusal(text("\x93NUMPY\1\0\x20\0{")), "F: file is truncated (11 bytes)");
   EXPECT_EQ(refusal(text("\x93NUMPY\2\0\xff\xff\xff\xff")), "F: header must be at most 65535 bytes (4294967295)");
-  EXPECT_EQ(refusal(file_of(dict, "x")), "F: data must be shape times dtype size (u8 (2,) needs 2 bytes, 1 present)");
-  EXPECT_EQ(refusal(file_of(dict, "xyz")), "F: data must be shape times dtype size (u8 (2,) needs 2 bytes, 3 present)");
+  EXPECT_EQ(refusal(file_of(dict, "x")), "F: data must be shape times dtype size (u1 (2,) needs 2 bytes, 1 present)");
+  EXPECT_EQ(refusal(file_of(dict, "xyz")), "F: data must be shape times dtype size (u1 (2,) needs 2 bytes, 3 present)");
 }
 
 TEST(Npy, RefusesABrokenHeader) {
@@ -148,7 +148,8 @@ TEST(Npy, RefusesABrokenHeader) {
     return "{'descr': " + descr + ", 'fortran_order': " + order + ", 'shape': " + shape + "}";
   };
   const std::string dict_rule = "header must be a Python dict (expected ";
-  const std::string dtypes = "dtype must be <f8, <f4, <f2, <i8, <i4, |u1 or |b1 ";
+  const std::string dtypes =
+      "dtype must be f8, f4, f2, i8, i4, i2, i1, u4, u2, u1 or b1 after <, > or, for one byte, | ";
   const std::pair<std::string, std::string> cases[] = {
       {"", dict_rule + "{ at byte 0 of it)"},
       {"[]", dict_rule + "{ at byte 0 of it)"},
@@ -164,7 +165,10 @@ TEST(Npy, RefusesABrokenHeader) {
       {"{'descr': '|u1' 'shape': ()}", dict_rule + "} at byte 16 of it)"},
       {"{'descr': '|u1', ", dict_rule + "' at byte 17 of it)"},
       {dict("'|u1'", "False", "(1,)") + "x", dict_rule + "the end at byte 55 of it)"},
-      {dict("'>f4'", "False", "()"), "big-endian data is not supported (\">f4\")"},
+      {dict("'<u8'", "False", "()"), dtypes + "(\"<u8\")"},
+      {dict("'=f4'", "False", "()"), dtypes + "(\"=f4\")"},
+      {dict("'|f4'", "False", "()"), dtypes + "(\"|f4\")"},
+      {dict("'|u1'", "False", "(1l,)"), dict_rule + ", at byte 52 of it)"},
       {dict("'|O'", "False", "()"), dtypes + "(\"|O\")"},
       {dict("'<c8'", "False", "()"), dtypes + "(\"<c8\")"},
       {dict("'<V2'", "False", "()"), dtypes + "(\"<V2\")"},
@@ -182,9 +186,9 @@ TEST(Npy, RefusesABrokenHeader) {
       {dict("'|u1'", "False", "(1,,1)"), dict_rule + "a non-negative integer at byte 53 of it)"},
       {dict("'|u1'", "False", "(1,1,1,1,1,1,1,1,1)"), "rank must be at most 8 (at least 9)"},
       {dict("'|u1'", "False", "(9223372036854775808,)"), "sizes must be at most 2^63 - 1 (9223372036854775808,)"},
-      {dict("'<f4'", "False", "(4611686018427387904,)"), "shape is too large (f32 (4611686018427387904,))"},
-      {dict("'<f4'", "False", "(4294967296, 4294967296, 0)"), "shape is too large (f32 (4294967296, 4294967296, 0))"},
-      {dict("'|b1'", "False", "(1,)"), "booleans must be 0 or 1 (bool (1,), element 0: 120)"},
+      {dict("'<f4'", "False", "(4611686018427387904,)"), "shape is too large (f4 (4611686018427387904,))"},
+      {dict("'<f4'", "False", "(4294967296, 4294967296, 0)"), "shape is too large (f4 (4294967296, 4294967296, 0))"},
+      {dict("'|b1'", "False", "(1,)"), "booleans must be 0 or 1 (b1 (1,), element 0: 120)"},
   };
   for (const auto& item : cases) EXPECT_EQ(refusal(file_of(item.first, "x")), "F: " + item.second) << item.first;
 }
@@ -195,6 +199,7 @@ TEST(Npy, EveryFlippedHeaderBitIsRefusedOrHarmless) {
   for (std::size_t bit = 0; bit < 128 * 8; ++bit) {
     std::string flipped = bytes;
     flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << bit % 8));
+    if (flipped.find(">i4") != std::string::npos) continue;  // another order of bytes
     try {
       EXPECT_EQ(bytes_of(parse(flipped)), kInt32Data) << "bit " << bit;
       ++loaded_count;
@@ -213,7 +218,7 @@ TEST(Npy, EveryTruncationIsRefusedByName) {
     EXPECT_THROW(parse(bytes.substr(0, length)), FormatError);
   write_file(folder / "f", bytes + "x");
   EXPECT_EQ(message_of<FormatError>([&] { load_npy(folder / "f"); }),
-            (folder / "f").string() + ": data must be shape times dtype size (i32 (2, 3) needs 24 bytes, 25 present)");
+            (folder / "f").string() + ": data must be shape times dtype size (i4 (2, 3) needs 24 bytes, 25 present)");
   EXPECT_EQ(message_of<ValueError>([&] { save_npy(folder / "f", Array()); }), "save_npy: array is undefined");
 }
 

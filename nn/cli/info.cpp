@@ -27,6 +27,8 @@ void print_checkpoint(const std::string& path) {
     std::printf("%-32s %-5s %s\n", printable(key).c_str(), std::string(name(array.dtype())).c_str(),
                 to_string(array.shape()).c_str());
   }
+  for (const auto& [key, what] : file.unsupported)
+    std::printf("%-32s %s, not supported\n", printable(key).c_str(), what.c_str());
 }
 
 }  // namespace
