@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "cpu/cgroup.h"
+#include "cpu/denormals.h"
 #include "weft/error.h"
 
 namespace weft::cpu {
@@ -78,8 +79,8 @@ int initial_thread_count() {
 }
 
 /// One region at a time. A task is claimed by counting unclaimed_ down, and only a claim makes a thread part of the
-/// region: body_ and tasks_ are read after it and hold until unfinished_ is zero, which needs the claimed task's end.
-/// So a worker that is late, or off the CPU, can neither delay a region nor see a stale one.
+/// region: body_, tasks_ and flushes_ are read after it and hold until unfinished_ is zero, which needs the claimed
+/// task's end. So a worker that is late, or off the CPU, can neither delay a region nor see a stale one.
 class Pool {
  public:
   explicit Pool(int threads) : threads_(threads) {}
@@ -107,6 +108,7 @@ class Pool {
 
     body_ = &body;
     tasks_ = tasks;
+    flushes_ = thread_flushes();
     unfinished_.store(tasks, std::memory_order_relaxed);
     unclaimed_.store(tasks);
     if (sleepers_.load() > 0) {
@@ -167,6 +169,7 @@ class Pool {
     while (left > 0) {
       if (!unclaimed_.compare_exchange_weak(left, left - 1)) continue;
       std::int64_t ended = 1;
+      set_thread_flushes(flushes_);
       try {
         (*body_)(tasks_ - left);
       } catch (...) {
@@ -198,7 +201,8 @@ class Pool {
   std::atomic<bool> stop_{false};
   const FunctionRef<void(std::int64_t)>* body_ = nullptr;
   std::int64_t tasks_ = 0;
-  bool spin_ = false;  // written while there are no workers
+  bool flushes_ = false;  // denormal numbers, as the region's caller does
+  bool spin_ = false;     // written while there are no workers
 
   std::mutex region_;  // held by the thread whose region this is
   bool closed_ = false;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "weft/array.h"
+#include "weft/denormals.h"
 #include "weft/device.h"
 #include "weft/dtype.h"
 #include "weft/error.h"
