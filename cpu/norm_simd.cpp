@@ -1,5 +1,5 @@
+#include "cpu/long_sum.h"
 #include "cpu/norm.h"
-#include "cpu/pack.h"
 
 namespace weft::cpu::WEFT_ISA {
 namespace {
@@ -9,8 +9,8 @@ constexpr int kMostPacks = kVectorBytes == 64 ? 8 : 4;
 /// Additions of T in a chain, at most.
 constexpr std::int64_t kChain = 16;
 
-/// Narrow rows are taken together, strip by strip, whose sums and coefficients stay in registers; wide ones one by one:
-/// hopping from row to row halves the memory's speed.
+/// Narrow rows are taken together, strip by strip, whose sums and coefficients stay in registers; wide ones in pairs,
+/// or one by one from a page on: hopping from page to page halves the memory's speed.
 template <class T>
 bool is_narrow(std::int64_t width) {
   return width <= kMostPacks * kLanes<T>;
@@ -19,10 +19,12 @@ bool is_narrow(std::int64_t width) {
 /// Covers (rows, width) with body(packs, column, first row, rows).
 template <class T, class Body>
 void for_strips(std::int64_t rows, std::int64_t width, const Body& body) {
-  const std::int64_t at_once = is_narrow<T>(width) ? rows : 1;
+  constexpr std::int64_t kPage = 4096 / sizeof(T);
+  const std::int64_t at_once = is_narrow<T>(width) ? rows : width < kPage ? 2 : 1;
   for (std::int64_t row = 0; row < rows; row += at_once) {
+    const std::int64_t count = rows - row < at_once ? rows - row : at_once;
     for_packs<Tail::single, T, kMostPacks>(width,
-                                           [&](auto packs, std::int64_t column) { body(packs, column, row, at_once); });
+                                           [&](auto packs, std::int64_t column) { body(packs, column, row, count); });
   }
 }
 
@@ -45,12 +47,9 @@ void add_pack(double* sums, P pack) {
   } else if constexpr (sizeof(T) == sizeof(double)) {
     put(sums, get<P>(sums) + pack);
   } else {
-    typedef T Half __attribute__((vector_size(kVectorBytes / 2)));
-    T values[kLanes<T>];
-    put(values, pack);
-    for (int i = 0; i < kLanes<T>; i += kLanes<double>) {
-      put(sums + i, get<Vec<double>>(sums + i) + __builtin_convertvector(get<Half>(values + i), Vec<double>));
-    }
+    Vec<double> wide[2];
+    widen(pack, wide);
+    for (int h = 0; h < 2; ++h) put(sums + h * kLanes<double>, get<Vec<double>>(sums + h * kLanes<double>) + wide[h]);
   }
 }
 
@@ -61,7 +60,7 @@ template <class PacksType, class T, class Term>
 void add_strip(PacksType packs, std::int64_t column, std::int64_t rows, std::int64_t width, double* first,
                double* second, const Term& term) {
   using P = typename PacksType::Pack;
-  constexpr int kPacks = packs.kCount, kRows = kPacks == 1 ? 4 : kPacks == 2 ? 2 : 1;
+  constexpr int kPacks = packs.kCount, kRows = kPacks == 1 ? 4 : kPacks * kPacks <= kMostPacks * 2 ? 2 : 1;
   std::int64_t at = column;
   while (rows > 0) {
     P a[kRows][kPacks] = {}, b[kRows][kPacks] = {};
