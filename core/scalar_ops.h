@@ -149,6 +149,25 @@ struct Cmath {
   WEFT_SCALAR static T erfc(T x) {
     return std::erfc(x);
   }
+  template <class T>
+  WEFT_SCALAR static T minus_abs(T x) {
+    return -std::fabs(x);
+  }
+  template <class T>
+  WEFT_SCALAR static T not_below(T x, T low) {
+    return x < low ? low : x;
+  }
+  template <class T>
+  WEFT_SCALAR static T not_above(T x, T high) {
+    return x > high ? high : x;
+  }
+  template <class T>
+  WEFT_SCALAR static formula::Tail<T> tail(T x) {
+    using R = formula::Range<T>;
+    const bool far = x < -R::shift;
+    const T e = std::exp(far ? x + R::shift : minus_abs(x));
+    return {e, T(1), far ? R::shift_exp : T(1), far ? T(1) : T(1) + e};
+  }
 };
 #define WEFT_SCALAR_FORMULA(NAME)         \
   struct NAME {                           \

@@ -1,9 +1,9 @@
 #pragma once
 
-// The C library's functions of whole vectors, for *_simd.cpp files: on x86-64 with glibc 2.35 or newer; elsewhere there
-// is vector_exp alone, lane by lane. They are within 4 units in the last place, with libm's values at zeros,
-// infinities, NaN and subnormal numbers, and a lane's value does not depend on the other lanes. log10 is not taken: it
-// is not exact at powers of ten.
+// Functions of whole vectors for *_simd.cpp files. Most are the C library's: on x86-64 with glibc 2.35 or newer;
+// elsewhere there is vector_exp alone, lane by lane. They are within 4 units in the last place, with libm's values at
+// zeros, infinities, NaN and subnormal numbers, and a lane's value does not depend on the other lanes. log10 is not
+// taken: it is not exact at powers of ten. The formulas of core/formulas.h take the exponential of cpu/vector_exp.h.
 
 #include <cmath>
 #include <cstddef>
@@ -11,7 +11,7 @@
 #include <type_traits>
 
 #include "core/scalar_ops.h"
-#include "cpu/vec.h"
+#include "cpu/vector_exp.h"
 
 #if defined(__x86_64__) && defined(__GLIBC__)
 #if __GLIBC_PREREQ(2, 35)
@@ -75,18 +75,37 @@ V vector_function(scalar::cos, V x) {
 }
 
 // What the formulas of core/formulas.h take.
+template <class V>
+using lane_t = std::remove_reference_t<decltype(V{}[0])>;
 struct VectorMath {
-  template <class V>
-  static inline V exp(V x) {
-    return vector_exp(x);
-  }
   template <class V>
   static inline V erfc(V x) {
     return vector_erfc(x);
   }
+  template <class V>
+  [[gnu::always_inline]] static inline V exp(V x) {
+    return small_exp<lane_t<V>>(x);
+  }
+  template <class V>
+  [[gnu::always_inline]] static inline V minus_abs(V x) {
+    return WEFT_ISA::minus_abs<lane_t<V>>(x);
+  }
+  template <class V>
+  [[gnu::always_inline]] static inline V not_below(V x, lane_t<V> low) {
+    return WEFT_ISA::not_below<lane_t<V>>(x, V{} + low);
+  }
+  template <class V>
+  [[gnu::always_inline]] static inline V not_above(V x, lane_t<V> high) {
+    return WEFT_ISA::not_above<lane_t<V>>(x, V{} + high);
+  }
+  template <class V>
+  [[gnu::always_inline]] static inline scalar::formula::Tail<V> tail(V x) {
+    using T = lane_t<V>;
+    using C = ExpConstants<T>;
+    const V e = raised_exp<T>(minus_abs(x)), unit = V{} + C::unit;
+    return {e, V{} + C::raise, unit, fma<T>(e, unit, V{} + T(1))};
+  }
 };
-template <class V>
-using lane_t = std::remove_reference_t<decltype(V{}[0])>;
 #define WEFT_VECTOR_FORMULA(OP)                           \
   template <class V>                                      \
   inline V vector_function(scalar::OP, V x) {             \
@@ -147,6 +166,56 @@ constexpr bool has_vector_function() {
   }
 }
 
+// load_first and store_first take the first `left` lanes, fewer than all; load_first gives `rest` in the others.
+#if defined(__AVX512F__)
+inline Vec<float> load_first(const float* p, std::int64_t left, float rest) {
+  return _mm512_mask_loadu_ps(splat(rest), static_cast<__mmask16>((1U << left) - 1), p);
+}
+inline Vec<double> load_first(const double* p, std::int64_t left, double rest) {
+  return _mm512_mask_loadu_pd(splat(rest), static_cast<__mmask8>((1U << left) - 1), p);
+}
+inline void store_first(float* p, std::int64_t left, Vec<float> v) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1U << left) - 1), v);
+}
+inline void store_first(double* p, std::int64_t left, Vec<double> v) {
+  _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1U << left) - 1), v);
+}
+#elif defined(__AVX2__)
+inline __m256i first_lanes(float, std::int64_t left) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(left)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+inline __m256i first_lanes(double, std::int64_t left) {
+  return _mm256_cmpgt_epi64(_mm256_set1_epi64x(left), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+inline Vec<float> load_first(const float* p, std::int64_t left, float rest) {
+  const __m256i mask = first_lanes(rest, left);
+  return _mm256_blendv_ps(splat(rest), _mm256_maskload_ps(p, mask), _mm256_castsi256_ps(mask));
+}
+inline Vec<double> load_first(const double* p, std::int64_t left, double rest) {
+  const __m256i mask = first_lanes(rest, left);
+  return _mm256_blendv_pd(splat(rest), _mm256_maskload_pd(p, mask), _mm256_castsi256_pd(mask));
+}
+inline void store_first(float* p, std::int64_t left, Vec<float> v) {
+  _mm256_maskstore_ps(p, first_lanes(float{}, left), v);
+}
+inline void store_first(double* p, std::int64_t left, Vec<double> v) {
+  _mm256_maskstore_pd(p, first_lanes(double{}, left), v);
+}
+#else
+template <class T>
+inline Vec<T> load_first(const T* p, std::int64_t left, T rest) {
+  T lanes[kLanes<T>];
+  for (int i = 0; i < kLanes<T>; ++i) lanes[i] = i < left ? p[i] : rest;
+  return load(lanes);
+}
+template <class T>
+inline void store_first(T* p, std::int64_t left, Vec<T> v) {
+  T lanes[kLanes<T>];
+  store(lanes, v);
+  for (int i = 0; i < kLanes<T> && i < left; ++i) p[i] = lanes[i];
+}
+#endif
+
 /// The next kLanes<T> elements of a row of which `left` are left; behind the last, `rest`: every function takes 1.
 template <class T>
 inline Vec<T> load_lanes(const T* p, std::int64_t stride, std::int64_t left, T rest = 1) {
@@ -158,6 +227,7 @@ inline Vec<T> load_lanes(const T* p, std::int64_t stride, std::int64_t left, T r
     for (int i = 0; i < kLanes<T>; ++i) v[i] = p[i * stride];
     return v;
   }
+  if (stride == 1) return load_first(p, left, rest);
   T lanes[kLanes<T>];
   for (int i = 0; i < kLanes<T>; ++i) lanes[i] = i < left ? p[i * stride] : rest;
   return load(lanes);
@@ -172,6 +242,7 @@ inline void store_lanes(T* p, std::int64_t stride, std::int64_t left, Vec<T> v) 
     for (int i = 0; i < kLanes<T>; ++i) p[i * stride] = v[i];
     return;
   }
+  if (stride == 1) return store_first(p, left, v);
   T lanes[kLanes<T>];
   store(lanes, v);
   for (int i = 0; i < kLanes<T> && i < left; ++i) p[i * stride] = lanes[i];
