@@ -9,7 +9,12 @@
 namespace weft::cpu::WEFT_ISA {
 namespace {
 
-constexpr std::int64_t kShort = 16;  // rows of fewer elements, an image's classes, are faster one by one
+constexpr std::int64_t kShort = 16;  // rows of fewer elements are added one by one
+#if defined(__AVX2__)
+constexpr std::int64_t kFew = 8;  // exponentials of fewer are faster one by one
+#else
+constexpr std::int64_t kFew = kShort;
+#endif
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 /// Σ term(i) for i in [begin, end): a sum for each lane of T, then those in order.
@@ -53,49 +58,84 @@ struct ExpSum {
   double max, sum, rest;
 };
 
+template <class T>
+constexpr double kSeen = sizeof(T) == 4 ? 0x1p-26 : 0.5;  // a rest from here on has T's digits in the sum
+
+/// exp(x) for x <= 0
+template <class T>
+[[gnu::always_inline]] inline Vec<T> row_exp(Vec<T> x) {
+#if defined(__AVX2__)
+  return small_exp<T>(x);
+#else
+  return vector_exp(x);
+#endif
+}
+
+/// Writes exp(x_i - max) to `exponentials` unless it is null, and adds up term of each.
+template <class T, class Term>
+[[gnu::always_inline]] inline double few_exponentials(std::int64_t n, const T* x, T max, T* exponentials, Term term) {
+  double total = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const T value = std::exp(x[i] - max);
+    total += term(value);
+    if (exponentials != nullptr) exponentials[i] = value;
+  }
+  return total;
+}
+template <class T, class Term>
+[[gnu::always_inline]] inline double many_exponentials(std::int64_t n, const T* x, T max, T* exponentials, Term term) {
+  constexpr std::int64_t kBlock = 256;
+  T block[kBlock];
+  double total = 0;
+  for (std::int64_t begin = 0; begin < n; begin += kBlock) {
+    const std::int64_t count = n - begin < kBlock ? n - begin : kBlock;
+    T* const values = exponentials == nullptr ? block : exponentials + begin;
+    for (std::int64_t i = 0; i < count; i += kLanes<T>) {
+      store_lanes(values + i, 1, count - i, row_exp<T>(load_lanes(x + begin + i, 1, count - i, max) - max));
+    }
+    total += sum_over<T>(0, count, [=](std::int64_t i) { return term(values[i]); });
+  }
+  return total;
+}
+
+constexpr auto kEach = [](auto e) { return static_cast<double>(e); };
+constexpr auto kOthers = [](auto e) { return e == 1 ? 0.0 : static_cast<double>(e); };
+
+template <class T>
+[[gnu::noinline]] ExpSum wide_exp_sum(bool exact, std::int64_t n, const T* x, T* exponentials) {
+  const T max = row_max(n, x);
+  const double sum = many_exponentials(n, x, max, exponentials, kEach);
+  const bool seen = !exact || !(sum - 1 < kSeen<T>);
+  return {static_cast<double>(max), sum, seen ? sum - 1 : many_exponentials(n, x, max, exponentials, kOthers)};
+}
+
+template <class T>
+[[gnu::noinline, gnu::cold]] double few_others(std::int64_t n, const T* x, T max) {
+  return few_exponentials<T>(n, x, max, nullptr, kOthers);
+}
+
 /// Writes exp(x_i - max) to `exponentials` unless it is null. `exact` asks for the rest's own digits.
 template <class T>
-ExpSum exp_sum(bool exact, std::int64_t n, const T* x, T* exponentials) {
-  constexpr std::int64_t kBlock = 256;
-  constexpr double kSeen = sizeof(T) == 4 ? 0x1p-26 : 0.5;  // a rest from here on has T's digits in the sum
-  const T max = row_max(n, x);
-  if (n < kShort) {
-    double sum = 0, others = 0;
-    for (std::int64_t i = 0; i < n; ++i) {
-      const T value = std::exp(x[i] - max);
-      sum += static_cast<double>(value);
-      others += value == 1 ? 0.0 : static_cast<double>(value);
-      if (exponentials != nullptr) exponentials[i] = value;
-    }
-    return {static_cast<double>(max), sum, sum - 1 < kSeen ? others : sum - 1};
-  }
-  T block[kBlock];
-  const auto add_up = [&](auto term) {
-    double total = 0;
-    for (std::int64_t begin = 0; begin < n; begin += kBlock) {
-      const std::int64_t count = n - begin < kBlock ? n - begin : kBlock;
-      T* const values = exponentials == nullptr ? block : exponentials + begin;
-      for (std::int64_t i = 0; i < count; i += kLanes<T>) {
-        store_lanes(values + i, 1, count - i, vector_exp(load_lanes(x + begin + i, 1, count - i, max) - max));
-      }
-      total += sum_over<T>(0, count, [=](std::int64_t i) { return term(values[i]); });
-    }
-    return total;
-  };
-  const double sum = add_up([](T value) { return static_cast<double>(value); });
-  double rest = sum - 1;
-  if (exact && rest < kSeen) rest = add_up([](T value) { return value == 1 ? 0.0 : static_cast<double>(value); });
-  return {static_cast<double>(max), sum, rest};
+[[gnu::always_inline]] inline ExpSum exp_sum(bool exact, std::int64_t n, const T* x, T* exponentials) {
+  if (n >= kFew) return wide_exp_sum(exact, n, x, exponentials);
+  T max = x[0];
+  for (std::int64_t i = 0; i < n; ++i) max = x[i] > max ? x[i] : max;
+  const double sum = few_exponentials(n, x, max, exponentials, kEach);
+  const bool seen = !exact || !(sum - 1 < kSeen<T>);
+  return {static_cast<double>(max), sum, seen ? sum - 1 : few_others(n, x, max)};
 }
 
 /// log(sum), also where it is next to 0.
-inline double log_of(const ExpSum& total) { return total.rest < 0.5 ? std::log1p(total.rest) : std::log(total.sum); }
+template <class T>
+double log_of(const ExpSum& total) {
+  return total.rest < kSeen<T> ? std::log1p(total.rest) : std::log(total.sum);
+}
 
 template <class T>
 void softmax(bool log, std::int64_t n, const T* x, T* y) {
   const ExpSum total = exp_sum(log, n, x, log ? nullptr : y);
   if (log) {
-    const double log_sum = log_of(total);
+    const double log_sum = log_of<T>(total);
     WEFT_INDEPENDENT
     for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(static_cast<double>(x[i]) - total.max - log_sum);
   } else {
@@ -110,13 +150,13 @@ void softmax_grad(bool log, std::int64_t n, const T* y, const T* y_grad, T* x_gr
   const auto d = [](T value) { return static_cast<double>(value); };
   if (log) {
     const double sum = sum_over<T>(0, n, [=](std::int64_t i) { return d(y_grad[i]); });
-    if (n < kShort) {
+    if (kFew == kShort && n < kFew) {
       for (std::int64_t i = 0; i < n; ++i) x_grad[i] = static_cast<T>(d(y_grad[i]) - d(std::exp(y[i])) * sum);
       return;
     }
     for (std::int64_t i = 0; i < n; i += kLanes<T>) {
       T softmax[kLanes<T>];
-      store(softmax, vector_exp(load_lanes(y + i, 1, n - i)));
+      store(softmax, row_exp<T>(load_lanes(y + i, 1, n - i)));
       for (int lane = 0; lane < kLanes<T> && i + lane < n; ++lane) {
         x_grad[i + lane] = static_cast<T>(d(y_grad[i + lane]) - d(softmax[lane]) * sum);
       }
@@ -132,7 +172,7 @@ template <class T>
 double cross_entropy(std::int64_t n, const T* z, std::int64_t label, double smoothing) {
   if (label < 0 || label >= n) return kNaN;
   const ExpSum total = exp_sum<T>(true, n, z, nullptr);
-  const double log_sum = log_of(total);
+  const double log_sum = log_of<T>(total);
   const auto surprise = [=](std::int64_t i) { return log_sum + (total.max - static_cast<double>(z[i])); };
   const double loss = surprise(label);
   if (smoothing == 0) return loss;
