@@ -267,7 +267,7 @@ Tensor weighted_entropy(const Classes& classes, const Labels& labels, const Tens
   const Tensor losses = weighted(weights, unless_ignored(labels, cross_entropy_rows(rows, indices, {})));
   if (smoothing == 0) return losses;
   const Tensor spread = negative(sum(weighted(classes.weight, log_softmax(rows, 1)), 1));
-  return losses * (1 - smoothing) +
+  return weighted(scalar_like(losses, 1 - smoothing), losses) +  // 0 may meet a loss of infinity
          unless_ignored(labels, spread) * (smoothing / static_cast<double>(classes.rows.size(1)));
 }
 

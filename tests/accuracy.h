@@ -70,6 +70,10 @@ std::vector<T> magnitudes(double per_decade) {
                            T(-1),
                            T(0.5),
                            T(2)};
+  for (const T value : {T(5), T(14), T(40), T(90)}) {  // where exponentials of f32 are small, and where subnormal
+    values.push_back(value);
+    values.push_back(-value);
+  }
   const Real low = std::log10(static_cast<Real>(Limits::denorm_min())),
              high = std::log10(static_cast<Real>(Limits::max()));
   for (Real e = low + 0.01L; e < high; e += 1 / static_cast<Real>(per_decade)) {
