@@ -90,6 +90,7 @@ bool transform_chunk(const SumPlan<T>& plan, const Operands<T>& in, std::int64_t
         strip += strip_tiles(grid, first + i, first + end);
         found += judge(plan, in, first + i, first + strip);
       }
+      if (in.misfits != nullptr && in.misfits->marks()[first + i] != 0) continue;
       const Tile tile = tile_of(grid, first + i);
       T *const x_to = x_tiles + i * plan.x_row, *const y_to = y_tiles + i * plan.y_row;
       list_input(grid, tile, in.x, channels, in.zeros, pixels);
