@@ -1,0 +1,193 @@
+// The recipes against the table of docs/recipes.md; the values are held here as the page has them.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "weft/weft.h"
+
+namespace weft::nn {
+namespace {
+
+const Recipe kNeedle = Recipe::make(Recipe::Kind::needle);
+const Recipe kPage = Recipe::make(Recipe::Kind::page);
+
+TEST(Recipe, NeedlesFields) {
+  EXPECT_EQ(kNeedle.kind, Recipe::Kind::needle);
+  EXPECT_EQ(kNeedle.epochs, 10);
+  EXPECT_EQ(kNeedle.batch_size, 128);
+  EXPECT_EQ(kNeedle.peak_lr, 1e-3);
+  EXPECT_FALSE(kNeedle.drop_last);
+  EXPECT_FALSE(kNeedle.sum_loss);
+  EXPECT_EQ(kNeedle.augmentation.crop_padding, 3);
+  EXPECT_FALSE(kNeedle.augmentation.reflect);
+  EXPECT_TRUE(kNeedle.augmentation.flip);
+  EXPECT_EQ(kNeedle.augmentation.cutout, 0);
+}
+
+TEST(Recipe, PagesFields) {
+  EXPECT_EQ(kPage.kind, Recipe::Kind::page);
+  EXPECT_EQ(kPage.epochs, 24);
+  EXPECT_EQ(kPage.batch_size, 512);
+  EXPECT_EQ(kPage.peak_lr, 0.4);
+  EXPECT_TRUE(kPage.drop_last);
+  EXPECT_TRUE(kPage.sum_loss);
+  EXPECT_EQ(kPage.augmentation.crop_padding, 4);
+  EXPECT_TRUE(kPage.augmentation.reflect);
+  EXPECT_TRUE(kPage.augmentation.flip);
+  EXPECT_EQ(kPage.augmentation.cutout, 8);
+}
+
+TEST(Recipe, NeedlesRateIsConstant) {
+  const Schedule rate = kNeedle.schedule();
+  for (const double time : {0.0, 0.1, 1.0, 5.0, 9.9, 10.0}) EXPECT_EQ(rate(time), 1e-3);
+}
+
+TEST(Recipe, PagesRateIsATriangle) {
+  struct Point {
+    double epoch, rate;
+  };
+  const Point points[] = {{0, 0}, {1, 0.08}, {2.5, 0.2}, {5, 0.4}, {14.5, 0.2}, {19.25, 0.1}, {24, 0}};
+  const Schedule rate = kPage.schedule();
+  for (const Point& point : points) EXPECT_NEAR(rate(point.epoch), point.rate / 512, 1e-15) << point.epoch;
+  Recipe other = kPage;
+  other.epochs = 12;
+  other.batch_size = 64;
+  const Schedule scaled = other.schedule();
+  for (const Point& point : points) EXPECT_NEAR(scaled(point.epoch / 2), point.rate / 64, 1e-15) << point.epoch;
+}
+
+/// A parameter's steps by the formula of the page, in double: one call is one step.
+struct NeedlesAdam {
+  double value, first = 0, second = 0;
+  int step = 0;
+  void operator()(double gradient) {
+    ++step;
+    gradient += 1e-3 * value;
+    first = 0.9 * first + 0.1 * gradient;
+    second = 0.999 * second + 0.001 * gradient * gradient;
+    const double mean = first / (1 - std::pow(0.9, step)), square = second / (1 - std::pow(0.999, step));
+    value -= 1e-3 * mean / (std::sqrt(square) + 1e-8);
+  }
+};
+
+struct PagesSgd {
+  double value, buffer = 0;
+  void operator()(double gradient, double rate) {
+    const double g = -rate * (gradient + 5e-4 * 512 * value);
+    buffer = 0.9 * buffer + g;
+    value += g + 0.9 * buffer;
+  }
+};
+
+Tensor parameter() {
+  const std::vector<double> values{0.5, -2.0};
+  Tensor x = Tensor::from(std::span<const double>(values), {2}).to(DType::f64);
+  return Tensor(x.array(), true);
+}
+
+void set_gradient(Tensor& x, const std::vector<double>& gradient) {
+  x.set_grad(Tensor::from(std::span<const double>(gradient), {2}));
+}
+
+const std::vector<std::vector<double>> kGradients{{0.3, 0.05}, {-0.1, 0.02}, {1e-8, -0.5}, {0.2, 0.0}};
+
+TEST(Recipe, NeedlesOptimizerIsAdamWithDecayInTheGradient) {
+  Tensor x = parameter();
+  const auto optimizer = kNeedle.optimizer({x});
+  EXPECT_EQ(optimizer->lr(), 1e-3);
+  NeedlesAdam expected[] = {{0.5}, {-2.0}};
+  for (const auto& gradient : kGradients) {
+    set_gradient(x, gradient);
+    optimizer->step();
+    for (std::size_t i = 0; i < 2; ++i) {
+      expected[i](gradient[i]);
+      EXPECT_NEAR(x.to_vector<double>()[i], expected[i].value, 1e-12) << "step " << expected[i].step;
+    }
+  }
+}
+
+TEST(Recipe, PagesOptimizerKeepsStepsInItsBuffer) {
+  Tensor x = parameter();
+  const auto optimizer = kPage.optimizer({x});
+  EXPECT_EQ(optimizer->lr(), 0);
+  PagesSgd expected[] = {{0.5}, {-2.0}};
+  double rate = 0.01;
+  for (const auto& gradient : kGradients) {
+    optimizer->set_lr(rate);
+    set_gradient(x, gradient);
+    optimizer->step();
+    for (std::size_t i = 0; i < 2; ++i) {
+      expected[i](gradient[i], rate);
+      EXPECT_NEAR(x.to_vector<double>()[i], expected[i].value, 1e-12) << "rate " << rate;
+    }
+    rate = rate < 0.05 ? rate * 3 : rate / 7;
+  }
+}
+
+/// Weights are uniform up to a bound: none is above it, and the largest of many is close to it.
+void expect_bound(const std::string& name, const Array& array, double bound, double closeness) {
+  double largest = 0;
+  for (const float value : array.to_vector<float>()) largest = std::max(largest, std::abs(static_cast<double>(value)));
+  EXPECT_LE(largest, bound * (1 + 1e-6)) << name;
+  EXPECT_GE(largest, bound * closeness) << name;
+}
+
+TEST(Recipe, InitialisationOfEachModel) {
+  for (const ResNet9 variant : {ResNet9::needle, ResNet9::page}) {
+    manual_seed(3);
+    const StateDict state = resnet9({.variant = variant}).state_dict();
+    for (const auto& [name, array] : state) {
+      const std::string layer = name.substr(0, name.rfind('.') + 1);
+      if (state.contains(layer + "running_mean")) continue;
+      const Shape& weight = state.at(layer + "weight").shape();
+      const double fan_in = static_cast<double>(element_count(weight)) / static_cast<double>(weight[0]);
+      if (name.ends_with("bias")) {
+        expect_bound(name, array, 1 / std::sqrt(fan_in), 0.5);
+      } else {
+        expect_bound(name, array, std::sqrt((variant == ResNet9::needle ? 6 : 1) / fan_in), 0.97);
+      }
+    }
+  }
+}
+
+/// Notes the sizes of its batches and whether it was in training mode.
+class Witness : public Module {
+ public:
+  Tensor forward(const Tensor& x) override {
+    sizes.push_back(x.shape()[0]);
+    trained = trained && is_training();
+    return layer_(flatten_(x));
+  }
+  std::vector<std::int64_t> sizes;
+  bool trained = true;
+
+ private:
+  Flatten flatten_ = register_module("flatten", Flatten());
+  Linear layer_ = register_module("layer", Linear(3072, 10));
+};
+
+TEST(Recipe, ATrainerTakesBatchesRatesAndModeFromIt) {
+  for (const Recipe& recipe : {kNeedle, kPage}) {
+    const bool page = recipe.kind == Recipe::Kind::page;
+    const ImageDataset train = builtin_images(Split::train, page ? 1100 : 300);
+    Witness model;
+    model.eval();
+    Trainer trainer(model, train, {.recipe = recipe});
+    trainer.set_epoch(4);
+    std::vector<double> rates;
+    trainer.run_epoch([&](const Trainer::Step&) {
+      rates.push_back(trainer.optimizer().lr());
+      return true;
+    });
+    using Sizes = std::vector<std::int64_t>;
+    EXPECT_EQ(model.sizes, (page ? Sizes{512, 512} : Sizes{128, 128, 44}));
+    ASSERT_EQ(rates.size(), model.sizes.size());
+    for (std::size_t i = 0; i < rates.size(); ++i)
+      EXPECT_NEAR(rates[i], page ? (i == 0 ? 0.36 : 0.4) / 512 : 1e-3, 1e-15) << "step " << i;
+    EXPECT_TRUE(model.trained);
+    EXPECT_TRUE(model.is_training());
+  }
+}
+
+}  // namespace
+}  // namespace weft::nn
