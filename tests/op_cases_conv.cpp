@@ -77,21 +77,22 @@ void for_each_product(const ConvRow& row, const F& f) {
   const Conv2dOptions& o = row.options;
   const std::int64_t group_c = row.c / o.groups;
   const std::int64_t group_k = row.k / o.groups;
+  const std::int64_t x_step = row.h * row.w, weight_step = row.r * row.s;  // from one channel to the next
   for (std::int64_t n = 0; n < row.n; ++n)
     for (std::int64_t k = 0; k < row.k; ++k)
       for (std::int64_t p = 0; p < row.p(); ++p)
         for (std::int64_t q = 0; q < row.q(); ++q)
-          for (std::int64_t c = 0; c < group_c; ++c)
-            for (std::int64_t r = 0; r < row.r; ++r)
-              for (std::int64_t s = 0; s < row.s; ++s) {
-                const std::int64_t h = p * o.stride[0] + r * o.dilation[0] - o.padding.before[0];
-                const std::int64_t w = q * o.stride[1] + s * o.dilation[1] - o.padding.before[1];
-                if (h < 0 || h >= row.h || w < 0 || w >= row.w) continue;
-                const std::int64_t channel = k / group_k * group_c + c;
-                f(static_cast<std::size_t>(((n * row.c + channel) * row.h + h) * row.w + w),
-                  static_cast<std::size_t>(((k * group_c + c) * row.r + r) * row.s + s),
-                  static_cast<std::size_t>(((n * row.k + k) * row.p() + p) * row.q() + q));
-              }
+          for (std::int64_t r = 0; r < row.r; ++r)
+            for (std::int64_t s = 0; s < row.s; ++s) {
+              const std::int64_t h = p * o.stride[0] + r * o.dilation[0] - o.padding.before[0];
+              const std::int64_t w = q * o.stride[1] + s * o.dilation[1] - o.padding.before[1];
+              if (h < 0 || h >= row.h || w < 0 || w >= row.w) continue;
+              std::int64_t x_at = (n * row.c + k / group_k * group_c) * x_step + h * row.w + w;
+              std::int64_t weight_at = k * group_c * weight_step + r * row.s + s;
+              const std::int64_t y_at = ((n * row.k + k) * row.p() + p) * row.q() + q;
+              for (std::int64_t c = 0; c < group_c; ++c, x_at += x_step, weight_at += weight_step)
+                f(static_cast<std::size_t>(x_at), static_cast<std::size_t>(weight_at), static_cast<std::size_t>(y_at));
+            }
 }
 
 Plain zeros_of(const Sizes& shape) { return {shape, std::vector<double>(static_cast<std::size_t>(count(shape)))}; }

@@ -18,11 +18,11 @@ double Plain::at(const Index& index) const { return values.at(position(shape, in
 double& Plain::at(const Index& index) { return values.at(position(shape, index)); }
 
 double Plain::broadcast_at(const Index& index) const {
-  Index own(index.end() - static_cast<std::ptrdiff_t>(shape.size()), index.end());
-  for (std::size_t i = 0; i < own.size(); ++i) {
-    if (shape[i] == 1) own[i] = 0;
-  }
-  return at(own);
+  const std::size_t absent = index.size() - shape.size();
+  std::int64_t position = 0;
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    position = position * shape[i] + (shape[i] == 1 ? 0 : index[absent + i]);
+  return values.at(static_cast<std::size_t>(position));
 }
 
 std::int64_t count(const Sizes& shape) {
