@@ -7,7 +7,7 @@
 set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache pkg-config nlohmann-json3-dev libcli11-dev libgtest-dev libgmock-dev
-  librapidcheck-dev locales)
+  librapidcheck-dev locales valgrind)
 for argument in "$@"; do
   case $argument in
     --fetch) packages+=(curl ca-certificates) ;;
