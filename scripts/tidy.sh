@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# clang-tidy over the C++ sources of core/, cpu/ and nn/ that changed since a commit, as build/ compiles them.
+#   tidy.sh [COMMIT]   default: the last commit that is a day old
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+since=${1:-$(git rev-list -1 --before=1.day.ago HEAD)}
+[[ -f build/compile_commands.json ]] || {
+  echo "tidy.sh: configure build/ first (cmake -S . -B build)" >&2
+  exit 2
+}
+mapfile -t changed < <(git diff --name-only --diff-filter=d "${since:-HEAD~1}" -- 'core/*.cpp' 'cpu/*.cpp' 'nn/*.cpp')
+files=()
+for file in "${changed[@]}"; do  # those that this build compiles
+  grep -qF "\"file\": \"$PWD/$file\"" build/compile_commands.json && files+=("$file")
+done
+echo "tidy.sh: ${#files[@]} files"
+((${#files[@]})) || exit 0
+printf '%s\0' "${files[@]}" | xargs -0 -P "$(nproc)" -n 1 clang-tidy -p build --quiet 2> /dev/null
