@@ -11,7 +11,7 @@ LoopNest::LoopNest(const Shape& shape, std::initializer_list<ConstView> operands
     bytes_[operands_] = static_cast<std::int64_t>(size_of(operand.dtype));
     ++operands_;
   }
-  for (std::int64_t size : shape) size_ *= size;
+  size_ = element_count(shape);  // 0 also where the other sizes' product is more than can be counted
   if (size_ != 0) {
     for (int a = shape.rank() - 1; a >= 0; --a) {
       if (shape[a] == 1) continue;
