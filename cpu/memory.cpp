@@ -1,17 +1,25 @@
 #include "cpu/memory.h"
 
+#include <malloc.h>
 #include <pthread.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <mutex>
+#include <new>
 #include <string>
 
 #include "core/sanitizers.h"
 #include "core/size_class.h"
+#include "cpu/space.h"
 #include "weft/error.h"
+
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#else
+#define RUNNING_ON_VALGRIND 0
+#endif
 
 namespace weft::cpu {
 
@@ -19,20 +27,131 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;
 static_assert(kSmallestClass % kAlignment == 0);
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
-constexpr std::size_t kKept = std::size_t{64} << 20;  // bytes of free blocks that never call for their release
+constexpr std::size_t kKept = std::size_t{64} << 20;  // bytes that never call for the release of free ones
+constexpr std::size_t kSmall = 4096;                  // bytes of the largest block of a slab
+constexpr std::size_t kSlab = std::size_t{64} << 10;  // the alignment of slabs
 
-// AddressSanitizer must see every block come and go, and where it ends.
-constexpr bool kCaching = WEFT_ASAN == 0;
+// The class of a small block. Its bytes are a multiple of the alignment, as a slab's blocks lie one after another.
+constexpr std::size_t small_index(std::size_t bytes) {
+  return class_index((bytes + kAlignment - 1) / kAlignment * kAlignment);
+}
+static_assert(class_bytes(small_index(65)) == 128 && class_bytes(small_index(129)) == 192);
+
+// AddressSanitizer and memcheck must see every block come and go, and where it ends.
+bool may_cache() { return WEFT_ASAN == 0 && RUNNING_ON_VALGRIND == 0; }
 
 struct FreeBlock {
   FreeBlock* next;
 };
 
+// Blocks of one class, after this header.
+struct alignas(kAlignment) Slab {
+  Slab* before;  // neighbours in the list of those with free blocks
+  Slab* after;
+  FreeBlock* free;
+  std::size_t fresh;  // where the blocks begin that were never used
+  std::size_t used;   // blocks
+
+  bool full(std::size_t block) const { return free == nullptr && fresh + block > kSlab - kAlignment; }
+};
+
 struct Cache {
+  const bool caching = may_cache();
   std::mutex mutex;
-  std::array<FreeBlock*, kClasses> free{};
-  MemoryStatistics statistics;
+  Space large{kAlignment, true};
+  Space small{kSlab, false};
+  std::array<Slab*, class_index(kSmall) + 1> slabs{};  // with free blocks
+  std::size_t live = 0;
+  std::size_t peak = 0;
+  std::size_t blocks = 0;              // bytes of blocks from the C library
+  std::size_t system_allocations = 0;  // calls of the C library
+
+  void enlist(Slab* slab, std::size_t index) {
+    slab->before = nullptr;
+    slab->after = slabs[index];
+    if (slab->after != nullptr) slab->after->before = slab;
+    slabs[index] = slab;
+  }
+
+  void delist(Slab* slab, std::size_t index) {
+    (slab->before != nullptr ? slab->before->after : slabs[index]) = slab->after;
+    if (slab->after != nullptr) slab->after->before = slab->before;
+  }
+
+  void* allocate_small(std::size_t index) noexcept {
+    const std::size_t block = class_bytes(index);
+    if (slabs[index] == nullptr) {
+      void* address = small.allocate(kSlab - kAlignment);
+      if (address == nullptr) return nullptr;
+      enlist(new (address) Slab{.before = nullptr, .after = nullptr, .free = nullptr, .fresh = sizeof(Slab), .used = 0},
+             index);
+    }
+    Slab* slab = slabs[index];
+    void* address = slab->free;
+    if (address != nullptr) {
+      slab->free = slab->free->next;
+    } else {
+      address = reinterpret_cast<char*>(slab) + slab->fresh;
+      slab->fresh += block;
+    }
+    ++slab->used;
+    if (slab->full(block)) delist(slab, index);
+    return address;
+  }
+
+  void deallocate_small(void* address, std::size_t index) noexcept {
+    auto* slab = reinterpret_cast<Slab*>(reinterpret_cast<std::uintptr_t>(address) / kSlab * kSlab);
+    if (slab->full(class_bytes(index))) enlist(slab, index);
+    auto* block = static_cast<FreeBlock*>(address);
+    block->next = slab->free;
+    slab->free = block;
+    // An empty slab stays while it is its class's only one with free blocks: a loop may be at its edge.
+    if (--slab->used == 0 && (slab->before != nullptr || slab->after != nullptr)) {
+      delist(slab, index);
+      small.deallocate(slab);
+    }
+  }
+
+  std::size_t reserved() const { return large.reserved() + small.reserved() + blocks; }
+
+  // Free bytes go once all are more than the peak and a quarter. What a loop uses is less (docs/performance.md).
+  void trim() noexcept {
+    const std::size_t most = std::max(peak + peak / 4, kKept);
+    if (reserved() > most) large.trim(reserved() - most);
+    if (reserved() > most) small.trim(reserved() - most);
+  }
+
+  void release() noexcept {
+    for (std::size_t index = 0; index < slabs.size(); ++index) {
+      Slab* after = nullptr;
+      for (Slab* slab = slabs[index]; slab != nullptr; slab = after) {
+        after = slab->after;
+        if (slab->used > 0) continue;
+        delist(slab, index);
+        small.deallocate(slab);
+      }
+    }
+    large.release();
+    small.release();
+  }
+
+  // Null where memory runs out; `taken` becomes the bytes that the block takes.
+  void* take(std::size_t bytes, std::size_t& taken) noexcept {
+    void* address = nullptr;
+    if (!caching) {
+      if (posix_memalign(&address, kAlignment, bytes) != 0) return nullptr;
+      ++system_allocations;
+      blocks += bytes;
+      taken = bytes;
+    } else if (bytes <= kSmall) {
+      address = allocate_small(small_index(bytes));
+      taken = class_bytes(small_index(bytes));
+    } else {
+      address = large.allocate(bytes);
+      if (address != nullptr) taken = Space::size(address);
+    }
+    return address;
+  }
 };
 
 // Never destroyed: arrays with static lifetime give their memory back after everything else is gone.
@@ -44,56 +163,27 @@ Cache& cache() {
   return instance;
 }
 
-void* system_allocate(std::size_t bytes) noexcept {
-  const std::size_t alignment = kCaching && bytes >= kHugePage ? kHugePage : kAlignment;
-  void* address = nullptr;
-  if (posix_memalign(&address, alignment, bytes) != 0) return nullptr;
-  if (alignment == kHugePage) madvise(address, bytes, MADV_HUGEPAGE);
-  return address;
-}
-
-void release(Cache& c) {
-  for (std::size_t i = 0; i < kClasses; ++i) {
-    while (c.free[i] != nullptr) {
-      FreeBlock* block = c.free[i];
-      c.free[i] = block->next;
-      std::free(block);
-      c.statistics.cached -= class_bytes(i);
-      c.statistics.reserved -= class_bytes(i);
-    }
-  }
-}
-
 }  // namespace
 
 void* allocate(std::size_t bytes) {
   Cache& c = cache();
   const std::lock_guard lock(c.mutex);
-  MemoryStatistics& s = c.statistics;
-  const std::size_t index = class_index(std::min<std::size_t>(bytes, PTRDIFF_MAX));
-  const std::size_t rounded = kCaching ? class_bytes(index) : bytes;
-  void* address = c.free[index];
-  if (address != nullptr) {
-    c.free[index] = c.free[index]->next;
-    s.cached -= rounded;
-  } else {
-    // A loop needs free blocks of every size that it uses, more than are live at once. Once they are many times as
-    // much, most are of sizes no longer asked for.
-    if (s.cached > std::max(4 * s.peak, kKept)) release(c);
-    if (bytes <= PTRDIFF_MAX / 2) address = system_allocate(rounded);
-    if (address == nullptr && bytes <= PTRDIFF_MAX / 2) {
-      release(c);
-      address = system_allocate(rounded);
-    }
+  std::size_t taken = 0;
+  void* address = nullptr;
+  if (bytes <= PTRDIFF_MAX / 2) {
+    address = c.take(bytes, taken);
     if (address == nullptr) {
-      throw OutOfMemoryError("cpu: cannot allocate " + std::to_string(bytes) + " bytes; " + std::to_string(s.live) +
-                             " are live and " + std::to_string(s.cached) + " cached");
+      c.release();
+      address = c.take(bytes, taken);
     }
-    s.reserved += rounded;
-    ++s.system_allocations;
   }
-  s.live += rounded;
-  s.peak = std::max(s.peak, s.live);
+  if (address == nullptr) {
+    throw OutOfMemoryError("cpu: cannot allocate " + std::to_string(bytes) + " bytes; " + std::to_string(c.live) +
+                           " are live and " + std::to_string(c.reserved() - c.live) + " cached");
+  }
+  c.live += taken;
+  c.peak = std::max(c.peak, c.live);
+  c.trim();
   return address;
 }
 
@@ -101,30 +191,39 @@ void deallocate(void* address, std::size_t bytes) noexcept {
   if (address == nullptr) return;
   Cache& c = cache();
   const std::lock_guard lock(c.mutex);
-  if (!kCaching) {
+  if (!c.caching) {
     std::free(address);
-    c.statistics.live -= bytes;
-    c.statistics.reserved -= bytes;
-    return;
+    c.live -= bytes;
+    c.blocks -= bytes;
+  } else if (bytes <= kSmall) {
+    c.live -= class_bytes(small_index(bytes));
+    c.deallocate_small(address, small_index(bytes));
+  } else {
+    c.live -= Space::size(address);
+    c.large.deallocate(address);
   }
-  const std::size_t index = class_index(bytes);
-  auto* block = static_cast<FreeBlock*>(address);
-  block->next = c.free[index];
-  c.free[index] = block;
-  c.statistics.live -= class_bytes(index);
-  c.statistics.cached += class_bytes(index);
+  c.trim();
 }
 
 MemoryStatistics memory_statistics() {
   Cache& c = cache();
   const std::lock_guard lock(c.mutex);
-  return c.statistics;
+  return {.live = c.live,
+          .peak = c.peak,
+          .cached = c.reserved() - c.live,
+          .reserved = c.reserved(),
+          .system_allocations = c.system_allocations + c.large.system_allocations() + c.small.system_allocations()};
 }
 
 void release_cached_memory() {
-  Cache& c = cache();
-  const std::lock_guard lock(c.mutex);
-  release(c);
+  {
+    Cache& c = cache();
+    const std::lock_guard lock(c.mutex);
+    c.release();
+  }
+#ifdef __GLIBC__
+  malloc_trim(0);  // what graphs left in the C library's heap
+#endif
 }
 
 }  // namespace weft::cpu
