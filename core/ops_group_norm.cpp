@@ -13,14 +13,17 @@ using Values = std::vector<Tensor>;
 struct Columns {
   explicit Columns(const Shape& x, const Dims& axes) {
     const int kept = x.rank() - axes.rank();
+    Shape group_sizes, value_sizes;
     for (int i = 0; i < x.rank(); ++i) {
       const int axis = (i + kept) % x.rank();
       order.push_back(axis);
       back.push_back((i + axes.rank()) % x.rank());
       permuted.push_back(x[axis]);
-      (axis < kept ? groups : values) *= x[axis];
+      (axis < kept ? group_sizes : value_sizes).push_back(x[axis]);
       ones.push_back(i < kept ? x[i] : 1);
     }
+    groups = element_count(group_sizes);
+    values = element_count(value_sizes);
   }
   Array of(const Tensor& x) const { return reshape(permute(x.detach(), order), {values, groups}).array().contiguous(); }
   // A result with x's order of memory.

@@ -125,11 +125,9 @@ Classes check_scores(const std::string& op, const std::string& what, const Tenso
     throw ShapeError(op + ": " + what + " needs the shape (N, classes) or (N, classes, ...), got " +
                      to_string(scores.shape()));
   }
-  Classes result{.positions = {scores.size(0)}, .count = scores.size(0)};
-  for (int i = 2; i < scores.rank(); ++i) {
-    result.positions.push_back(scores.size(i));
-    result.count *= scores.size(i);
-  }
+  Classes result{.positions = {scores.size(0)}};
+  for (int i = 2; i < scores.rank(); ++i) result.positions.push_back(scores.size(i));
+  result.count = element_count(result.positions);
   const Tensor wide = widened(scores);
   result.rows = class_rows(wide, result.count);
   if (weight.defined()) {

@@ -24,7 +24,8 @@ bool reduces_nothing(const Mask& mask) { return mask == Mask{}; }
 std::int64_t reduced_count(const Shape& shape, const Mask& mask) {
   std::int64_t count = 1;
   for (int i = 0; i < shape.rank(); ++i) {
-    if (mask[static_cast<std::size_t>(i)]) count *= shape[i];
+    // Where this is more than can be counted the shape is empty, and nothing depends on the count.
+    if (mask[static_cast<std::size_t>(i)] && __builtin_mul_overflow(count, shape[i], &count)) count = INT64_MAX;
   }
   return count;
 }

@@ -67,14 +67,13 @@ Tensor flatten(const Tensor& x, int first_axis, int last_axis) {
                      std::to_string(last_axis));
   }
   if (x.rank() == 0) return reshape(x, {1});
-  Shape shape;
-  std::int64_t joined = 1;
+  Shape shape, joined;
   for (int i = 0; i < x.rank(); ++i) {
     if (i < first || i > last) {
       shape.push_back(x.shape()[i]);
     } else {
-      joined *= x.shape()[i];
-      if (i == last) shape.push_back(joined);
+      joined.push_back(x.shape()[i]);
+      if (i == last) shape.push_back(element_count(joined));
     }
   }
   return reshape(x, shape);
@@ -92,7 +91,7 @@ Tensor as_strided(const Tensor& x, const Shape& shape, const Strides& strides, s
     Layout base = x.array().layout();
     base.offset = 0;
     const auto [first, last] = layout::extent(map(base));
-    if (!base.is_dense() || first < 0 || last >= std::max<std::int64_t>(base.size(), 1)) {
+    if (!base.is_dense() || first < 0 || last >= base.size()) {
       throw AutogradError("as_strided: a gradient needs a dense input that holds the whole view, not shape " +
                           to_string(x.shape()) + " with strides " + to_string(x.array().strides()) +
                           "; make it contiguous() first");
