@@ -235,6 +235,9 @@ class Backend {
                           const BatchNormArguments& arguments, const View& y, const View& mean, const View& inverse_std,
                           const View& scale, const View& shift, const View& running_mean, const View& running_var,
                           const View& batches) = 0;
+  /// Whether batch_norm and batch_norm_grad also take x, y and their gradients with the strides (1, rows), so that the
+  /// values of a channel lie one after another; without residual, ReLU and running statistics.
+  virtual bool norms_rows() const { return false; }
   /// The mean is running_mean and the shift bias.
   virtual void batch_norm_inference(const ConstView& x, const ConstView& weight, const ConstView& bias,
                                     const ConstView& running_mean, const ConstView& running_var,

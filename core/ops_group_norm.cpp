@@ -9,32 +9,41 @@ namespace {
 
 using Values = std::vector<Tensor>;
 
-// How x is seen as (values, groups): first the axes that are averaged over, the last ones of x.
+// How x is seen as (values, groups): in the order of its axes, where the values of a group lie one after another, if
+// the device takes that, or else with the axes first that are averaged over, the last ones of x.
 struct Columns {
-  explicit Columns(const Shape& x, const Dims& axes) {
+  explicit Columns(const Tensor& x, const Dims& axes) : rows(backend(x.device()).norms_rows()) {
     const int kept = x.rank() - axes.rank();
     Shape group_sizes, value_sizes;
     for (int i = 0; i < x.rank(); ++i) {
-      const int axis = (i + kept) % x.rank();
+      const int axis = rows ? i : (i + kept) % x.rank();
       order.push_back(axis);
-      back.push_back((i + axes.rank()) % x.rank());
-      permuted.push_back(x[axis]);
-      (axis < kept ? group_sizes : value_sizes).push_back(x[axis]);
-      ones.push_back(i < kept ? x[i] : 1);
+      back.push_back(rows ? i : (i + axes.rank()) % x.rank());
+      permuted.push_back(x.size(axis));
+      (i < kept ? group_sizes : value_sizes).push_back(x.size(i));
+      ones.push_back(i < kept ? x.size(i) : 1);
     }
     groups = element_count(group_sizes);
     values = element_count(value_sizes);
   }
-  Array of(const Tensor& x) const { return reshape(permute(x.detach(), order), {values, groups}).array().contiguous(); }
+  // Dense memory of the permuted shape.
+  Array of(const Tensor& x) const { return permute(x.detach(), order).array().contiguous(); }
+  Array empty_like(const Array& x) const { return Array::empty(permuted, x.dtype(), x.device()); }
+  View view(const Array& x) const {
+    const Shape shape{values, groups};
+    return {x.data(), shape, rows ? Strides{1, values} : row_major_strides(shape), x.dtype()};
+  }
   // A result with x's order of memory.
   Tensor like(const Array& x, const Array& columns) const {
+    if (rows && x.layout().is_row_major()) return Tensor(columns);
     Array out = Array::empty_like(x.layout(), x.dtype(), x.device());
-    out.copy_from(permute(reshape(Tensor(columns), permuted), back).array());
+    out.copy_from(permute(Tensor(columns), back).array());
     return Tensor(std::move(out));
   }
   // What there is one of for each group, against x.
   Tensor per_group(const Tensor& v) const { return reshape(v, ones); }
 
+  bool rows;
   std::int64_t values = 1, groups = 1;
   Dims order, back;
   Shape permuted, ones;
@@ -43,15 +52,15 @@ struct Columns {
 // (x - mean)/√(variance + eps) over the last axes, by the kernels of batch normalisation. The gradient is
 // (g - mean(g) - y·mean(g·y))/√(variance + eps).
 Tensor normalised(std::string_view name, const Tensor& x, const Dims& axes, double eps) {
-  const Columns columns(x.shape(), axes);
-  const Array in = columns.of(x), out = Array::empty(in.shape(), x.dtype(), x.device());
+  const Columns columns(x, axes);
+  const Array in = columns.of(x), out = columns.empty_like(in);
   const auto vector = [&] { return Array::empty({columns.groups}, x.dtype(), x.device()); };
   const Array mean = Array::empty({2, columns.groups}, x.dtype(), x.device());
   const Array inverse_std = vector(), scale = vector(), shift = vector();
   const Tensor weight = ones_like(Tensor(scale)), bias = zeros_like(Tensor(scale));
   backend(x.device())
-      .batch_norm(const_view(in), const_view(weight.array()), const_view(bias.array()), ConstView{}, {.eps = eps},
-                  mutable_view(out), mutable_view(mean), mutable_view(inverse_std), mutable_view(scale),
+      .batch_norm(columns.view(in), const_view(weight.array()), const_view(bias.array()), ConstView{}, {.eps = eps},
+                  columns.view(out), mutable_view(mean), mutable_view(inverse_std), mutable_view(scale),
                   mutable_view(shift), View{}, View{}, View{});
   return record(name, columns.like(x.array(), out).array(), {x},
                 {Save::input(0), Save::constant(mean), Save::constant(inverse_std)},
@@ -65,14 +74,14 @@ Tensor normalised(std::string_view name, const Tensor& x, const Dims& axes, doub
                     return Values{(g - weft::mean(g, axes, true) - normal.values * slope) * normal.inverse_std};
                   }
                   const Array values = columns.of(input), gradient = columns.of(g), inverse = saved[2].array();
-                  const Array x_grad = Array::empty(values.shape(), values.dtype(), values.device());
+                  const Array x_grad = columns.empty_like(values);
                   const Array unused = Array::empty_like(saved[1].array().layout(), values.dtype(), values.device());
                   const Array weight_grad = select(Tensor(unused), 0, 0).array(),
                               bias_grad = select(Tensor(unused), 0, 1).array();
                   backend(values.device())
-                      .batch_norm_grad(const_view(gradient), const_view(values), const_view(saved[1].array()),
+                      .batch_norm_grad(columns.view(gradient), columns.view(values), const_view(saved[1].array()),
                                        const_view(inverse), const_view(inverse), ConstView{}, {.eps = eps},
-                                       mutable_view(x_grad), mutable_view(weight_grad), mutable_view(bias_grad));
+                                       columns.view(x_grad), mutable_view(weight_grad), mutable_view(bias_grad));
                   return Values{columns.like(input.array(), x_grad)};
                 });
 }

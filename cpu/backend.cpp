@@ -114,6 +114,7 @@ class CpuBackend final : public Backend {
     cpu::batch_norm(x, weight, bias, residual, arguments, y, mean, inverse_std, scale, shift, running_mean, running_var,
                     batches);
   }
+  bool norms_rows() const override { return true; }
   void batch_norm_inference(const ConstView& x, const ConstView& weight, const ConstView& bias,
                             const ConstView& running_mean, const ConstView& running_var, const ConstView& residual,
                             const BatchNormArguments& arguments, const View& y) override {

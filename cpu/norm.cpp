@@ -18,6 +18,9 @@ namespace {
 constexpr std::int64_t kBlockElements = 16384, kMinBlockRows = 128, kMaxBlockRows = 512;
 constexpr std::int64_t kFewBlocks = 16,
                        kLeastBlockRows = 16;  // few rows are blocks of fewer, so that threads share them
+// Of channels that are rows: those that the kernels take at a time stay in the first level of the cache between passes.
+constexpr std::int64_t kRowElements = 4096, kMostRows = 64, kRowTask = 16384;
+constexpr std::int64_t kLongRow = 65536;  // threads share a row from here on
 
 template <class T>
 const NormKernelsOf<T>& kernels() {
@@ -36,8 +39,8 @@ struct Blocks {
   std::int64_t width = 0, wide_rows = 0, block_rows = 0, count = 0;
 
   template <class T>
-  static Blocks of(const ConstView& x) {
-    Blocks b{x.shape[0], x.shape[1]};
+  static Blocks of(std::int64_t rows, std::int64_t channels) {
+    Blocks b{rows, channels};
     const std::int64_t lanes = norm_kernels().vector_bytes / static_cast<std::int64_t>(sizeof(T));
     const std::int64_t fold = lanes / std::gcd(lanes, b.channels);
     b.width = fold * b.channels;
@@ -111,6 +114,12 @@ Moments moments_of(long double mean, long double var, double eps) {
           static_cast<double>(1 / std::sqrt(var + eps))};
 }
 
+/// Of a channel whose values differ from `origin` by `offset` in the mean.
+Moments moments_from(double origin, double offset, double var, double eps) {
+  const double mean = origin + offset, added = mean - origin;  // Knuth's TwoSum
+  return {mean, (origin - (mean - added)) + (offset - added), var, 1 / std::sqrt(var + eps)};
+}
+
 /// Whether the squares that var comes of kept to the range of T, as far as it matters for var.
 template <class T>
 bool is_in_range(double var) {
@@ -182,10 +191,9 @@ std::vector<Moments> batch_moments(const Blocks& blocks, const T* x, double eps)
   std::vector<Moments> result(channels);
   std::vector<std::int64_t> beyond;
   for (std::int64_t c = 0; c < blocks.channels; ++c) {
-    const double origin = reference.empty() ? 0 : static_cast<double>(reference[c]), var = vars[c] / n;
-    const double mean = origin + means[c], added = mean - origin;  // Knuth's TwoSum
-    result[c] = {mean, (origin - (mean - added)) + (means[c] - added), var, 1 / std::sqrt(var + eps)};
-    if (!is_in_range<T>(var + eps)) beyond.push_back(c);
+    const double origin = reference.empty() ? 0 : static_cast<double>(reference[c]);
+    result[c] = moments_from(origin, means[c], vars[c] / n, eps);
+    if (!is_in_range<T>(result[c].var + eps)) beyond.push_back(c);
   }
   parallel_for(static_cast<std::int64_t>(beyond.size()),
                [&](std::int64_t i) { result[beyond[i]] = wide_moments(blocks, x, beyond[i], eps); });
@@ -209,24 +217,74 @@ void normalise(const Blocks& blocks, const T* x, const T* mean, const T* scale, 
   });
 }
 
+/// What batch_norm writes of each channel, and what it reads.
+template <class T>
+struct Coefficients {
+  const T *weight, *bias;
+  T *mean, *inverse_std, *scale, *shift;
+  std::int64_t channels;
+
+  void write(std::int64_t c, const Moments& m) const {
+    const T rounded = static_cast<T>(m.mean), factor = static_cast<T>(static_cast<double>(weight[c]) * m.inverse_std);
+    const double rest = m.mean - static_cast<double>(rounded) + m.rest;
+    mean[c] = rounded;
+    mean[channels + c] = static_cast<T>(rest);
+    inverse_std[c] = static_cast<T>(m.inverse_std);
+    scale[c] = factor;
+    shift[c] = static_cast<T>(static_cast<double>(bias[c]) - rest * static_cast<double>(factor));
+  }
+};
+
+/// Whether channels are rows: the values of each lie one after another.
+bool has_rows(const ConstView& x) { return x.shape[0] > 1 && x.strides[0] == 1 && x.strides[1] == x.shape[0]; }
+
+/// body(first, rows) for the rows that the kernels take at a time, in parallel.
+template <class Body>
+void for_rows(std::int64_t rows, std::int64_t n, const Body& body) {
+  const std::int64_t at_once = std::clamp<std::int64_t>(kRowElements / n, 1, kMostRows);
+  const std::int64_t grain = std::max<std::int64_t>(kRowTask / (at_once * n), 1) * at_once;
+  parallel_blocks(rows, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (; begin < end; begin += at_once) body(begin, std::min(at_once, end - begin));
+  });
+}
+
+/// Where channels are rows. Long ones are seen as columns each.
+template <class T>
+void normalise_rows(std::int64_t channels, std::int64_t n, const T* x, double eps, const Coefficients<T>& to, T* y) {
+  const Blocks row = Blocks::of<T>(n, 1);
+  if (n >= kLongRow) {
+    for (std::int64_t c = 0; c < channels; ++c) {
+      to.write(c, batch_moments(row, x + c * n, eps)[0]);
+      normalise<T>(row, x + c * n, to.mean + c, to.scale + c, to.shift + c, nullptr, false, y + c * n);
+    }
+    return;
+  }
+  for_rows(channels, n, [&](std::int64_t first, std::int64_t rows) {
+    T origin[kMostRows];
+    double sum[kMostRows], squares[kMostRows];
+    kernels<T>().row_moments(rows, n, x + first * n, origin, sum, squares);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const double offset = sum[r] / static_cast<double>(n), centred = squares[r] - sum[r] * offset;
+      const double var = (centred < 0 ? 0 : centred) / static_cast<double>(n);
+      Moments moments = moments_from(static_cast<double>(origin[r]), offset, var, eps);
+      if (!is_in_range<T>(var + eps)) moments = wide_moments(row, x + (first + r) * n, 0, eps);
+      to.write(first + r, moments);
+    }
+    kernels<T>().row_apply(rows, n, x + first * n, to.mean + first, to.scale + first, to.shift + first, y + first * n);
+  });
+}
+
 template <class T>
 void batch_norm_of(const ConstView& x, const ConstView& weight, const ConstView& bias, const ConstView& residual,
                    const BatchNormArguments& arguments, const View& y, const View& mean, const View& inverse_std,
                    const View& scale, const View& shift, const View& running_mean, const View& running_var) {
-  const Blocks blocks = Blocks::of<T>(x);
+  const Coefficients<T> to{weight.as<T>(), bias.as<T>(),  mean.as<T>(), inverse_std.as<T>(),
+                           scale.as<T>(),  shift.as<T>(), x.shape[1]};
+  if (has_rows(x)) return normalise_rows(x.shape[1], x.shape[0], x.as<T>(), arguments.eps, to, y.as<T>());
+  const Blocks blocks = Blocks::of<T>(x.shape[0], x.shape[1]);
   const std::vector<Moments> moments = batch_moments(blocks, x.as<T>(), arguments.eps);
-  for (std::int64_t c = 0; c < blocks.channels; ++c) {
-    const Moments& m = moments[c];
-    const T rounded = static_cast<T>(m.mean),
-            factor = static_cast<T>(static_cast<double>(weight.as<T>()[c]) * m.inverse_std);
-    const double rest = m.mean - static_cast<double>(rounded) + m.rest;
-    mean.as<T>()[c] = rounded;
-    mean.as<T>()[blocks.channels + c] = static_cast<T>(rest);
-    inverse_std.as<T>()[c] = static_cast<T>(m.inverse_std);
-    scale.as<T>()[c] = factor;
-    shift.as<T>()[c] = static_cast<T>(static_cast<double>(bias.as<T>()[c]) - rest * static_cast<double>(factor));
-  }
-  normalise(blocks, x.as<T>(), mean.as<T>(), scale.as<T>(), shift.as<T>(), residual.as<T>(), arguments.relu, y.as<T>());
+  for (std::int64_t c = 0; c < blocks.channels; ++c) to.write(c, moments[c]);
+  normalise(blocks, x.as<T>(), to.mean, to.scale, to.shift, residual.as<T>(), arguments.relu, y.as<T>());
   if (running_mean.data == nullptr || blocks.rows == 0) return;
   const double n = static_cast<double>(blocks.rows);
   const double correction = arguments.unbiased_running && blocks.rows > 1 ? n / (n - 1) : 1;
@@ -240,7 +298,7 @@ template <class T>
 void batch_norm_inference_of(const ConstView& x, const ConstView& weight, const ConstView& bias,
                              const ConstView& running_mean, const ConstView& running_var, const ConstView& residual,
                              const BatchNormArguments& arguments, const View& y) {
-  const Blocks blocks = Blocks::of<T>(x);
+  const Blocks blocks = Blocks::of<T>(x.shape[0], x.shape[1]);
   std::vector<T> scale(static_cast<std::size_t>(blocks.channels));
   for (std::int64_t c = 0; c < blocks.channels; ++c) {
     const double deviation = std::sqrt(static_cast<double>(running_var.as<T>()[c]) + arguments.eps);
@@ -250,22 +308,38 @@ void batch_norm_inference_of(const ConstView& x, const ConstView& weight, const 
             y.as<T>());
 }
 
+/// What batch_norm_grad reads and writes of each channel, and what it writes for grad_apply.
 template <class T>
-void batch_norm_grad_of(const ConstView& y_grad, const ConstView& x, const ConstView& mean,
-                        const ConstView& inverse_std, const ConstView& scale, const ConstView& shift,
-                        const BatchNormArguments& arguments, const View& x_grad, const View& weight_grad,
-                        const View& bias_grad) {
-  const Blocks blocks = Blocks::of<T>(x);
+struct GradCoefficients {
+  const T *mean, *inverse_std;
+  T *weight_grad, *bias_grad;
+  std::int64_t channels;
+  double rows;
+
+  void write(std::int64_t i, double sum, double product, T* b, T* c) const {
+    const double inverse = static_cast<double>(inverse_std[i]), rest = static_cast<double>(mean[channels + i]);
+    const double product_z = (product - rest * sum) * inverse, factor = -inverse * product_z / rows;
+    weight_grad[i] = static_cast<T>(product_z);
+    bias_grad[i] = static_cast<T>(sum);
+    *b = static_cast<T>(factor);
+    *c = static_cast<T>(-sum / rows - rest * factor);
+  }
+};
+
+/// The gradient of channels that begin with number `first`; g, x, scale, shift and x_grad begin there,
+/// and shift is null without the ReLU.
+template <class T>
+void grad_columns(const Blocks& blocks, std::int64_t first, const T* g, const T* x, const T* scale, const T* shift,
+                  const GradCoefficients<T>& to, T* x_grad) {
   const auto channels = static_cast<std::size_t>(blocks.channels);
-  const T* g = y_grad.as<T>();
-  const std::vector<T> wide_mean = blocks.widen(mean.as<T>()), wide_scale = blocks.widen(scale.as<T>());
-  const std::vector<T> wide_shift = arguments.relu ? blocks.widen(shift.as<T>()) : std::vector<T>();
-  const T* mask = arguments.relu ? wide_shift.data() : nullptr;
+  const std::vector<T> wide_mean = blocks.widen(to.mean + first), wide_scale = blocks.widen(scale);
+  const std::vector<T> wide_shift = shift != nullptr ? blocks.widen(shift) : std::vector<T>();
+  const T* mask = shift != nullptr ? wide_shift.data() : nullptr;
   const Partials partials(blocks);
   blocks.for_each([&](std::int64_t i, const Blocks::Block& block) {
     T* const partial = static_cast<T*>(scratch(1, sizeof(T) * 2 * blocks.width));
     partials.compute(i, [&](double* sum, double* product) {
-      kernels<T>().grad_sums(block.rows, block.width, g + block.offset, x.as<T>() + block.offset, wide_mean.data(),
+      kernels<T>().grad_sums(block.rows, block.width, g + block.offset, x + block.offset, wide_mean.data(),
                              wide_scale.data(), mask, partial, sum, product);
     });
   });
@@ -280,21 +354,47 @@ void batch_norm_grad_of(const ConstView& y_grad, const ConstView& x, const Const
   blocks.sum_columns(sum_columns, sum);
   blocks.sum_columns(product_columns, product);
 
-  const double n = static_cast<double>(std::max<std::int64_t>(blocks.rows, 1));
   std::vector<T> b(channels), c(channels);
-  for (std::size_t i = 0; i < channels; ++i) {
-    const double inverse = static_cast<double>(inverse_std.as<T>()[i]);
-    const double rest = static_cast<double>(mean.as<T>()[channels + i]);
-    const double product_z = (product[i] - rest * sum[i]) * inverse, factor = -inverse * product_z / n;
-    weight_grad.as<T>()[i] = static_cast<T>(product_z);
-    bias_grad.as<T>()[i] = static_cast<T>(sum[i]);
-    b[i] = static_cast<T>(factor);
-    c[i] = static_cast<T>(-sum[i] / n - rest * factor);
-  }
+  for (std::size_t i = 0; i < channels; ++i)
+    to.write(first + static_cast<std::int64_t>(i), sum[i], product[i], &b[i], &c[i]);
   const std::vector<T> wide_b = blocks.widen(b.data()), wide_c = blocks.widen(c.data());
   blocks.for_each([&](std::int64_t, const Blocks::Block& block) {
-    kernels<T>().grad_apply(block.rows, block.width, g + block.offset, x.as<T>() + block.offset, wide_mean.data(),
-                            wide_scale.data(), mask, wide_b.data(), wide_c.data(), x_grad.as<T>() + block.offset);
+    kernels<T>().grad_apply(block.rows, block.width, g + block.offset, x + block.offset, wide_mean.data(),
+                            wide_scale.data(), mask, wide_b.data(), wide_c.data(), x_grad + block.offset);
+  });
+}
+
+template <class T>
+void batch_norm_grad_of(const ConstView& y_grad, const ConstView& x, const ConstView& mean,
+                        const ConstView& inverse_std, const ConstView& scale, const ConstView& shift,
+                        const BatchNormArguments& arguments, const View& x_grad, const View& weight_grad,
+                        const View& bias_grad) {
+  const std::int64_t n = x.shape[0], channels = x.shape[1];
+  const GradCoefficients<T> to{mean.as<T>(),
+                               inverse_std.as<T>(),
+                               weight_grad.as<T>(),
+                               bias_grad.as<T>(),
+                               channels,
+                               static_cast<double>(std::max<std::int64_t>(n, 1))};
+  const T *const g = y_grad.as<T>(), *const values = x.as<T>(), *const factor = scale.as<T>();
+  T* const out = x_grad.as<T>();
+  if (!has_rows(x)) {
+    return grad_columns<T>(Blocks::of<T>(n, channels), 0, g, values, factor, arguments.relu ? shift.as<T>() : nullptr,
+                           to, out);
+  }
+  if (n >= kLongRow) {
+    const Blocks row = Blocks::of<T>(n, 1);
+    for (std::int64_t c = 0; c < channels; ++c)
+      grad_columns<T>(row, c, g + c * n, values + c * n, factor + c, nullptr, to, out + c * n);
+    return;
+  }
+  for_rows(channels, n, [&](std::int64_t first, std::int64_t rows) {
+    const std::int64_t at = first * n;
+    double sum[kMostRows], product[kMostRows];
+    T b[kMostRows], c[kMostRows];
+    kernels<T>().row_grad_sums(rows, n, g + at, values + at, to.mean + first, sum, product);
+    for (std::int64_t r = 0; r < rows; ++r) to.write(first + r, sum[r], product[r], &b[r], &c[r]);
+    kernels<T>().row_grad_apply(rows, n, g + at, values + at, to.mean + first, factor + first, b, c, out + at);
   });
 }
 

@@ -45,6 +45,17 @@ struct NormKernelsOf {
   /// x_grad = scale·(y_grad + c + (x - mean)·b).
   void (*grad_apply)(std::int64_t rows, std::int64_t width, const T* y_grad, const T* x, const T* mean, const T* scale,
                      const T* shift, const T* b, const T* c, T* x_grad);
+
+  // The same of dense (rows, n), n > 0, where each row is a channel; the other vectors are (rows,).
+  /// Writes each row's origin, its mean in T or near it, and the sums of the differences from it and of their squares.
+  /// The origin of equal values is their value.
+  void (*row_moments)(std::int64_t rows, std::int64_t n, const T* x, T* origin, double* sum, double* squares);
+  void (*row_apply)(std::int64_t rows, std::int64_t n, const T* x, const T* mean, const T* scale, const T* shift, T* y);
+  /// Writes each row's sums.
+  void (*row_grad_sums)(std::int64_t rows, std::int64_t n, const T* y_grad, const T* x, const T* mean, double* sum,
+                        double* product);
+  void (*row_grad_apply)(std::int64_t rows, std::int64_t n, const T* y_grad, const T* x, const T* mean, const T* scale,
+                         const T* b, const T* c, T* x_grad);
 };
 
 struct NormKernels {

@@ -1,5 +1,5 @@
-#include "cpu/long_sum.h"
 #include "cpu/norm.h"
+#include "cpu/norm_rows.h"
 
 namespace weft::cpu::WEFT_ISA {
 namespace {
@@ -235,10 +235,14 @@ void grad_apply(std::int64_t rows, std::int64_t width, const T* y_grad, const T*
                                                                             b, c, x_grad);
 }
 
+template <class T>
+constexpr NormKernelsOf<T> kernels_of() {
+  return {moments<T>,     apply<T>,     grad_sums<T>,     grad_apply<T>,
+          row_moments<T>, row_apply<T>, row_grad_sums<T>, row_grad_apply<T>};
+}
+
 }  // namespace
 
-const NormKernels norm_kernels = {kVectorBytes,
-                                  {moments<float>, apply<float>, grad_sums<float>, grad_apply<float>},
-                                  {moments<double>, apply<double>, grad_sums<double>, grad_apply<double>}};
+const NormKernels norm_kernels = {kVectorBytes, kernels_of<float>(), kernels_of<double>()};
 
 }  // namespace weft::cpu::WEFT_ISA

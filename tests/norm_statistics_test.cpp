@@ -206,6 +206,37 @@ TYPED_TEST(NormStatistics, LayerGroupAndInstanceNorm) {
   }
 }
 
+// Rows of several thousands, and ones that threads share.
+TYPED_TEST(NormStatistics, LongRows) {
+  using T = TypeParam;
+  const std::vector<Spread> all = {{-1e4, 1}, {0.1, 0}, {-1e31, 1e30}};
+  const auto rows = static_cast<std::int64_t>(all.size());
+  for (const std::int64_t size : {5003, 70001}) {
+    std::vector<T> x, g;
+    for (unsigned row = 0; row < all.size(); ++row) {
+      const std::vector<T> values = values_of<T>(all[row], size, 3 + row), gradient = values_of<T>({0.5, 1}, size, row);
+      x.insert(x.end(), values.begin(), values.end());
+      g.insert(g.end(), gradient.begin(), gradient.end());
+    }
+    const Tensor input = tensor(x, {rows, size}, true), y = layer_norm(input, {size});
+    const auto found = y.template to_vector<T>(),
+               x_grad = grad({y}, {input}, {tensor(g, {rows, size})})[0].template to_vector<T>();
+    for (std::int64_t row = 0; row < rows; ++row) {
+      const auto begin = row * size, end = begin + size;
+      const Right r = right_of(std::vector<T>(&x[begin], &x[end]), std::vector<T>(&g[begin], &g[end]), 1, 0, 1e-5L);
+      for (std::int64_t at = 0; at < size; ++at) {
+        const Wide z = std::abs(r.z[at]);
+        ASSERT_LE(std::abs(found[begin + at] - r.y[at]), kUlps<T> * (1 + z)) << size << ", row " << row;
+        ASSERT_LE(std::abs(x_grad[begin + at] - r.x_grad[at]), 2 * kUlps<T> * r.x_grad_size[at])
+            << size << ", row " << row;
+        if (all[row].deviation == 0) {
+          ASSERT_EQ(found[begin + at], 0) << size;
+        }
+      }
+    }
+  }
+}
+
 TYPED_TEST(NormStatistics, GroupNormOfChannelsLastMemory) {
   using T = TypeParam;
   const std::vector<T> x = values_of<T>({1e4, 1}, 2 * 4 * 3 * 5, 1), g = values_of<T>({0.5, 1}, 2 * 4 * 3 * 5, 2);
