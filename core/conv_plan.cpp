@@ -33,28 +33,75 @@ TapAxis trim(TapAxis axis) {
   return axis;
 }
 
+struct AxisPhase {
+  std::int64_t first = 0;
+  TapAxis axis;
+};
+
 /// Positions first + i·stride of x. Output p contributes through tap r where p·stride + r·dilation = position +
 /// padding, so the taps that hit are r = r0 + m·(stride / g), g = gcd(stride, dilation), and p falls by dilation / g
 /// from one to the next: listed backwards they walk up the output.
-TapAxis phase_axis(const ConvShape& shape, std::size_t d, std::int64_t first) {
-  const std::int64_t stride = shape.stride[d], dilation = shape.dilation[d];
-  const std::int64_t common = std::gcd(stride, dilation), spacing = stride / common;
-  TapAxis axis;
-  axis.out = ceil_div(shape.in[d] - first, stride);
-  axis.in = shape.out[d];
-  axis.taps = 0;
-  for (std::int64_t r0 = 0; r0 < std::min(spacing, shape.filter[d]); ++r0) {
-    const std::int64_t distance = first + shape.padding[d] - r0 * dilation;
-    if (distance % stride != 0) continue;
-    axis.taps = ceil_div(shape.filter[d] - r0, spacing);
-    axis.tap_step = dilation / common;
-    axis.offset = distance / stride - (axis.taps - 1) * axis.tap_step;
-    axis.tap_stride = -spacing;
-    axis.first_tap = r0 + (axis.taps - 1) * spacing;
-    break;
+class AxisPhases {
+ public:
+  AxisPhases(const ConvShape& shape, std::size_t d)
+      : stride_(shape.stride[d]),
+        dilation_(shape.dilation[d]),
+        padding_(shape.padding[d]),
+        in_(shape.in[d]),
+        out_(shape.out[d]),
+        filter_(shape.filter[d]),
+        common_(std::gcd(stride_, dilation_)),
+        first_taps_(std::min(stride_ / common_, filter_)) {}
+
+  std::vector<AxisPhase> list() const {
+    std::vector<AxisPhase> phases;
+    if (lists_all()) {
+      for (std::int64_t first = 0; first < count(); ++first) phases.push_back({first, axis(first, first_tap(first))});
+      return phases;
+    }
+    for (std::int64_t r0 = 0; r0 < first_taps_; ++r0) {  // no two of them have one phase
+      const std::int64_t rest = (r0 * dilation_ - padding_) % stride_, first = rest < 0 ? rest + stride_ : rest;
+      if (first >= in_) continue;
+      const AxisPhase phase{first, axis(first, r0)};
+      if (phase.axis.taps > 0) phases.push_back(phase);
+    }
+    std::sort(phases.begin(), phases.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    return phases;
   }
-  return trim(axis);
-}
+
+  bool lists_all() const { return count() <= kFewPhases; }
+  /// All phases, with taps or without.
+  std::int64_t count() const { return std::min(stride_, in_); }
+
+ private:
+  static constexpr std::int64_t kFewPhases = 16;
+
+  /// The first tap that hits, or -1.
+  std::int64_t first_tap(std::int64_t first) const {
+    for (std::int64_t r0 = 0; r0 < first_taps_; ++r0) {
+      if ((first + padding_ - r0 * dilation_) % stride_ == 0) return r0;
+    }
+    return -1;
+  }
+
+  TapAxis axis(std::int64_t first, std::int64_t r0) const {
+    const std::int64_t spacing = stride_ / common_;
+    TapAxis axis;
+    axis.out = ceil_div(in_ - first, stride_);
+    axis.in = out_;
+    axis.taps = 0;
+    if (r0 >= 0) {
+      axis.taps = ceil_div(filter_ - r0, spacing);
+      axis.tap_step = dilation_ / common_;
+      axis.offset = (first + padding_ - r0 * dilation_) / stride_ - (axis.taps - 1) * axis.tap_step;
+      axis.tap_stride = -spacing;
+      axis.first_tap = r0 + (axis.taps - 1) * spacing;
+    }
+    return trim(axis);
+  }
+
+  std::int64_t stride_, dilation_, padding_, in_, out_, filter_, common_, first_taps_;
+};
 
 }  // namespace
 
@@ -74,22 +121,26 @@ ConvColumns forward_columns(const ConvShape& shape) {
 }
 
 std::vector<ConvPhase> input_grad_phases(const ConvShape& shape) {
-  std::array<std::vector<TapAxis>, 3> axes;
-  for (std::size_t d = 0; d < 3; ++d) {
-    for (std::int64_t first = 0; first < std::min(shape.stride[d], shape.in[d]); ++first) {
-      axes[d].push_back(phase_axis(shape, d, first));
-    }
-  }
+  std::array<std::vector<AxisPhase>, 3> axes;
+  for (std::size_t d = 0; d < 3; ++d) axes[d] = AxisPhases(shape, d).list();
   std::vector<ConvPhase> phases;
-  for (std::size_t i = 0; i < axes[0].size(); ++i) {
-    for (std::size_t j = 0; j < axes[1].size(); ++j) {
-      for (std::size_t k = 0; k < axes[2].size(); ++k) {
-        phases.push_back({{static_cast<std::int64_t>(i), static_cast<std::int64_t>(j), static_cast<std::int64_t>(k)},
-                          {shape.n, shape.k, {axes[0][i], axes[1][j], axes[2][k]}}});
+  for (const AxisPhase& depth : axes[0]) {
+    for (const AxisPhase& height : axes[1]) {
+      for (const AxisPhase& width : axes[2]) {
+        phases.push_back(
+            {{depth.first, height.first, width.first}, {shape.n, shape.k, {depth.axis, height.axis, width.axis}}});
       }
     }
   }
   return phases;
+}
+
+bool has_gaps(const ConvShape& shape) {
+  for (std::size_t d = 0; d < 3; ++d) {
+    const AxisPhases phases(shape, d);
+    if (!phases.lists_all() && static_cast<std::int64_t>(phases.list().size()) < phases.count()) return true;
+  }
+  return false;
 }
 
 std::vector<ConvTap> list_taps(const ConvColumns& columns, const std::array<std::int64_t, 3>& filter) {

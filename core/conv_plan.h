@@ -54,7 +54,10 @@ struct ConvPhase {
   std::array<std::int64_t, 3> first{};
   ConvColumns columns;
 };
+/// The phases in the order of `first`. On an axis with many of them only those that have taps.
 std::vector<ConvPhase> input_grad_phases(const ConvShape& shape);
+/// Whether positions of x belong to none of these phases. Their gradient is 0.
+bool has_gaps(const ConvShape& shape);
 
 /// A tap of some columns: its place on each axis, and its row-major number in the whole filter.
 struct ConvTap {

@@ -1,6 +1,7 @@
 #include "core/ops_conv.h"
 
 #include "core/conv_algo.h"
+#include "core/conv_plan.h"
 
 namespace weft {
 
@@ -8,52 +9,21 @@ namespace {
 
 using Values = std::vector<Tensor>;
 
-// All the sizes, from the shapes of the input and the weight; validated here once. Resolves PaddingRule::same.
-Convolution conv_sizes(ConvArguments& a, const Shape& x, const Shape& weight) {
-  const std::string prefix = std::string(a.op) + ": ";
-  check_ranks(a, x, weight, "K, C/groups");
-  check_arguments(a, weight);
-  if (x[1] % a.groups != 0 || weight[0] % a.groups != 0) {
-    throw ShapeError(prefix + "groups " + std::to_string(a.groups) + " does not divide the " + std::to_string(x[1]) +
-                     " input and " + std::to_string(weight[0]) + " output channels");
+/// A pass without products, as an operand or the result is empty: whatever sizes the other axes have, no kernel meets
+/// them. `a` is the pass's first operand.
+void without_terms(const Convolution& c, const Array& a, const Array* bias, const Array& out, const Array* bias_grad) {
+  Backend& device = backend(out.device());
+  if (bias_grad != nullptr && a.size() == 0) device.fill(mutable_view(*bias_grad), 0);
+  if (bias_grad != nullptr && a.size() > 0) {
+    const BiasSum sum = bias_sum(c.shape, const_view(a), mutable_view(*bias_grad));
+    device.reduce(ReduceOp::sum, sum.y_grad, sum.bias_grad);
   }
-  std::int64_t expected = 0;
-  if (__builtin_mul_overflow(weight[1], a.groups, &expected)) {
-    throw ShapeError(prefix + "groups " + std::to_string(a.groups) + " overflows with weight " + to_string(weight));
-  }
-  if (x[1] != expected) {
-    throw ShapeError(prefix + "input has " + std::to_string(x[1]) + " channels but weight " + to_string(weight) +
-                     " expects " + std::to_string(expected));
-  }
-  Convolution c;
-  c.axes = a.axes;
-  ConvShape& s = c.shape;
-  s.n = x[0];
-  s.c = x[1];
-  s.k = weight[0];
-  s.groups = a.groups;
-  s.stride = a.stride;
-  s.padding = a.before;
-  s.dilation = a.dilation;
-  s.algo = a.algo;
-  for (int axis = 2; axis < x.rank(); ++axis) {
-    const auto d = static_cast<std::size_t>(axis + 1 - a.axes);
-    s.in[d] = x[axis];
-    s.filter[d] = weight[axis];
-    const std::int64_t reach = kernel_reach(a, weight, d);
-    std::int64_t padded = 0;
-    if (__builtin_add_overflow(a.before[d], a.after[d], &padded) || __builtin_add_overflow(padded, x[axis], &padded)) {
-      throw ShapeError(prefix + "padding " + padding_numbers(a) + " overflows with input " + to_string(x));
-    }
-    if (padded <= reach) {
-      throw ShapeError(prefix + "kernel of " + std::to_string(static_cast<std::uint64_t>(reach) + 1) +
-                       " does not fit the padded input of " + std::to_string(padded) + " on axis " +
-                       std::to_string(axis));
-    }
-    s.out[d] = (padded - reach - 1) / a.stride[d] + 1;
-  }
-  check_result(a, c.y());
-  return c;
+  if (bias == nullptr) return device.fill(mutable_view(out), 0);
+  ConstView channels = const_view(*bias);
+  channels.shape = out.shape();
+  channels.strides = Dims::filled(out.rank(), 0);
+  channels.strides[1] = 1;
+  device.copy(channels, mutable_view(out));
 }
 
 Array run(ConvPass pass, const Convolution& c, const Array& a, const Array& b, const Array* bias,
@@ -68,11 +38,15 @@ Array run(ConvPass pass, const Convolution& c, const Array& a, const Array& b, c
   if (bias != nullptr) bias_view = const_view(*bias);
   if (bias_grad != nullptr) bias_grad_view = mutable_view(*bias_grad);
   Backend& device = backend(a.device());
+  if (out.size() == 0 || a.size() == 0 || b.size() == 0) {
+    without_terms(c, left, bias, out, bias_grad);
+    return out;
+  }
   const auto compute = [&](const ConvShape& s, const View* sum) {
     device.conv(pass, s, const_view(left), const_view(right), bias != nullptr ? &bias_view : nullptr, mutable_view(out),
                 sum);
   };
-  ConvShape sizes = c.shape;
+  ConvShape sizes = within_padding(c.shape);
   if (sizes.algo == ConvAlgo::automatic && c.axes > 0 && conv_timing()) {  // a choice is for the pass alone
     sizes.timed = true;
     sizes.algo = timed_algo(pass, sizes, a.dtype(), a.device(), [&](const ConvShape& s) { compute(s, nullptr); });
@@ -141,6 +115,54 @@ Convolution gradient_sizes(std::string_view op, const Tensor& output_grad, const
 }
 
 }  // namespace
+
+Convolution conv_sizes(ConvArguments& a, const Shape& x, const Shape& weight) {
+  const std::string prefix = std::string(a.op) + ": ";
+  check_ranks(a, x, weight, "K, C/groups");
+  check_arguments(a, weight);
+  if (x[1] % a.groups != 0 || weight[0] % a.groups != 0) {
+    throw ShapeError(prefix + "groups " + std::to_string(a.groups) + " does not divide the " + std::to_string(x[1]) +
+                     " input and " + std::to_string(weight[0]) + " output channels");
+  }
+  std::int64_t expected = 0;
+  if (__builtin_mul_overflow(weight[1], a.groups, &expected)) {
+    throw ShapeError(prefix + "groups " + std::to_string(a.groups) + " overflows with weight " + to_string(weight));
+  }
+  if (x[1] != expected) {
+    throw ShapeError(prefix + "input has " + std::to_string(x[1]) + " channels but weight " + to_string(weight) +
+                     " expects " + std::to_string(expected));
+  }
+  Convolution c;
+  c.axes = a.axes;
+  ConvShape& s = c.shape;
+  s.n = x[0];
+  s.c = x[1];
+  s.k = weight[0];
+  s.groups = a.groups;
+  s.stride = a.stride;
+  s.padding = a.before;
+  s.dilation = a.dilation;
+  s.algo = a.algo;
+  for (int axis = 2; axis < x.rank(); ++axis) {
+    const auto d = static_cast<std::size_t>(axis + 1 - a.axes);
+    s.in[d] = x[axis];
+    s.filter[d] = weight[axis];
+    const std::int64_t reach = kernel_reach(a, weight, d);
+    std::int64_t padded = 0;
+    if (__builtin_add_overflow(a.before[d], a.after[d], &padded) || __builtin_add_overflow(padded, x[axis], &padded)) {
+      throw ShapeError(prefix + "padding " + padding_numbers(a) + " overflows with input " + to_string(x));
+    }
+    if (padded <= reach) {
+      throw ShapeError(prefix + "kernel of " + std::to_string(static_cast<std::uint64_t>(reach) + 1) +
+                       " does not fit the padded input of " + std::to_string(padded) + " on axis " +
+                       std::to_string(axis));
+    }
+    s.out[d] = (padded - reach - 1) / a.stride[d] + 1;
+  }
+  check_result(a, c.y());
+  check_padded(a, s);
+  return c;
+}
 
 Tensor conv_forward(const Convolution& c, const Tensor& x, const Tensor& weight, const Tensor& bias) {
   Array bias_array;

@@ -55,6 +55,9 @@ struct Convolution {
   Shape y() const { return join({shape.n, shape.k}, axes, shape.out); }
 };
 
+/// All sizes, from the shapes of the input and the weight: what fits neither rank, groups nor 63 bits is refused here,
+/// so that nothing after it checks. Resolves PaddingRule::same.
+Convolution conv_sizes(ConvArguments& a, const Shape& x, const Shape& weight);
 /// The padding, as one list or as {before, after}.
 std::string padding_numbers(const ConvArguments& a);
 /// "conv2d: stride (0, 1) must be positive". Resolves PaddingRule::same for the kernel.
@@ -63,6 +66,12 @@ void check_arguments(ConvArguments& a, const Shape& weight);
 void check_ranks(const ConvArguments& a, const Shape& x, const Shape& weight, std::string_view weight_axes);
 /// Throws ShapeError where the number of elements overflows.
 void check_result(const ConvArguments& a, const Shape& shape);
+/// Throws ShapeError where a padded image is so large that the numbers which kernels form might overflow: positions,
+/// their strides and their distances in bytes. Nothing is computed with an empty image, which may have any size.
+void check_padded(const ConvArguments& a, const ConvShape& shape);
+/// The same convolution without what finds no other element: a stride after the only output, the dilation of one tap.
+/// No stride or dilation is longer than a padded axis, or than 2.
+ConvShape within_padding(const ConvShape& shape);
 /// dilation·(kernel - 1) of a spatial axis d of three. Throws ShapeError where it overflows.
 std::int64_t kernel_reach(const ConvArguments& a, const Shape& weight, std::size_t d);
 /// One device, one dtype, floating.

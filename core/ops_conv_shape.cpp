@@ -1,5 +1,7 @@
 #include "core/ops_conv.h"
 
+#include <algorithm>
+
 namespace weft {
 
 namespace {
@@ -85,6 +87,30 @@ void check_result(const ConvArguments& a, const Shape& shape) {
       throw ShapeError(prefix(a) + "result " + to_string(shape) + " overflows");
     }
   }
+}
+
+void check_padded(const ConvArguments& a, const ConvShape& s) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 40;  // far from where bytes and addresses overflow
+  Triple padded{1, 1, 1};
+  std::int64_t count = std::max(s.c, s.k);
+  bool empty = s.n == 0 || s.c == 0 || s.k == 0, fits = true;
+  for (std::size_t d = 0; d < 3; ++d) {
+    padded[d] = s.in[d] + a.before[d] + a.after[d];
+    empty = empty || s.in[d] == 0;
+    fits = fits && !__builtin_mul_overflow(count, padded[d], &count) && count <= kMost;
+  }
+  if (empty || fits) return;
+  throw ShapeError(prefix(a) + "an image of " + std::to_string(std::max(s.c, s.k)) + " channels padded to " +
+                   numbers(a.axes, padded) + " exceeds 2^40 elements");
+}
+
+ConvShape within_padding(const ConvShape& shape) {
+  ConvShape s = shape;
+  for (std::size_t d = 0; d < 3; ++d) {
+    if (s.out[d] == 1) s.stride[d] = std::min(s.stride[d], std::max<std::int64_t>(s.in[d] + s.padding[d], 2));
+    if (s.filter[d] == 1) s.dilation[d] = 1;
+  }
+  return s;
 }
 
 void check_operands(std::string_view op, const Tensor& a, const Tensor& b) {

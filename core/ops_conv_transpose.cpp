@@ -56,6 +56,7 @@ Convolution transposed_sizes(ConvArguments a, const Shape& x, const Shape& weigh
     s.in[d] = size - cut;
   }
   check_result(a, c.x());
+  check_padded(a, s);
   return c;
 }
 

@@ -81,6 +81,11 @@ Tensor one_hot(const Tensor& indices, std::int64_t classes, DType dtype) {
   if (!is_integer(indices.dtype()))
     throw DTypeError("one_hot: indices need an integer dtype, not " + std::string(name(indices.dtype())));
   if (classes < 0) throw ValueError("one_hot: classes must not be " + std::to_string(classes));
+  if (indices.size() == 0) {
+    Shape shape = indices.shape();
+    shape.push_back(classes);
+    return zeros(shape, {.dtype = dtype, .device = indices.device()});
+  }
   const Tensor numbers = arange(0, classes, 1, {.dtype = DType::i64, .device = indices.device()});
   return equal(unsqueeze(indices, -1), numbers).to(dtype);
 }

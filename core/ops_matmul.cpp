@@ -44,7 +44,9 @@ Tensor matmul(const Tensor& left, const Tensor& right) {
   Shape out = layout::broadcast("matmul", leading(x), leading(y));
   Tensor product;
   if (leading(y).empty()) {  // one matrix on the right: all rows of the left form one matrix
-    product = batched(reshape(x, {1, element_count(leading(x)) * m, k}), unsqueeze(y, 0));
+    Shape rows = leading(x);
+    rows.push_back(m);
+    product = batched(reshape(x, {1, element_count(rows), k}), unsqueeze(y, 0));
   } else {
     const auto rank3 = [&](const Tensor& t, std::int64_t rows, std::int64_t columns) {
       Shape wide = out;

@@ -13,6 +13,7 @@ using Values = std::vector<Tensor>;
 Array run(PoolPass pass, const PoolShape& s, const Array& in, const Array& indices, const Shape& shape) {
   const Array dense = channels_last(in);
   Array out = Array::empty_like(Layout::channels_last(shape), in.dtype(), in.device());
+  if (out.size() == 0) return out;  // without images or channels a map may be of any size: no kernel meets it
   Backend& device = backend(in.device());
   if (pass == PoolPass::unpool) device.fill(mutable_view(out), 0);
   device.pool(pass, s, const_view(dense), indices.defined() ? mutable_view(indices) : View{}, mutable_view(out));

@@ -49,6 +49,7 @@ OverlapSplit split_overlap(const ConstView& in, const View& out) {
 }
 
 bool many_meet(const Shape& shape, const Strides& strides) {
+  if (element_count(shape) == 0) return false;
   std::array<int, kMaxRank> order{};
   std::iota(order.begin(), order.begin() + shape.rank(), 0);
   std::stable_sort(order.begin(), order.begin() + shape.rank(), [&](int a, int b) { return shape[a] > shape[b]; });

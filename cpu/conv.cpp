@@ -57,6 +57,7 @@ void conv_input_grad(const ConvShape& shape, const T* y_grad, const T* weight, T
   const std::int64_t channels = shape.c / shape.groups, filters = shape.k / shape.groups;
   const std::int64_t padded = padded_columns<T>(channels);
   const std::vector<ConvPhase> phases = input_grad_phases(shape);
+  if (has_gaps(shape)) std::fill_n(x_grad, shape.n * shape.in[0] * shape.in[1] * shape.in[2] * shape.c, T(0));
   std::int64_t kept = 0;
   for (const ConvPhase& phase : phases) kept += phase.columns.taps();
   T* const zeros = conv_scratch<T>(kConvWeightSlot, shape.groups * padded * (1 + kept * filters));

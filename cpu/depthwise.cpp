@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "core/conv_plan.h"
@@ -23,7 +24,7 @@ template <class T>
 struct Pass {
   const DepthwiseKernelsOf<T>* kernels;
   std::vector<ConvPhase> phases;
-  std::array<std::int64_t, 3> extent{}, step{1, 1, 1}, counts{1, 1, 1};  ///< counts: of phases on each axis
+  std::array<std::int64_t, 3> extent{}, step{1, 1, 1};
   std::array<std::int64_t, 3> filter{};
   std::int64_t n = 0, k = 0, multiplier = 1;
   const T* source = nullptr;
@@ -50,12 +51,15 @@ class RowTask {
   void run(std::int64_t number) {
     const std::int64_t y = number % pass_.extent[1], z = number / pass_.extent[1] % pass_.extent[0];
     const std::int64_t image = number / pass_.extent[1] / pass_.extent[0];
-    const std::int64_t first = (z % pass_.step[0] * pass_.counts[1] + y % pass_.step[1]) * pass_.counts[2];
     T* const out = pass_.out + number * pass_.extent[2] * pass_.channels();
-    for (std::int64_t i = 0; i < pass_.counts[2]; ++i) {
-      const ConvColumns& columns = pass_.phases[static_cast<std::size_t>(first + i)].columns;
-      list_lines(columns, image, z / pass_.step[0], y / pass_.step[1]);
-      row(columns, out + i * pass_.channels());
+    const std::pair line(z % pass_.step[0], y % pass_.step[1]);
+    const auto is_before = [](const ConvPhase& phase, const std::pair<std::int64_t, std::int64_t>& at) {
+      return std::pair(phase.first[0], phase.first[1]) < at;
+    };
+    auto phase = std::lower_bound(pass_.phases.begin(), pass_.phases.end(), line, is_before);
+    for (; phase != pass_.phases.end() && std::pair(phase->first[0], phase->first[1]) == line; ++phase) {
+      list_lines(phase->columns, image, z / pass_.step[0], y / pass_.step[1]);
+      row(phase->columns, out + phase->first[2] * pass_.channels());
     }
   }
 
@@ -211,9 +215,11 @@ void depthwise(Isa isa, ConvPass pass, const ConvShape& shape, const T* a, const
     p.phases = input_grad_phases(shape);
     p.extent = shape.in;
     p.step = shape.stride;
-    for (std::size_t d = 0; d < 3; ++d) p.counts[d] = std::min(shape.stride[d], shape.in[d]);
   }
-  if (multiplier == 1 && p.phases.size() == 1 && fits_bands(p.phases[0].columns)) {
+  const bool gaps = !p.forward && has_gaps(shape);
+  if (gaps) std::fill_n(out, p.rows() * p.extent[2] * p.channels(), T(0));
+  if (p.phases.empty()) return;
+  if (multiplier == 1 && p.phases.size() == 1 && !gaps && fits_bands(p.phases[0].columns)) {
     return depthwise_bands(isa, p.phases[0].columns, p.filter, p.source, p.weight, p.start, p.out);
   }
   run(p);

@@ -374,6 +374,7 @@ ConvAlgo conv_algo(ConvPass, const ConvShape& s, DType) {
 void conv(Context& context, ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
           const ConstView* bias, const View& out, const View* bias_grad) {
   const ConvAlgo algo = shape.algo == ConvAlgo::automatic ? conv_algo(pass, shape, a.dtype) : shape.algo;
+  if (pass == ConvPass::input_grad && has_gaps(shape)) fill(context, out, 0);
   if (algo == ConvAlgo::implicit_gemm && out.size() > 0) {
     return implicit_gemm(context, pass, shape, a, b, bias, out, bias_grad);
   }

@@ -251,6 +251,26 @@ TEST(ConvErrors, Transposed) {
   EXPECT_EQ(conv_transpose2d(x, w, {}, {.padding = PaddingRule::valid}).shape(), (Shape{2, 3, 7, 8}));
 }
 
+TEST(ConvErrors, OutputPaddingIsBelowStrideOrDilation) {
+  const Tensor x = zeros({1, 1, 3}), w = zeros({1, 1, 2});
+  const auto call = [&](std::int64_t stride, std::int64_t dilation, std::int64_t output_padding) {
+    return conv_transpose1d(x, w, {}, {.stride = stride, .output_padding = output_padding, .dilation = dilation});
+  };
+  const auto refused = [&](std::int64_t stride, std::int64_t dilation, std::int64_t output_padding) {
+    expect_error<ValueError>("conv_transpose1d: output_padding (" + std::to_string(output_padding) +
+                                 ",) must be below stride (" + std::to_string(stride) + ",) or dilation (" +
+                                 std::to_string(dilation) + ",)",
+                             [&] { call(stride, dilation, output_padding); });
+  };
+  refused(1, 1, 1);
+  refused(2, 1, 2);
+  refused(1, 2, 2);
+  refused(2, 2, 2);
+  EXPECT_EQ(call(2, 1, 1).shape(), (Shape{1, 1, 7}));
+  EXPECT_EQ(call(3, 2, 2).shape(), (Shape{1, 1, 11}));
+  EXPECT_EQ(call(2, 3, 2).shape(), (Shape{1, 1, 10}));
+}
+
 TEST(ConvErrors, Windows) {
   const Tensor x = zeros({2, 3, 5, 6});
   expect_error<ShapeError>("im2col: input needs 3 to 5 dimensions, got (5, 6)", [] { im2col(zeros({5, 6}), {2}); });
