@@ -18,7 +18,7 @@ namespace {
 constexpr std::int64_t kBlockElements = 16384, kMinBlockRows = 128, kMaxBlockRows = 512;
 constexpr std::int64_t kFewBlocks = 16,
                        kLeastBlockRows = 16;  // few rows are blocks of fewer, so that threads share them
-// Of channels that are rows: those that the kernels take at a time stay in the first level of the cache between passes.
+// Channels that are rows: those that the kernels take at a time stay in the first level of the cache between passes.
 constexpr std::int64_t kRowElements = 4096, kMostRows = 64, kRowTask = 16384;
 constexpr std::int64_t kLongRow = 65536;  // threads share a row from here on
 
@@ -114,7 +114,7 @@ Moments moments_of(long double mean, long double var, double eps) {
           static_cast<double>(1 / std::sqrt(var + eps))};
 }
 
-/// Of a channel whose values differ from `origin` by `offset` in the mean.
+/// The moments of a channel whose values differ from `origin` by `offset` in the mean.
 Moments moments_from(double origin, double offset, double var, double eps) {
   const double mean = origin + offset, added = mean - origin;  // Knuth's TwoSum
   return {mean, (origin - (mean - added)) + (offset - added), var, 1 / std::sqrt(var + eps)};

@@ -103,7 +103,7 @@ class Judge {
   }
 
   std::int64_t found() const { return found_; }
-  /// Of the tiles that fit.
+  /// The largest magnitude of the tiles that fit.
   Magnitude<T> largest_fit() const { return largest_fit_; }
 
  private:

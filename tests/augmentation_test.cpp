@@ -10,7 +10,7 @@
 namespace weft::nn {
 namespace {
 
-/// Of one channel.
+/// The rows of one channel.
 using Plane = std::vector<std::vector<double>>;
 
 ImageDataset random_images(int count, int channels, int height, int width) {
