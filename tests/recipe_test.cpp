@@ -156,10 +156,11 @@ class Witness : public Module {
   Tensor forward(const Tensor& x) override {
     sizes.push_back(x.shape()[0]);
     trained = trained && is_training();
+    evaluated = evaluated && !is_training();
     return layer_(flatten_(x));
   }
   std::vector<std::int64_t> sizes;
-  bool trained = true;
+  bool trained = true, evaluated = true;  // by every call
 
  private:
   Flatten flatten_ = register_module("flatten", Flatten());
@@ -187,6 +188,14 @@ TEST(Recipe, ATrainerTakesBatchesRatesAndModeFromIt) {
     EXPECT_TRUE(model.trained);
     EXPECT_TRUE(model.is_training());
   }
+}
+
+TEST(Evaluate, RunsTheModelInEvaluationMode) {
+  Witness model;
+  evaluate(model, builtin_images(Split::test, 5), Device::cpu(), 2);
+  EXPECT_EQ(model.sizes, (std::vector<std::int64_t>{2, 2, 1}));
+  EXPECT_TRUE(model.evaluated);
+  EXPECT_TRUE(model.is_training());
 }
 
 }  // namespace
