@@ -1,4 +1,5 @@
 #include "core/op_support.h"
+#include "core/ops_conv.h"
 
 /// Convolution written in the other public ops: pad, as_strided, matmul, dilate, flip. It is what convolution means;
 /// conv2d is what it is computed by.
@@ -10,10 +11,19 @@ std::int64_t reach(const Tensor& weight, const Conv2dOptions& o, int axis) {
   return o.dilation[static_cast<std::size_t>(axis)] * (weight.shape()[axis + 2] - 1) + 1;
 }
 
-void check_composed(const Conv2dOptions& o) {
+/// Throws what conv2d throws where the options and the shapes are no convolution. The ops below do not look.
+Convolution check_composed(const char* op, const Shape& x, const Shape& weight, const Conv2dOptions& o) {
   if (o.groups != 1) throw ValueError("composed::conv2d: groups " + std::to_string(o.groups) + " must be 1");
   if (o.padding.same || o.padding_mode != PadMode::constant)
     throw ValueError("composed::conv2d: padding must be a number of zeros");
+  ConvArguments arguments = conv_arguments(op, o);
+  return conv_sizes(arguments, x, weight);
+}
+
+void check_output_grad(const char* op, const Tensor& output_grad, const Convolution& c) {
+  if (output_grad.shape() == c.y()) return;
+  throw ShapeError(std::string(op) + ": output gradient " + to_string(output_grad.shape()) +
+                   " does not have the output's shape " + to_string(c.y()));
 }
 
 Tensor pad_spatial(const Tensor& x, std::pair<std::int64_t, std::int64_t> height,
@@ -21,11 +31,8 @@ Tensor pad_spatial(const Tensor& x, std::pair<std::int64_t, std::int64_t> height
   return pad(x, {{0, 0}, {0, 0}, height, width});
 }
 
-}  // namespace
-
-Tensor im2col(const Tensor& x, std::array<std::int64_t, 2> kernel, std::array<std::int64_t, 2> stride,
-              std::array<std::int64_t, 2> dilation) {
-  check_rank("im2col", "input", x, 4);
+Tensor columns_of(const Tensor& x, std::array<std::int64_t, 2> kernel, std::array<std::int64_t, 2> stride,
+                  std::array<std::int64_t, 2> dilation) {
   const Tensor dense = x.contiguous();
   const Strides& s = dense.array().strides();
   const std::int64_t p = (x.shape()[2] - dilation[0] * (kernel[0] - 1) - 1) / stride[0] + 1;
@@ -35,18 +42,31 @@ Tensor im2col(const Tensor& x, std::array<std::int64_t, 2> kernel, std::array<st
   return reshape(as_strided(dense, window, steps), {window[0] * p * q, window[3] * kernel[0] * kernel[1]});
 }
 
-Tensor conv2d(const Tensor& x, const Tensor& weight, const Conv2dOptions& options) {
+Tensor convolve(const Tensor& x, const Tensor& weight, const Conv2dOptions& options) {
   const auto [n, c, h, w] = std::array{x.size(0), x.size(1), x.size(2), x.size(3)};
-  check_composed(options);
   const auto [top, left] = std::array{options.padding.before[0], options.padding.before[1]};
   const auto [bottom, right] = std::array{options.padding.after[0], options.padding.after[1]};
   const std::int64_t p = (h + top + bottom - reach(weight, options, 0)) / options.stride[0] + 1;
   const std::int64_t q = (w + left + right - reach(weight, options, 1)) / options.stride[1] + 1;
   const Tensor padded = pad_spatial(x, {top, bottom}, {left, right});
-  const Tensor columns = im2col(padded, {weight.size(2), weight.size(3)}, options.stride, options.dilation);
+  const Tensor columns = columns_of(padded, {weight.size(2), weight.size(3)}, options.stride, options.dilation);
   const Tensor rows =
       matmul(columns, transpose(reshape(weight, {weight.size(0), c * weight.size(2) * weight.size(3)}), 0, 1));
   return permute(reshape(rows, {n, p, q, weight.size(0)}), {0, 3, 1, 2});
+}
+
+}  // namespace
+
+Tensor im2col(const Tensor& x, std::array<std::int64_t, 2> kernel, std::array<std::int64_t, 2> stride,
+              std::array<std::int64_t, 2> dilation) {
+  check_rank("im2col", "input", x, 4);
+  check_composed("im2col", x.shape(), {1, x.size(1), kernel[0], kernel[1]}, {.stride = stride, .dilation = dilation});
+  return columns_of(x, kernel, stride, dilation);
+}
+
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Conv2dOptions& options) {
+  check_composed("composed::conv2d", x.shape(), weight.shape(), options);
+  return convolve(x, weight, options);
 }
 
 namespace {
@@ -71,22 +91,24 @@ Tensor undo_dilation(const Tensor& weight, const Conv2dOptions& o) {
 
 Tensor conv2d_input_grad(const Tensor& output_grad, const Tensor& weight, const Shape& input_shape,
                          const Conv2dOptions& options) {
-  check_composed(options);
+  constexpr const char* kOp = "composed::conv2d_input_grad";
+  check_output_grad(kOp, output_grad, check_composed(kOp, input_shape, weight.shape(), options));
   const Tensor g = undo_stride(output_grad, weight, input_shape, options);
   const Tensor filter = transpose(flip(undo_dilation(weight, options), {2, 3}), 0, 1);
   const auto sides = [&](std::size_t i) {  // negative: crops
     const std::int64_t most = filter.size(static_cast<int>(i) + 2) - 1;
     return std::pair(most - options.padding.before[i], most - options.padding.after[i]);
   };
-  return composed::conv2d(pad_spatial(g, sides(0), sides(1)), filter, Conv2dOptions{});
+  return convolve(pad_spatial(g, sides(0), sides(1)), filter, Conv2dOptions{});
 }
 
 Tensor conv2d_weight_grad(const Tensor& output_grad, const Tensor& x, const Shape& weight_shape,
                           const Conv2dOptions& options) {
-  check_composed(options);
+  constexpr const char* kOp = "composed::conv2d_weight_grad";
+  check_output_grad(kOp, output_grad, check_composed(kOp, x.shape(), weight_shape, options));
   const Tensor shape_of_weight = zeros(weight_shape, {.dtype = x.dtype(), .device = x.device()});
   const Tensor g = undo_stride(output_grad, shape_of_weight, x.shape(), options);
-  const Tensor wide = composed::conv2d(transpose(x, 0, 1), transpose(g, 0, 1), {.padding = options.padding});
+  const Tensor wide = convolve(transpose(x, 0, 1), transpose(g, 0, 1), {.padding = options.padding});
   return transpose(undilate(undilate(wide, 2, options.dilation[0] - 1), 3, options.dilation[1] - 1), 0, 1);
 }
 

@@ -223,6 +223,31 @@ TEST(ConvErrors, Composed) {
   expect_error<ValueError>("composed::conv2d: groups 2 must be 1", [&] { composed::conv2d(x, w, {.groups = 2}); });
   expect_error<ValueError>("composed::conv2d: padding must be a number of zeros",
                            [&] { composed::conv2d(x, w, {.padding = PaddingRule::same}); });
+  expect_error<ValueError>("composed::conv2d: stride (0, 1) must be positive", [&] {
+    composed::conv2d(x, w, {.stride = {0, 1}});
+  });
+  expect_error<ShapeError>(
+      "composed::conv2d: dilation (9223372036854775807, 9223372036854775807) overflows with "
+      "weight (2, 2, 3, 3)",
+      [&] {
+        composed::conv2d(x, zeros({2, 2, 3, 3}), {.dilation = INT64_MAX});
+      });
+  expect_error<ShapeError>(
+      "composed::conv2d: kernel of 9223372036854775808 does not fit the padded input of 3 on axis 2",
+      [&] { composed::conv2d(x, w, {.dilation = INT64_MAX}); });
+  expect_error<ShapeError>(
+      "composed::conv2d_input_grad: output gradient (1, 2, 3, 3) does not have the output's shape "
+      "(1, 2, 2, 2)",
+      [&] {
+        composed::conv2d_input_grad(x, w, {1, 2, 3, 3});
+      });
+  expect_error<ValueError>("composed::conv2d_weight_grad: dilation (0, 0) must be positive", [&] {
+    composed::conv2d_weight_grad(x, x, {2, 2, 1, 1}, {.dilation = 0});
+  });
+  expect_error<ValueError>("im2col: stride (0, 1) must be positive", [&] { composed::im2col(x, {1, 1}, {0, 1}); });
+  expect_error<ShapeError>("im2col: kernel of 4 does not fit the padded input of 3 on axis 2", [&] {
+    composed::im2col(x, {4, 1});
+  });
 }
 
 TEST(ConvErrors, Transposed) {
