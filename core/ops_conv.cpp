@@ -106,10 +106,7 @@ Convolution gradient_sizes(std::string_view op, const Tensor& output_grad, const
   if (options.padding_mode != PadMode::constant) {
     throw ValueError(std::string(op) + ": padding_mode must be constant; differentiate pad for the others");
   }
-  if (!(output_grad.shape() == c.y())) {
-    throw ShapeError(std::string(op) + ": output gradient " + to_string(output_grad.shape()) +
-                     " does not have the output's shape " + to_string(c.y()));
-  }
+  check_output_grad(op, output_grad, c);
   check_algo(op, 2, c.shape, output_grad.dtype());
   return c;
 }

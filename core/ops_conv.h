@@ -74,6 +74,8 @@ void check_padded(const ConvArguments& a, const ConvShape& shape);
 ConvShape within_padding(const ConvShape& shape);
 /// dilation·(kernel - 1) of a spatial axis d of three. Throws ShapeError where it overflows.
 std::int64_t kernel_reach(const ConvArguments& a, const Shape& weight, std::size_t d);
+/// Throws ShapeError where the gradient does not have the output's shape.
+void check_output_grad(std::string_view op, const Tensor& output_grad, const Convolution& c);
 /// One device, one dtype, floating.
 void check_operands(std::string_view op, const Tensor& a, const Tensor& b);
 /// A weight or bias as the passes take it beside x: of its device and parameter_dtype. It has x's dtype, or is f32

@@ -20,12 +20,6 @@ Convolution check_composed(const char* op, const Shape& x, const Shape& weight, 
   return conv_sizes(arguments, x, weight);
 }
 
-void check_output_grad(const char* op, const Tensor& output_grad, const Convolution& c) {
-  if (output_grad.shape() == c.y()) return;
-  throw ShapeError(std::string(op) + ": output gradient " + to_string(output_grad.shape()) +
-                   " does not have the output's shape " + to_string(c.y()));
-}
-
 Tensor pad_spatial(const Tensor& x, std::pair<std::int64_t, std::int64_t> height,
                    std::pair<std::int64_t, std::int64_t> width) {
   return pad(x, {{0, 0}, {0, 0}, height, width});

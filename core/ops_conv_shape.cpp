@@ -113,6 +113,12 @@ ConvShape within_padding(const ConvShape& shape) {
   return s;
 }
 
+void check_output_grad(std::string_view op, const Tensor& output_grad, const Convolution& c) {
+  if (output_grad.shape() == c.y()) return;
+  throw ShapeError(std::string(op) + ": output gradient " + to_string(output_grad.shape()) +
+                   " does not have the output's shape " + to_string(c.y()));
+}
+
 void check_operands(std::string_view op, const Tensor& a, const Tensor& b) {
   common_device(op, {a, b});
   check_float(op, a);
