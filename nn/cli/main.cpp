@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "nn/cli/commands.h"
+#include "weft/denormals.h"
 
 namespace {
 
@@ -49,7 +50,9 @@ int parse_and_run(int argc, char** argv) {
     return app.exit(error) == 0 ? weft::cli::kOk : weft::cli::kUsageError;
   }
   for (const auto& [name, command] : commands) {
-    if (app.got_subcommand(name)) return run(command);
+    if (!app.got_subcommand(name)) continue;
+    weft::set_flush_denormals(true);  // so that eval computes as train does
+    return run(command);
   }
   return weft::cli::kUsageError;
 }

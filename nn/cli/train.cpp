@@ -90,7 +90,6 @@ class Run {
     RunLog log(options_.out);
 
     manual_seed(options_.seed);
-    set_flush_denormals(true);
     set_conv_timing(options_.conv_timing);
     nn::ResNet9Options model_options{.variant = variant_};
     if (!options_.init.empty()) model_options.init = options_.init == "needle" ? nn::Init::needle : nn::Init::pytorch;
