@@ -1,41 +1,23 @@
+#include "nn/cifar10_parse.h"
+
 #include <weft/error.h>
 #include <weft/nn/dataset.h>
 
-#include <cerrno>
-#include <cstdint>
-#include <cstdio>
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <memory>
-#include <string>
+#include <list>
 #include <system_error>
 #include <utility>
-#include <vector>
 
 namespace weft::nn {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kClasses = 10;
-constexpr std::size_t kImageBytes = 3 * 32 * 32;
-constexpr std::size_t kRecordBytes = 1 + kImageBytes;  // the label, then the red, green and blue planes
 constexpr std::size_t kRecordsPerFile = 10'000;
-constexpr std::size_t kFileBytes = kRecordsPerFile * kRecordBytes;
-constexpr std::size_t kRecordsPerRead = 100;  // divides kRecordsPerFile
-constexpr std::uintmax_t kMetaBytesMax = 4096;
-
-[[noreturn]] void fail_reading(const fs::path& file, const std::string& why) {
-  throw IoError("cifar10: cannot read '" + file.string() + "': " + why);
-}
-
-std::uintmax_t size_of(const fs::path& file) {
-  std::error_code error;
-  const auto bytes = fs::file_size(file, error);
-  if (error) fail_reading(file, error.message());
-  return bytes;
-}
+constexpr std::size_t kRecordsPerRead = 100;
+constexpr std::size_t kMetaBytesMax = 4096;
 
 std::vector<std::string> batch_names(Split split) {
   if (split == Split::test) return {"test_batch.bin"};
@@ -56,75 +38,82 @@ fs::path batch_folder(const fs::path& folder, const std::string& first_file) {
   return !fs::exists(folder / first_file, error) && fs::is_directory(inner, error) ? inner : folder;
 }
 
-/// The names in batches.meta.txt, one a line; the standard ten where there is no such file.
+/// The names in batches.meta.txt; the standard ten where there is no such file.
 std::vector<std::string> class_names(const fs::path& folder) {
   const auto file = folder / "batches.meta.txt";
   std::error_code error;
   if (!fs::exists(file, error)) {
     return {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"};
   }
-  if (const auto bytes = size_of(file); bytes > kMetaBytesMax) {
-    throw FormatError("cifar10: '" + file.string() + "' must be at most " + std::to_string(kMetaBytesMax) +
-                      " bytes, but is " + std::to_string(bytes));
-  }
-  std::ifstream in(file);
-  if (!in) fail_reading(file, std::strerror(errno));
-  std::vector<std::string> names;
-  for (std::string line; std::getline(in, line);) {
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    if (!line.empty()) names.push_back(std::move(line));
-  }
-  if (in.bad()) fail_reading(file, std::strerror(errno));
-  if (names.size() != kClasses) {
-    throw FormatError("cifar10: '" + file.string() + "' must have 10 class names, one a line, but has " +
-                      std::to_string(names.size()));
-  }
-  return names;
-}
-
-/// Splits one batch file into `images` and `labels`, with room for kRecordsPerFile records each.
-void read_batch(const fs::path& file, std::uint8_t* images, std::uint8_t* labels) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> in(std::fopen(file.c_str(), "rb"), &std::fclose);
-  if (!in) fail_reading(file, std::strerror(errno));
-  std::vector<std::uint8_t> records(kRecordsPerRead * kRecordBytes);
-  for (std::size_t first = 0; first < kRecordsPerFile; first += kRecordsPerRead) {
-    if (std::fread(records.data(), kRecordBytes, kRecordsPerRead, in.get()) != kRecordsPerRead) {
-      fail_reading(file, std::ferror(in.get()) ? std::strerror(errno) : "it shrank while being read");
-    }
-    for (std::size_t i = 0; i < kRecordsPerRead; ++i) {
-      const std::uint8_t* record = records.data() + i * kRecordBytes;
-      if (record[0] >= kClasses) {
-        throw FormatError("cifar10: '" + file.string() + "': the label of record " + std::to_string(first + i) +
-                          " must be 0 to 9, but is " + std::to_string(record[0]));
-      }
-      labels[first + i] = record[0];
-      std::memcpy(images + (first + i) * kImageBytes, record + 1, kImageBytes);
-    }
-  }
+  io::FileSource source(file);
+  return read_cifar10_names(source);
 }
 
 }  // namespace
 
+void check_cifar10_size(const io::Source& source, std::size_t records) {
+  if (source.size() == records * kCifar10RecordBytes) return;
+  source.fail("must be exactly " + std::to_string(records * kCifar10RecordBytes) + " bytes, " +
+                  std::to_string(records) + " records of " + std::to_string(kCifar10RecordBytes),
+              std::to_string(source.size()) + " bytes");
+}
+
+void read_cifar10_records(io::Source& source, std::size_t records, std::uint8_t* images, std::uint8_t* labels) {
+  check_cifar10_size(source, records);
+  std::vector<std::uint8_t> read(std::min(records, kRecordsPerRead) * kCifar10RecordBytes);
+  for (std::size_t first = 0; first < records; first += kRecordsPerRead) {
+    const std::size_t count = std::min(kRecordsPerRead, records - first);
+    source.read(read.data(), count * kCifar10RecordBytes);
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint8_t* record = read.data() + i * kCifar10RecordBytes;
+      if (record[0] >= kCifar10Classes) {
+        source.fail("a label must be 0 to 9", std::to_string(record[0]) + " in record " + std::to_string(first + i));
+      }
+      labels[first + i] = record[0];
+      std::memcpy(images + (first + i) * kCifar10ImageBytes, record + 1, kCifar10ImageBytes);
+    }
+  }
+}
+
+std::vector<std::string> read_cifar10_names(io::Source& source) {
+  if (source.size() > kMetaBytesMax) {
+    source.fail("must be at most " + std::to_string(kMetaBytesMax) + " bytes",
+                std::to_string(source.size()) + " bytes");
+  }
+  const std::string text = source.read_text(static_cast<std::size_t>(source.size()));
+  std::vector<std::string> names;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    std::string line = text.substr(at, end - at);
+    at = end + 1;
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    if (!line.empty()) names.push_back(std::move(line));
+  }
+  if (names.size() != kCifar10Classes) {
+    source.fail("must have 10 class names, one a line", std::to_string(names.size()) + " names");
+  }
+  return names;
+}
+
 ImageDataset cifar10(const fs::path& folder, Split split) {
   const auto names = batch_names(split);
   const auto where = batch_folder(folder, names.front());
-  for (const auto& name : names) {
-    if (const auto bytes = size_of(where / name); bytes != kFileBytes) {
-      throw FormatError("cifar10: '" + (where / name).string() + "' must be exactly " + std::to_string(kFileBytes) +
-                        " bytes (10000 records of 3073), but is " + std::to_string(bytes));
-    }
-  }
+  std::list<io::FileSource> files;
+  for (const auto& name : names) check_cifar10_size(files.emplace_back(where / name), kRecordsPerFile);
   ImageDataset data{.name = "CIFAR-10",
                     .classes = class_names(where),
                     .images = {},
                     .labels = {},
                     .mean = {0.4914f, 0.4822f, 0.4465f},
                     .stddev = {0.2470f, 0.2435f, 0.2616f}};
-  data.images.resize(names.size() * kRecordsPerFile * kImageBytes);
-  data.labels.resize(names.size() * kRecordsPerFile);
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    read_batch(where / names[i], data.images.data() + i * kRecordsPerFile * kImageBytes,
-               data.labels.data() + i * kRecordsPerFile);
+  data.images.resize(files.size() * kRecordsPerFile * kCifar10ImageBytes);
+  data.labels.resize(files.size() * kRecordsPerFile);
+  std::uint8_t* images = data.images.data();
+  std::uint8_t* labels = data.labels.data();
+  for (auto& file : files) {
+    read_cifar10_records(file, kRecordsPerFile, images, labels);
+    images += kRecordsPerFile * kCifar10ImageBytes;
+    labels += kRecordsPerFile;
   }
   return data;
 }
