@@ -25,9 +25,12 @@ elseif(NOT WEFT_CUDA STREQUAL "OFF")
     if(NOT CMAKE_CUDA_HOST_COMPILER AND NOT DEFINED ENV{CUDAHOSTCXX})
       set(CMAKE_CUDA_HOST_COMPILER ${CMAKE_CXX_COMPILER} CACHE FILEPATH "nvcc's host compiler")
     endif()
-    # Machine code for the A100 and its like (sm_80) and the H100 and its like (sm_90a), and sm_80's PTX, from which the
-    # driver makes machine code for chips that are newer. `native`: the GPUs of this machine.
+    # Machine code for the A100 and its like (sm_80), the H100 and its like (sm_90a) and, where the toolkit knows them,
+    # Blackwell's two kinds (sm_100, sm_120; below); and sm_80's PTX, from which the driver makes machine code for other
+    # chips, a minute or two at the first start. `native`: the GPUs of this machine.
+    set(weft_cuda_default_architectures OFF)
     if(NOT CMAKE_CUDA_ARCHITECTURES AND NOT DEFINED ENV{CUDAARCHS})
+      set(weft_cuda_default_architectures ON)
       set(CMAKE_CUDA_ARCHITECTURES "80;90a-real" CACHE STRING "GPU architectures, as CMake writes them; or native" FORCE)
     endif()
     if(WEFT_CUDA STREQUAL "AUTO" AND NOT CMAKE_CUDA_COMPILER)
@@ -41,6 +44,9 @@ elseif(NOT WEFT_CUDA STREQUAL "OFF")
   endif()
   if(NOT weft_cuda_missing)
     enable_language(CUDA)
+    if(weft_cuda_default_architectures AND CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)
+      set_property(CACHE CMAKE_CUDA_ARCHITECTURES PROPERTY VALUE "80;90a-real;100-real;120-real")
+    endif()
     find_package(CUDAToolkit QUIET)
     if(NOT CUDAToolkit_FOUND)
       set(weft_cuda_missing "the toolkit of ${CMAKE_CUDA_COMPILER} is not complete")
