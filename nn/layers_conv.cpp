@@ -143,7 +143,9 @@ template class ConvTransposeNd<2>;
 template class ConvTransposeNd<3>;
 
 Conv::Conv(std::int64_t in_channels, std::int64_t out_channels, Pair kernel, const SameConvOptions& options)
-    : options_{.stride = options.stride, .padding = {(kernel.height - 1) / 2, (kernel.width - 1) / 2}} {
+    : options_{.stride = options.stride,
+               .padding = {(kernel.height - 1) / 2, (kernel.width - 1) / 2},
+               .algo = options.algo} {
   if (kernel.height % 2 == 0 || kernel.width % 2 == 0) {
     throw ValueError("Conv: the kernel must be odd to be padded by (k - 1)/2, got " + std::to_string(kernel.height) +
                      "x" + std::to_string(kernel.width));

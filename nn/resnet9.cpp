@@ -9,7 +9,8 @@ namespace {
 Sequential needle(const ResNet9Options& options) {
   const Init init = options.init.value_or(Init::needle);
   const auto block = [&](std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride) {
-    return Sequential(Conv(in, out, kernel, {.stride = stride, .init = init}), BatchNorm2d(out), ReLU());
+    return Sequential(Conv(in, out, kernel, {.stride = stride, .init = init, .algo = options.conv_algo}),
+                      BatchNorm2d(out), ReLU());
   };
   return Sequential(block(options.channels, 16, 7, 4), block(16, 32, 3, 2),
                     Residual(block(32, 32, 3, 1), block(32, 32, 3, 1)),      //
@@ -21,7 +22,8 @@ Sequential needle(const ResNet9Options& options) {
 Sequential page(const ResNet9Options& options) {
   const Init init = options.init.value_or(Init::pytorch);
   const auto block = [&](std::int64_t in, std::int64_t out) {
-    return Sequential(Conv(in, out, 3, {.bias = false, .init = init}), BatchNorm2d(out), ReLU());
+    return Sequential(Conv(in, out, 3, {.bias = false, .init = init, .algo = options.conv_algo}), BatchNorm2d(out),
+                      ReLU());
   };
   return Sequential(block(options.channels, 64),                                                //
                     block(64, 128), MaxPool2d(2), Residual(block(128, 128), block(128, 128)),   //

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,22 @@ TEST(ResNet9, PageHasPyTorchsNamesAndCount) {
   expected.emplace_back("11.weight");
   EXPECT_EQ(names_of(model.named_parameters()), expected);
   EXPECT_EQ(model.parameter_count(), 6573120);
+}
+
+TEST(ResNet9, EveryConvolutionTakesTheAlgorithm) {
+  for (const ResNet9 variant : {ResNet9::needle, ResNet9::page}) {
+    const Sequential model = resnet9({.variant = variant, .conv_algo = weft::ConvAlgo::im2col});
+    int convolutions = 0;
+    const std::function<void(const Module&)> visit = [&](const Module& module) {
+      if (const auto* const conv = dynamic_cast<const Conv*>(&module)) {
+        EXPECT_EQ(conv->options().algo, weft::ConvAlgo::im2col);
+        ++convolutions;
+      }
+      for (const auto& [name, child] : module.named_children()) visit(*child);
+    };
+    visit(model);
+    EXPECT_EQ(convolutions, 8);
+  }
 }
 
 TEST(ResNet9, MapsImagesToLogits) {

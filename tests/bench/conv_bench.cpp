@@ -16,6 +16,7 @@
 #include "core/backend.h"
 #include "core/conv_algo.h"
 #include "cpu/threads.h"
+#include "tests/bench/parse_algo.h"
 #include "weft/weft.h"
 
 namespace {
@@ -105,14 +106,6 @@ struct Options {
   int threads = 0;
   bool list = false;
 };
-
-ConvAlgo parse_algo(const std::string& text) {
-  for (const ConvAlgo algo : {ConvAlgo::automatic, ConvAlgo::reference, ConvAlgo::im2col, ConvAlgo::direct,
-                              ConvAlgo::winograd, ConvAlgo::implicit_gemm}) {
-    if (text == name(algo)) return algo;
-  }
-  throw ValueError("unknown algorithm " + text);
-}
 
 nlohmann::ordered_json sizes(const Options& options, const Layer& layer) {
   return {{"what", "conv"},         {"model", options.model},   {"layer", layer.name},   {"batch", options.batch},

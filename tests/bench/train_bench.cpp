@@ -10,6 +10,7 @@
 
 #include "core/backend.h"
 #include "cpu/threads.h"
+#include "tests/bench/parse_algo.h"
 #include "weft/weft.h"
 
 namespace {
@@ -23,6 +24,7 @@ struct Mode {
   weft::Device device;
   weft::Precision precision = weft::Precision::fp32;
   bool graph = false;
+  weft::ConvAlgo algo = weft::ConvAlgo::automatic;
 };
 
 // Median seconds of step(), each sample a block of about 50 ms with the device idle before and after.
@@ -49,7 +51,7 @@ double median_seconds(const std::function<void()>& step, const weft::Device& dev
 std::function<void()> model_step(const std::string& what, weft::nn::ResNet9 variant, std::int64_t batch,
                                  const Mode& mode) {
   weft::manual_seed(0);
-  weft::nn::Sequential model = weft::nn::resnet9({.variant = variant});
+  weft::nn::Sequential model = weft::nn::resnet9({.variant = variant, .conv_algo = mode.algo});
   model.to(mode.device);
   const weft::Tensor images =  // channels-last memory, as the loader gives it
       weft::randn({batch, 32, 32, 3}).to(mode.device).permute({0, 3, 1, 2});
@@ -79,7 +81,7 @@ std::function<void()> model_step(const std::string& what, weft::nn::ResNet9 vari
 
 void run(int argc, char** argv) {
   CLI::App app("Times weft's training steps and forward passes");
-  std::string what = "train", device = "cpu", precision = "fp32";
+  std::string what = "train", device = "cpu", precision = "fp32", algo = "automatic";
   std::vector<std::string> models{"needle", "page"};
   std::vector<std::int64_t> batches{128};
   double seconds = 1;
@@ -93,6 +95,9 @@ void run(int argc, char** argv) {
   app.add_option("--device", device, "cpu, cuda or cuda:N")->capture_default_str();
   app.add_option("--precision", precision)->check(CLI::IsMember({"fp32", "tf32", "bf16"}))->capture_default_str();
   app.add_flag("--graph", graph, "run the step as one CUDA graph");
+  app.add_option("--algo", algo, "of every convolution")
+      ->check(CLI::IsMember({"automatic", "implicit_gemm", "im2col"}))
+      ->capture_default_str();
   app.add_flag("--conv-timing", timing, "take the convolution algorithms that are fastest in a trial");
   try {
     app.parse(argc, argv);
@@ -105,7 +110,7 @@ void run(int argc, char** argv) {
                   precision == "fp32"   ? weft::Precision::fp32
                   : precision == "tf32" ? weft::Precision::tf32
                                         : weft::Precision::bf16,
-                  graph};
+                  graph, weft::parse_algo(algo)};
 
   for (const std::string& model : models) {
     const auto variant = model == "needle" ? weft::nn::ResNet9::needle : weft::nn::ResNet9::page;
@@ -120,7 +125,8 @@ void run(int argc, char** argv) {
                                     {"ms_per_step", time * 1e3},
                                     {"images_per_s", static_cast<double>(batch) / time}};
       if (mode.device.is_cuda()) {
-        row["mode"] = precision + (graph ? "-graph" : "") + (timing ? "-timed" : "");
+        row["mode"] =
+            precision + (graph ? "-graph" : "") + (timing ? "-timed" : "") + (algo == "automatic" ? "" : "-" + algo);
         // Of the process so far: one model and batch size per process gives one figure's own.
         row["peak_mib"] = static_cast<double>(weft::memory_statistics(mode.device).peak) / 1048576;
       }

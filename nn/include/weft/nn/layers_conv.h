@@ -94,6 +94,7 @@ struct SameConvOptions {
   Pair stride = 1;
   bool bias = true;
   Init init = Init::pytorch;
+  ConvAlgo algo = ConvAlgo::automatic;
 };
 
 /// A convolution of an odd kernel k padded by (k - 1)/2 at any stride: (N, C, H, W) -> (N, K, ⌈H/stride⌉, ⌈W/stride⌉).

@@ -16,7 +16,8 @@ struct ResNet9Options {
   ResNet9 variant = ResNet9::needle;
   std::int64_t classes = 10;
   std::int64_t channels = 3;
-  std::optional<Init> init = {};  ///< Init::needle for needle, Init::pytorch for page where left out
+  std::optional<Init> init = {};             ///< Init::needle for needle, Init::pytorch for page where left out
+  ConvAlgo conv_algo = ConvAlgo::automatic;  ///< of every convolution
 };
 
 /// A residual network of nine layers: images (N, channels, 32, 32) -> logits (N, classes). Throws ValueError on sizes
