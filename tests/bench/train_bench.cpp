@@ -1,6 +1,6 @@
 // Images/s of whole training steps (forward, cross entropy, backward, SGD with Nesterov momentum 0.9 and weight decay
 // 5e-4) and of forward passes, on random normal images; one JSON object per line. A figure is the median over blocks of
-// steps, after a warm-up.
+// steps, after a warm-up. `train_bench device` measures the device itself.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -10,6 +10,7 @@
 
 #include "core/backend.h"
 #include "cpu/threads.h"
+#include "tests/bench/device_figures.h"
 #include "tests/bench/parse_algo.h"
 #include "weft/weft.h"
 
@@ -87,7 +88,7 @@ void run(int argc, char** argv) {
   double seconds = 1;
   int threads = 0;
   bool graph = false, timing = false;
-  app.add_option("what", what)->check(CLI::IsMember({"train", "infer"}))->capture_default_str();
+  app.add_option("what", what)->check(CLI::IsMember({"train", "infer", "device"}))->capture_default_str();
   app.add_option("--model", models)->delimiter(',')->check(CLI::IsMember({"needle", "page"}))->capture_default_str();
   app.add_option("--batch", batches)->delimiter(',')->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--seconds", seconds, "timed seconds per figure")->capture_default_str();
@@ -112,6 +113,10 @@ void run(int argc, char** argv) {
                                         : weft::Precision::bf16,
                   graph, weft::parse_algo(algo)};
 
+  if (what == "device") {
+    std::cout << weft::device_figures(mode.device).dump() << std::endl;
+    return;
+  }
   for (const std::string& model : models) {
     const auto variant = model == "needle" ? weft::nn::ResNet9::needle : weft::nn::ResNet9::page;
     for (const std::int64_t batch : batches) {
