@@ -7,6 +7,7 @@
 #include <functional>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "core/backend.h"
 #include "cpu/threads.h"
@@ -28,25 +29,38 @@ struct Mode {
   weft::ConvAlgo algo = weft::ConvAlgo::automatic;
 };
 
-// Median seconds of step(), each sample a block of about 50 ms with the device idle before and after.
-double median_seconds(const std::function<void()>& step, const weft::Device& device, double seconds) {
+struct Timed {
+  double first = 0;   // seconds of the first step, waited for
+  double median = 0;  // of the later ones
+};
+
+// Of `steps` steps, each waited for, after three that are not counted; without `steps` each sample is a block of about
+// 50 ms with the device idle before and after, for so many seconds in all.
+Timed time_steps(const std::function<void()>& step, const weft::Device& device, double seconds, int steps) {
   weft::Backend& backend = weft::backend(device);
-  for (int i = 0; i < 5; ++i) step();
-  backend.synchronize();
-  auto start = Clock::now();
-  step();
-  backend.synchronize();
-  const int block = std::max(1, static_cast<int>(0.05 / std::max(seconds_since(start), 1e-6)));
-  std::vector<double> samples;
-  for (double total = 0; total < seconds || samples.size() < 5;) {
-    start = Clock::now();
-    for (int i = 0; i < block; ++i) step();
+  const auto seconds_of = [&](int count) {
+    const auto start = Clock::now();
+    for (int i = 0; i < count; ++i) step();
     backend.synchronize();
-    samples.push_back(seconds_since(start) / block);
+    return seconds_since(start);
+  };
+  Timed timed;
+  timed.first = seconds_of(1);
+  seconds_of(steps > 0 ? 2 : 4);
+  const int block = steps > 0 ? 1 : std::max(1, static_cast<int>(0.05 / std::max(seconds_of(1), 1e-6)));
+  std::vector<double> samples;
+  double total = 0;
+  const auto enough = [&] {
+    const auto count = static_cast<int>(samples.size());
+    return steps > 0 ? count >= steps : total >= seconds && count >= 5;
+  };
+  while (!enough()) {
+    samples.push_back(seconds_of(block) / block);
     total += samples.back() * block;
   }
   std::nth_element(samples.begin(), samples.begin() + static_cast<std::ptrdiff_t>(samples.size() / 2), samples.end());
-  return samples[samples.size() / 2];
+  timed.median = samples[samples.size() / 2];
+  return timed;
 }
 
 std::function<void()> model_step(const std::string& what, weft::nn::ResNet9 variant, std::int64_t batch,
@@ -80,62 +94,84 @@ std::function<void()> model_step(const std::string& what, weft::nn::ResNet9 vari
   });
 }
 
-void run(int argc, char** argv) {
-  CLI::App app("Times weft's training steps and forward passes");
-  std::string what = "train", device = "cpu", precision = "fp32", algo = "automatic";
-  std::vector<std::string> models{"needle", "page"};
+struct Options {
+  std::string what = "train", device = "cpu";
+  std::vector<std::string> models{"needle", "page"}, precisions{"fp32"}, algos{"automatic"};
   std::vector<std::int64_t> batches{128};
   double seconds = 1;
-  int threads = 0;
+  int steps = 0, threads = 0;
   bool graph = false, timing = false;
-  app.add_option("what", what)->check(CLI::IsMember({"train", "infer", "device"}))->capture_default_str();
-  app.add_option("--model", models)->delimiter(',')->check(CLI::IsMember({"needle", "page"}))->capture_default_str();
-  app.add_option("--batch", batches)->delimiter(',')->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--seconds", seconds, "timed seconds per figure")->capture_default_str();
-  app.add_option("--threads", threads, "0: all allowed CPUs")->capture_default_str();
-  app.add_option("--device", device, "cpu, cuda or cuda:N")->capture_default_str();
-  app.add_option("--precision", precision)->check(CLI::IsMember({"fp32", "tf32", "bf16"}))->capture_default_str();
-  app.add_flag("--graph", graph, "run the step as one CUDA graph");
-  app.add_option("--algo", algo, "of every convolution")
-      ->check(CLI::IsMember({"automatic", "implicit_gemm", "im2col"}))
-      ->capture_default_str();
-  app.add_flag("--conv-timing", timing, "take the convolution algorithms that are fastest in a trial");
+};
+
+Options parse(int argc, char** argv) {
+  CLI::App app("Times weft's training steps and forward passes");
+  Options o;
+  const auto listed = [&](const char* name, std::vector<std::string>& values, std::set<std::string> allowed) {
+    return app.add_option(name, values)
+        ->delimiter(',')
+        ->check(CLI::IsMember(std::move(allowed)))
+        ->capture_default_str();
+  };
+  app.add_option("what", o.what)->check(CLI::IsMember({"train", "infer", "device"}))->capture_default_str();
+  listed("--model", o.models, {"needle", "page"});
+  app.add_option("--batch", o.batches)->delimiter(',')->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--seconds", o.seconds, "timed seconds per figure")->capture_default_str();
+  app.add_option("--steps", o.steps, "timed steps per figure, instead of seconds")->check(CLI::PositiveNumber);
+  app.add_option("--threads", o.threads, "0: all allowed CPUs")->capture_default_str();
+  app.add_option("--device", o.device, "cpu, cuda or cuda:N")->capture_default_str();
+  listed("--precision", o.precisions, {"fp32", "tf32", "bf16"});
+  app.add_flag("--graph", o.graph, "run the step as one CUDA graph");
+  listed("--algo", o.algos, {"automatic", "implicit_gemm", "im2col"})->description("of every convolution");
+  app.add_flag("--conv-timing", o.timing, "take the convolution algorithms that are fastest in a trial");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     std::exit(app.exit(error));
   }
-  if (threads > 0) weft::cpu::set_thread_count(threads);
-  weft::set_conv_timing(timing);
-  const Mode mode{weft::Device::parse(device),
-                  precision == "fp32"   ? weft::Precision::fp32
-                  : precision == "tf32" ? weft::Precision::tf32
-                                        : weft::Precision::bf16,
-                  graph, weft::parse_algo(algo)};
+  return o;
+}
 
-  if (what == "device") {
-    std::cout << weft::device_figures(mode.device).dump() << std::endl;
+weft::Precision precision_of(const std::string& name) {
+  if (name == "fp32") return weft::Precision::fp32;
+  return name == "tf32" ? weft::Precision::tf32 : weft::Precision::bf16;
+}
+
+void measure(const Options& o, const std::string& model, std::int64_t batch, const std::string& precision,
+             const std::string& algo) {
+  const auto variant = model == "needle" ? weft::nn::ResNet9::needle : weft::nn::ResNet9::page;
+  const Mode mode{weft::Device::parse(o.device), precision_of(precision), o.graph, weft::parse_algo(algo)};
+  const Timed timed = time_steps(model_step(o.what, variant, batch, mode), mode.device, o.seconds, o.steps);
+  nlohmann::ordered_json row = {{"what", o.what},
+                                {"peer", "weft"},
+                                {"device", weft::to_string(mode.device)},
+                                {"model", model},
+                                {"batch", batch},
+                                {"threads", weft::cpu::thread_count()},
+                                {"ms_per_step", timed.median * 1e3},
+                                {"ms_of_first_step", timed.first * 1e3},
+                                {"images_per_s", static_cast<double>(batch) / timed.median}};
+  if (algo != "automatic") row["algo"] = algo;
+  if (mode.device.is_cuda()) {
+    row["mode"] =
+        precision + (o.graph ? "-graph" : "") + (o.timing ? "-timed" : "") + (algo == "automatic" ? "" : "-" + algo);
+    // Of the process so far: one model and batch size per process gives one figure's own.
+    row["peak_mib"] = static_cast<double>(weft::memory_statistics(mode.device).peak) / 1048576;
+  }
+  std::cout << row.dump() << std::endl;
+}
+
+void run(const Options& o) {
+  if (o.threads > 0) weft::cpu::set_thread_count(o.threads);
+  weft::set_conv_timing(o.timing);
+  if (o.what == "device") {
+    std::cout << weft::device_figures(weft::Device::parse(o.device)).dump() << std::endl;
     return;
   }
-  for (const std::string& model : models) {
-    const auto variant = model == "needle" ? weft::nn::ResNet9::needle : weft::nn::ResNet9::page;
-    for (const std::int64_t batch : batches) {
-      const double time = median_seconds(model_step(what, variant, batch, mode), mode.device, seconds);
-      nlohmann::ordered_json row = {{"what", what},
-                                    {"peer", "weft"},
-                                    {"device", weft::to_string(mode.device)},
-                                    {"model", model},
-                                    {"batch", batch},
-                                    {"threads", weft::cpu::thread_count()},
-                                    {"ms_per_step", time * 1e3},
-                                    {"images_per_s", static_cast<double>(batch) / time}};
-      if (mode.device.is_cuda()) {
-        row["mode"] =
-            precision + (graph ? "-graph" : "") + (timing ? "-timed" : "") + (algo == "automatic" ? "" : "-" + algo);
-        // Of the process so far: one model and batch size per process gives one figure's own.
-        row["peak_mib"] = static_cast<double>(weft::memory_statistics(mode.device).peak) / 1048576;
+  for (const auto& model : o.models) {
+    for (const std::int64_t batch : o.batches) {
+      for (const auto& precision : o.precisions) {
+        for (const auto& algo : o.algos) measure(o, model, batch, precision, algo);
       }
-      std::cout << row.dump() << std::endl;
     }
   }
 }
@@ -144,7 +180,7 @@ void run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    run(argc, argv);
+    run(parse(argc, argv));
     return 0;
   } catch (const std::exception& error) {
     std::cerr << "train_bench: " << error.what() << std::endl;
