@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Everything that only a GPU can show, on a machine with one and without network: builds for that GPU, runs the tests,
-# compute-sanitizer's tools, a few hundred training steps of both models and the benchmark beside PyTorch. A stage that
-# fails is reported and the others go on. Writes gpu_check.json, gpu_check.log and table.txt, after each stage anew.
-#   gpu_check.sh [--part check|bench] [--deps FOLDER] [--gtest FOLDER] [--data FOLDER] [--peer FILE] [--out FOLDER]
+# Everything that only a GPU can show, on a machine with one and without network, in the order of what it tells: first
+# figures of the device, `weft check` and 20 training steps of both models in every mode; the tests that need a GPU, a few
+# hundred training steps, compute-sanitizer's tools; the benchmarks beside PyTorch. A stage that fails is reported and the
+# others go on. Writes gpu_check.json, gpu_check.log and table.txt, after each stage anew.
+#   gpu_check.sh [--part first|check|bench] [--deps FOLDER] [--gtest FOLDER] [--data FOLDER] [--peer FILE] [--out FOLDER]
 #   gpu_check.sh --peer-compile --peer FILE [...]   instead: the benchmark at batch 512 beside torch.compile
 #   gpu_check.sh --train-page --data FOLDER [...]   instead: page's recipe of 24 epochs
-# --part: the tests, sanitizers and training runs alone, or the benchmarks alone, where both are too much for one call.
+# --part: one of the three alone, where all are too much for one call. The first needs only the programs weft and
+# train_bench.
 # --deps: what scripts/gpu_deps.sh copied, where packages are missing. --gtest (DEPS/googletest): GoogleTest's sources.
 # --data (the built-in images): CIFAR-10's binary files. --peer: a program that measures PyTorch, as for bench.sh.
 # --out: build/gpu_check. WEFT_COMMIT names the commit where git does not; PYTHON is the Python that has PyTorch.
@@ -13,7 +15,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
 
 usage() {
-  sed -n '5,7s/^# *//p' "$0" >&2
+  sed -n '6,8s/^# *//p' "$0" >&2
   exit 2
 }
 PATH=$PATH:/usr/local/cuda/bin  # compute-sanitizer
@@ -37,7 +39,7 @@ while (($#)); do
 done
 [[ -n $gtest || ! -d $deps/googletest ]] || gtest=$deps/googletest
 [[ $mode != compile || -f $peer ]] || usage
-[[ $part =~ ^(all|check|bench)$ ]] || usage
+[[ $part =~ ^(all|first|check|bench)$ ]] || usage
 build=build/gpu python=${PYTHON:-python3}
 mkdir -p "$out" && rm -f "$out"/{gpu_check.log,gpu_check.json,table.txt} && out=$(realpath "$out") || exit 2
 work=$(mktemp -d)
@@ -62,7 +64,9 @@ stage() { # NAME COMMAND...: the output goes to the log, the end of a failed one
   "$@" > "$work/$name" 2>&1 || status=$?
   { echo "== $name: $*" && cat "$work/$name"; } >> "$out/gpu_check.log"
   ((status == 0)) || { result="failed: status $status" && tail -n 20 "$work/$name"; }
-  ((status != 124 && status != 137)) || result="failed: out of time"
+  ((status != 124 && status != 137)) || result="${out_of_time:-failed: out of time}"
+  grep -ohE '^\[  FAILED  \] [^ ,]+' "$work/$name" | awk '{ print $4 }' | sort -u > "$work/failed"
+  [[ ! -s $work/failed ]] || sed "s/.*/{\"what\": \"failed test\", \"stage\": \"$name\", \"name\": \"&\"}/" "$work/failed" >> "$rows"
   record "$name" $((SECONDS - start)) "$result"
   return "$status"
 }
@@ -91,7 +95,7 @@ compile() { # TARGETS
   limited 300 cmake --build "$build" --parallel "$(nproc)" --target "$@" "${options[@]}"
 }
 tests() { # all but the op table
-  WEFT_REQUIRE_CUDA=1 limited 300 ctest --test-dir "$build" --output-on-failure -j "$(nproc)" -E '^device_test$'
+  WEFT_REQUIRE_CUDA=1 limited 300 ctest --test-dir "$build" --output-on-failure -j "$(nproc)" -L '^gpu$' -E '^device_test\.'
 }
 
 # In parts beside each other: an error that breaks the device for a process leaves it to the other parts.
@@ -110,35 +114,28 @@ op_table() { # PARTS SECONDS NAME COMMAND...: the outputs to $work/NAME.of.PART
   return "$status"
 }
 
-# compute-sanitizer's tools over the contiguous and offset rows, beside what is not timed.
-sanitizer_pids=()
-start_sanitizers() {
-  local tool options first test=$build/tests/device_test start=$SECONDS
+# compute-sanitizer's tools over a row of each family of kernels. One that runs out of time is "partial".
+sanitizer_rows='abs exp gelu add power atan2 remainder equal logical_and where to clone contiguous flip pad dilate as_strided
+  concatenate expand sum max argmax var mean sum_to logsumexp matmul linear im2col col2im conv1d conv2d conv3d
+  conv2d_input_grad conv2d_weight_grad conv_transpose2d composed__conv2d_input_grad max_pool2d max_pool2d_with_indices
+  max_unpool2d avg_pool2d adaptive_avg_pool2d lp_pool2d global_avg_pool interpolate batch_norm group_norm instance_norm
+  layer_norm softmax log_softmax cross_entropy nll_loss binary_cross_entropy_with_logits huber_loss dropout one_hot weighted'
+sanitizers() {
+  local tool options first filter='' row test=$build/tests/device_test start=$SECONDS out_of_time='partial: out of time'
   [[ -x $test ]] || return
-  first=$("$test" --gtest_list_tests --gtest_filter='*Contiguous*' | awk '/^ / { print s $1; exit } { s = $1 }')
-  limited 120 compute-sanitizer "$test" --gtest_filter="$first" > "$work/trial" 2>&1
+  for row in $sanitizer_rows; do filter+=":*Contiguous*/$row:*First*/$row"; done
+  first=$("$test" --gtest_list_tests --gtest_filter='*Contiguous*/add' | awk '/^ / { print s $1; exit } { s = $1 }')
+  limited 60 compute-sanitizer "$test" --gtest_filter="$first" > "$work/trial" 2>&1
   { echo "== sanitizers: trial with $first" && cat "$work/trial"; } >> "$out/gpu_check.log"
   if ! grep -q 'ERROR SUMMARY' "$work/trial" || grep -qiE 'not supported|internal' "$work/trial"; then
     record sanitizers $((SECONDS - start)) "skipped: compute-sanitizer is not there or does not work on this machine"
     return
   fi
-  for tool in memcheck racecheck initcheck synccheck; do
+  for tool in memcheck racecheck synccheck initcheck; do
     options=(--tool "$tool" --error-exitcode 9)
     [[ $tool != memcheck ]] || options+=(--report-api-errors no)  # weft checks every call itself
-    op_table 4 180 "$tool" compute-sanitizer "${options[@]}" "$test" --gtest_filter='*Contiguous*:*Offset*' \
-      > "$work/of_$tool" 2>&1 &
-    sanitizer_pids+=("$tool:$!")
+    stage "$tool" op_table 4 60 "$tool" compute-sanitizer "${options[@]}" "$test" --gtest_filter="${filter#:}"
   done
-}
-end_sanitizers() {
-  local pid
-  for pid in "${sanitizer_pids[@]}"; do stage "${pid%%:*}" finished "${pid#*:}" "$work/of_${pid%%:*}"; done
-}
-finished() { # PID OUTPUT
-  local status=0
-  wait "$1" || status=$?
-  cat "$2"
-  return "$status"
 }
 
 train() { # NAME SECONDS OPTIONS...: every epoch's losses and accuracies, without times, to $work/NAME.bits
@@ -162,6 +159,16 @@ training() {
   stage train_page train page "${page[@]}" --precision bf16
   stage train_page_no_graph train page_no_graph "${page[@]}" --precision bf16 --no-graph &&
     same_bits page page_no_graph
+}
+
+# 20 steps of a model in every precision, by the table's algorithms and with all convolutions pinned to either.
+steps() { # MODEL BATCH OPTIONS...
+  local job=(--device cuda --model "$1" --batch "$2" --steps 20 --precision "fp32,tf32,bf16")
+  shift 2
+  limited 60 "$build/tests/train_bench" train "${job[@]}" --algo "automatic,implicit_gemm,im2col" "$@" | tee -a "$rows"
+}
+device_figures() {
+  limited 60 "$build/tests/train_bench" device --device cuda | tee -a "$rows"
 }
 
 bench() { # MODEL BATCH: a process per figure, so that the peak memory is its own
@@ -204,10 +211,16 @@ table() {
     /"what": *"train"/ {
       work = field("model") " " field("batch"); speed = field("images_per_s"); who = field("peer")
       if (!(work in lines)) works[++count] = work
-      lines[work] = lines[work] sprintf("  %-8s %-22s %12s images/s %8s MiB\n", who, field("mode"),
+      few = field("steps") == "" ? "" : ", " field("steps") " steps"
+      lines[work] = lines[work] sprintf("  %-8s %-34s %12s images/s %8s MiB\n", who, field("mode") few,
         speed == "" ? "error" : int(speed), int(field("peak_mib")))
-      if (speed + 0 > best[work, who]) best[work, who] = speed + 0
+      if (few == "" && speed + 0 > best[work, who]) best[work, who] = speed + 0
     }
+    /"what": *"device"/ {
+      printf "device: first kernel after %.2f s, first product %.2f s, copy %d GB/s, product %s: %.1f TFLOP/s\n",
+        field("s_to_first_kernel"), field("s_of_first_product"), field("copy_gb_per_s"), field("product"), field("tflop_per_s")
+    }
+    /"what": *"failed test"/ { print "failed: " field("stage") " " field("name") }
     /"what": *"run"/ { name = field("name"); sub(/.*"test": */, ""); print name ": test accuracy " field("accuracy") }
     END {
       for (i = 1; i <= count; ++i) {
@@ -231,17 +244,19 @@ if [[ -n $peer ]] && ! "$python" -c 'import torch; assert torch.cuda.is_availabl
   record peer 0 "skipped: no PyTorch that sees a GPU"
   peer=''
 fi
-targets=(all)
-[[ $part == bench ]] && targets=(train_bench conv_bench)
-[[ $mode == compile ]] && targets=(train_bench)
-[[ $mode == page ]] && targets=(weft_program)
-run_checks() {
+run_first() {
   stage info "$build/weft" info
-  start_sanitizers
+  stage device device_figures
+  stage weft_check limited 60 "$build/weft" check --device cuda:0
+  stage steps_needle steps needle 128
+  stage steps_needle_graph steps needle 128 --graph
+  stage steps_page_graph steps page 512 --graph
+}
+run_checks() {
   stage op_table op_table 8 250 op_table "$build/tests/device_test"
-  end_sanitizers
   stage ctest tests
   training
+  sanitizers
 }
 run_benchmarks() {
   local model batch
@@ -255,19 +270,29 @@ run_benchmarks() {
 }
 # No program of an earlier commit, should this one's not build; objects stay.
 [[ ! -d $build ]] || find "$build" -maxdepth 2 -type f -executable ! -name '*.so*' -delete
-stage configure configure && stage build compile "${targets[@]}"
+built() { # PROGRAM...: whether all are there
+  local program
+  for program in "$@"; do [[ -x $build/$program ]] || return; done
+}
+stage configure configure || { report && exit 1; }
 case $mode in
   all)
-    [[ $part == bench ]] || [[ ! -x $build/weft ]] || run_checks
-    [[ $part == check ]] || [[ ! -x $build/tests/train_bench ]] || run_benchmarks
+    stage build_first compile weft_program train_bench
+    if [[ $part =~ ^(all|first)$ ]]; then built weft tests/train_bench && run_first; fi
+    if [[ $part =~ ^(all|check)$ ]]; then stage build_tests compile all; built weft && run_checks; fi
+    if [[ $part =~ ^(all|bench)$ ]]; then stage build_bench compile conv_bench; built tests/train_bench && run_benchmarks; fi
     ;;
   compile)
-    [[ -x $build/tests/train_bench ]] && for model in needle page; do
+    stage build compile train_bench
+    built tests/train_bench && for model in needle page; do
       stage "bench_${model}_512" bench "$model" 512
       stage "peer_${model}_512" bench_peer "$model" 512 270 --modes fp32-compile,tf32-compile,bf16-compile
     done
     ;;
-  page) [[ -x $build/weft ]] && stage train_page_24 train page_24 560 --model page --precision bf16 ;;
+  page)
+    stage build compile weft_program
+    built weft && stage train_page_24 train page_24 560 --model page --precision bf16
+    ;;
 esac
 report
 exit "$failed"

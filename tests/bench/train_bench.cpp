@@ -151,6 +151,7 @@ void measure(const Options& o, const std::string& model, std::int64_t batch, con
                                 {"ms_of_first_step", timed.first * 1e3},
                                 {"images_per_s", static_cast<double>(batch) / timed.median}};
   if (algo != "automatic") row["algo"] = algo;
+  if (o.steps > 0) row["steps"] = o.steps;
   if (mode.device.is_cuda()) {
     row["mode"] =
         precision + (o.graph ? "-graph" : "") + (o.timing ? "-timed" : "") + (algo == "automatic" ? "" : "-" + algo);
