@@ -212,10 +212,7 @@ gather_kernel(Gather g, const T* source, const compute_t<T>* weight, const compu
   WEFT_UNROLL
   for (int b = 0; b < kColumns<kTaps>; ++b) {
     if (column + b >= g.columns) continue;
-    Pack<T, V> pack;
-    WEFT_UNROLL
-    for (int j = 0; j < V; ++j) pack.value[j] = narrow<T>(sum.sum[b][j]);
-    *reinterpret_cast<Pack<T, V>*>(out + b * g.step[2] * g.channels) = pack;
+    *reinterpret_cast<Pack<T, V>*>(out + b * g.step[2] * g.channels) = narrow_all<T>(sum.sum[b]);
   }
 }
 

@@ -3,6 +3,7 @@
 // Element types in kernels: what is stored, and what is computed with.
 
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -37,9 +38,14 @@ template <class T>
 WEFT_HOST_DEVICE compute_t<T> widen(T value) {
   return scalar::convert<compute_t<T>>(value);
 }
+/// A number becomes what scalar::convert makes of it; of bf16, NaN becomes 0x7FFF whatever its sign and payload.
 template <class T, class From>
-WEFT_HOST_DEVICE T narrow(From value) {
-  return scalar::convert<T>(value);
+WEFT_DEVICE T narrow(From value) {
+  if constexpr (std::is_same_v<T, Bfloat> && !std::is_same_v<From, Bfloat>) {
+    return {static_cast<std::uint16_t>(to_bfloats(scalar::round_to_odd(value), 0.0f))};
+  } else {
+    return scalar::convert<T>(value);
+  }
 }
 
 /// `Count` neighbours that are read and written at once; Count · sizeof(T) is at most 16 bytes.
@@ -47,6 +53,22 @@ template <class T, int Count>
 struct alignas(sizeof(T) * Count) Pack {
   T value[Count];
 };
+
+/// narrow of each; two bf16 take one instruction.
+template <class T, int Count, class From>
+WEFT_DEVICE Pack<T, Count> narrow_all(const From (&values)[Count]) {
+  Pack<T, Count> pack;
+  if constexpr (std::is_same_v<T, Bfloat> && std::is_same_v<From, float> && Count % 2 == 0) {
+    Pack<std::uint32_t, Count / 2> words;
+    WEFT_UNROLL
+    for (int i = 0; i < Count / 2; ++i) words.value[i] = to_bfloats(values[2 * i], values[2 * i + 1]);
+    std::memcpy(&pack, &words, sizeof pack);
+  } else {
+    WEFT_UNROLL
+    for (int i = 0; i < Count; ++i) pack.value[i] = narrow<T>(values[i]);
+  }
+  return pack;
+}
 
 template <class T>
 struct Type {

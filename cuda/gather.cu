@@ -13,9 +13,16 @@ struct Identity {
   }
 };
 
+/// To bf16: what narrow rounds to it.
 template <class From, class To>
 struct Convert {
-  WEFT_DEVICE To operator()(compute_t<From> x) const { return scalar::convert<To>(x); }
+  WEFT_DEVICE auto operator()(compute_t<From> x) const {
+    if constexpr (std::is_same_v<To, Bfloat>) {
+      return scalar::round_to_odd(x);
+    } else {
+      return scalar::convert<To>(x);
+    }
+  }
 };
 
 }  // namespace

@@ -294,9 +294,7 @@ WEFT_DEVICE void multiply_all(typename Tile::Word* a, typename Tile::Word* b, st
 /// Writes a run of sums, converted, to `out`: kWhole all of it at once (is_even), else the first `count`.
 template <bool kWhole, class T, class Sum, int kRun>
 WEFT_DEVICE void write_run(T* out, const Sum (&run)[kRun], std::int64_t count) {
-  Pack<T, kRun> pack;
-  WEFT_UNROLL
-  for (int j = 0; j < kRun; ++j) pack.value[j] = narrow<T>(run[j]);
+  const Pack<T, kRun> pack = narrow_all<T>(run);
   if constexpr (kWhole) {  // as words, which the compiler does not store in parts
     using Word = std::conditional_t<sizeof pack % 8 == 0, std::uint64_t, std::uint32_t>;
     Pack<Word, sizeof pack / sizeof(Word)> words;

@@ -33,10 +33,10 @@ WEFT_DEVICE Pack<T, Count> load_pack(const DenseInput<T>& in, std::int64_t first
 
 template <class Out, int Count, class F, class... P>
 WEFT_DEVICE void store_pack(Out* out, const F& f, const P&... packs) {
-  Pack<Out, Count> result;
+  decltype(f(widen(packs.value[0])...)) results[Count];
   WEFT_UNROLL
-  for (int i = 0; i < Count; ++i) result.value[i] = narrow<Out>(f(widen(packs.value[i])...));
-  *reinterpret_cast<Pack<Out, Count>*>(out) = result;
+  for (int i = 0; i < Count; ++i) results[i] = f(widen(packs.value[i])...);
+  *reinterpret_cast<Pack<Out, Count>*>(out) = narrow_all<Out>(results);
 }
 
 /// Thread t does elements [t·Count, (t + 1)·Count) of n; addresses are aligned for whole packs.

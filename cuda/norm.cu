@@ -174,15 +174,15 @@ template <class T, int V>
 WEFT_DEVICE Pack<T, V> output_of(const Pack<T, V>& x, const Pack<T, V>& residual, const compute_t<T> (&mean)[V],
                                  const compute_t<T> (&scale)[V], const compute_t<T> (&shift)[V], bool relu, bool adds) {
   using C = compute_t<T>;
-  Pack<T, V> out;
+  C out[V];
   WEFT_UNROLL
   for (int j = 0; j < V; ++j) {
     C value = normalised(widen(x.value[j]) - mean[j], scale[j], shift[j]);
     if (relu) value = value <= 0 ? C(0) : value;
     if (adds) value += widen(residual.value[j]);
-    out.value[j] = narrow<T>(value);
+    out[j] = value;
   }
-  return out;
+  return narrow_all<T>(out);
 }
 
 /// What apply_kernel reads of one row.

@@ -66,14 +66,14 @@ WEFT_DEVICE Pack<T, V> x_grad_of(const GradientRow<T, V>& row, const compute_t<T
                                  const compute_t<T> (&scale)[V], const compute_t<T> (&shift)[V],
                                  const compute_t<T> (&b)[V], const compute_t<T> (&c)[V], bool relu) {
   using C = compute_t<T>;
-  Pack<T, V> out;
+  C out[V];
   WEFT_UNROLL
   for (int j = 0; j < V; ++j) {
     const C centred = widen(row.x.value[j]) - mean[j];
     const C gradient = masked(widen(row.gradient.value[j]), centred, scale[j], shift[j], relu);
-    out.value[j] = narrow<T>(scale[j] * std::fma(centred, b[j], gradient + c[j]));
+    out[j] = scale[j] * std::fma(centred, b[j], gradient + c[j]);
   }
-  return out;
+  return narrow_all<T>(out);
 }
 
 /// partials (slices, 2, channels): Σ g and Σ g·(x - mean), with g = y_grad where (x - mean)·scale + shift > 0 if

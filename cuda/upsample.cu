@@ -132,10 +132,7 @@ resample_kernel(Plan plan, const T* source, T* out) {
   } else {
     sums.finish(1, result);
   }
-  Pack<T, V> pack;
-  WEFT_UNROLL
-  for (int j = 0; j < V; ++j) pack.value[j] = narrow<T>(result[j]);
-  *reinterpret_cast<Pack<T, V>*>(out + thread * V) = pack;
+  *reinterpret_cast<Pack<T, V>*>(out + thread * V) = narrow_all<T>(result);
 }
 
 template <class T, int V, bool kForward>
