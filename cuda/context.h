@@ -31,7 +31,8 @@ struct Context {
   /// kCounters zeros for last_block (cuda/launch.h). Kernels of the stream use them in turn, and leave zeros.
   unsigned* counters;
   static constexpr std::int64_t kCounters = 16384;
-  std::int64_t counters_at_once = kCounters;  ///< for one kernel of batch normalisation
+  std::int64_t counters_at_once = kCounters;        ///< for one kernel of batch normalisation
+  std::int64_t narrow_end = std::int64_t{1} << 31;  ///< pooling counts in 32 bits where all numbers are below it
   std::recursive_mutex mutex;
 };
 

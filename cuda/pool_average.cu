@@ -11,66 +11,69 @@ namespace {
 using namespace pooling;  // NOLINT(google-build-using-namespace)
 
 /// The positions of y's place `o` that count, along one axis of x of `size`.
-template <class C>
-WEFT_DEVICE C count_along(const Plan& plan, int axis, const Size& y, std::int64_t size, std::int64_t o) {
+template <class C, class Int>
+WEFT_DEVICE C count_along(const Plan<Int>& plan, int axis, const divisor_t<Int>& y, Int size, Int o) {
   if (plan.adaptive) {
-    const Range range = adaptive_range(y, size, o);
+    const Range range = adaptive_range<Int>(y, size, o);
     return static_cast<C>(range.end - range.begin);
   }
-  const std::int64_t begin = o * plan.stride[axis].value - plan.padding[axis], end = begin + plan.reach[axis];
-  const std::int64_t first = plan.count_padding || begin > 0 ? begin : 0;
-  const std::int64_t last = plan.count_padding ? size + plan.padding[axis] : size;
+  const Int begin = o * value_of<Int>(plan.stride[axis]) - plan.padding[axis], end = begin + plan.reach[axis];
+  const Int first = plan.count_padding || begin > 0 ? begin : 0;
+  const Int last = plan.count_padding ? size + plan.padding[axis] : size;
   return static_cast<C>((end < last ? end : last) - first);
 }
 
-template <class T, int V>
+template <class T, int V, class Int>
 WEFT_KERNEL_OF(kThreads)
-mean_kernel(Plan plan, const T* x, T* y) {
+mean_kernel(Plan<Int> plan, const T* x, T* y) {
   using C = compute_t<T>;
   const std::int64_t thread = global_thread();
   if (thread >= plan.threads) return;
-  const Target target = target_of<V, true, Windows::any>(plan, thread);
+  const auto target = target_of<V, true, Windows::any>(plan, thread);
   LongSums<T, V> sums;
   double divisor = 1;
-  for_box<V, false>(plan, target, [&](std::int64_t, std::int64_t element) {
-    const Pack<T, V> pack = pack_at<V>(x, element);
+  x += target.first;
+  for_box<false, 4>(plan, target, [&](Int, Int distance) {
+    const Pack<T, V> pack = pack_at<V>(x, distance);
     sums.add([&](int j) { return widen(pack.value[j]); });
   });
   for (int axis = 0; axis < 3; ++axis)
-    divisor *= count_along<double>(plan, axis, plan.destination[axis], plan.source[axis], target.at[axis]);
+    divisor *= count_along<double, Int>(plan, axis, plan.destination[axis], static_cast<Int>(plan.source[axis]),
+                                        target.at[axis]);
   C total[V];
   sums.finish(1 / divisor, total);
   store(y, thread * V, total);
 }
 
 /// For each x the sum of the gradients of those y whose windows have it, each divided by its window's count.
-template <class T, int V>
-WEFT_KERNEL_OF(kThreads)
-mean_grad_kernel(Plan plan, const T* y_grad, T* x_grad) {
+template <class T, int V, class Int>
+WEFT_KERNEL_OF_BLOCKS(kThreads, kBlocks)
+mean_grad_kernel(Plan<Int> plan, const T* y_grad, T* x_grad) {
   using C = compute_t<T>;
   const std::int64_t thread = global_thread();
   if (thread >= plan.threads) return;
-  const Target target = target_of<V, false, Windows::any>(plan, thread);
+  const auto target = target_of<V, false, Windows::any>(plan, thread);
   const auto count = [&](int axis, std::uint32_t o) {
-    return count_along<C>(plan, axis, plan.source_size[axis], plan.destination[axis].value, o);
+    return count_along<C, Int>(plan, axis, plan.source_size[axis], value_of<Int>(plan.destination[axis]),
+                               static_cast<Int>(o));
   };
   LongSums<T, V> sums;
-  for_places<V, false>(plan, target,
-                       [&](std::uint32_t d, std::uint32_t h, std::uint32_t w, std::int64_t, std::int64_t element) {
-                         const C factor = C(1) / (count(0, d) * count(1, h) * count(2, w));
-                         const Pack<T, V> pack = pack_at<V>(y_grad, element);
-                         sums.add([&](int j) { return widen(pack.value[j]) * factor; });
-                       });
+  y_grad += target.first;
+  for_places<false, 1>(plan, target, [&](std::uint32_t d, std::uint32_t h, std::uint32_t w, Int, Int distance) {
+    const C factor = C(1) / (count(0, d) * count(1, h) * count(2, w));
+    const Pack<T, V> pack = pack_at<V>(y_grad, distance);
+    sums.add([&](int j) { return widen(pack.value[j]) * factor; });
+  });
   C total[V];
   sums.finish(1, total);
   store(x_grad, thread * V, total);
 }
 
-template <class T, int V>
+template <class T, int V, class Int>
 void average_of(const Context& context, bool forward, const PoolShape& s, const T* in, T* out) {
-  const Plan plan = plan_of(s, forward, V);
+  const auto plan = plan_of<Int>(s, forward, V);
   const LaunchShape shape{"average pool", blocks_for(plan.threads, kThreads), kThreads, context.stream};
-  launch(shape, forward ? mean_kernel<T, V> : mean_grad_kernel<T, V>, plan, in, out);
+  launch(shape, forward ? mean_kernel<T, V, Int> : mean_grad_kernel<T, V, Int>, plan, in, out);
 }
 
 }  // namespace
@@ -79,8 +82,11 @@ void pool_uneven_average(Context& context, PoolPass pass, const PoolShape& shape
                          const View& out) {
   dispatch_floating("pooling", in.dtype, [&]<class T>(Type<T>) {
     const bool wide = is_wide<T>(shape, {in.data, out.data});
-    (wide ? average_of<T, kWidest<T>> : average_of<T, 1>)(context, pass == PoolPass::average, shape, in.as<T>(),
-                                                          out.as<T>());
+    const bool forward = pass == PoolPass::average;
+    with_counts<T>(context.narrow_end, shape, forward, wide,
+                   [&]<int V, class Int>(std::integral_constant<int, V>, Int) {
+                     average_of<T, V, Int>(context, forward, shape, in.as<T>(), out.as<T>());
+                   });
   });
 }
 
