@@ -67,6 +67,46 @@ im2col_kernel(Im2col g, const P* source, P* columns) {
   columns[i] = value;
 }
 
+/// The same where a row is taps without zeros behind them: thread i has pack i % channels of row i / channels, of every
+/// tap. So the divisions serve all taps of a row, and neighbours read and write neighbours.
+template <class P>
+WEFT_KERNEL_OF(kThreads)
+im2col_rows_kernel(Im2col g, const P* source, P* columns) {
+  const std::int64_t i = global_thread();
+  if (i >= g.size) return;
+  auto rest = static_cast<std::uint32_t>(i);
+  const std::uint32_t channel = split(rest, g.channels);
+  P* to = columns + std::int64_t{rest} * g.width.value + channel;
+  rest += static_cast<std::uint32_t>(g.first_position);
+  std::uint32_t position = split(rest, g.positions);
+  std::int32_t place[3];
+  WEFT_UNROLL
+  for (int d = 2; d >= 0; --d) {
+    place[d] = static_cast<std::int32_t>(split(position, g.axis[d].out)) * g.axis[d].step + g.axis[d].offset;
+  }
+  source += (g.first_image + rest) * g.image + channel;
+  const std::int64_t step = g.axis[2].tap_step * g.source_channels;
+  const auto count = [&](int d) { return static_cast<std::int32_t>(g.axis[d].taps.value); };
+  const auto is_inside = [&](int d, std::int32_t at) {
+    return static_cast<std::uint32_t>(at) < static_cast<std::uint32_t>(g.axis[d].in);
+  };
+  for (std::int32_t t0 = 0, z = place[0]; t0 < count(0); ++t0, z += g.axis[0].tap_step) {
+    for (std::int32_t t1 = 0, y = place[1]; t1 < count(1); ++t1, y += g.axis[1].tap_step) {
+      const bool inside = is_inside(0, z) && is_inside(1, y);
+      const std::int64_t line = (std::int64_t{z} * g.axis[1].in + y) * g.axis[2].in + place[2];
+      const P* from = source + line * g.source_channels;
+      WEFT_UNROLL_BY(1)
+      for (std::int32_t t2 = 0, x = place[2]; t2 < count(2); ++t2, x += g.axis[2].tap_step) {
+        P value{};
+        if (inside && is_inside(2, x)) value = *from;
+        *to = value;
+        to += g.channels.value;
+        from += step;
+      }
+    }
+  }
+}
+
 /// The columns of one group of channels, whole or in chunks of rows.
 class Columns {
  public:
@@ -140,9 +180,15 @@ class Columns {
     g.first_position = first % plan_.positions();
     g.source_channels = plan_.channels / pack;
     g.image = plan_.image() / pack;
-    g.size = rows * width_ / pack;
-    launch({"im2col", blocks_for(g.size, kThreads), kThreads, context_.stream}, im2col_kernel<P>, g,
-           static_cast<const P*>(source), memory_->as<P>());
+    if constexpr (sizeof(P) == 16) {  // rows of whole packs need no zeros
+      g.size = rows * channels_ / pack;
+      launch({"im2col", blocks_for(g.size, kThreads), kThreads, context_.stream}, im2col_rows_kernel<P>, g,
+             static_cast<const P*>(source), memory_->as<P>());
+    } else {
+      g.size = rows * width_ / pack;
+      launch({"im2col", blocks_for(g.size, kThreads), kThreads, context_.stream}, im2col_kernel<P>, g,
+             static_cast<const P*>(source), memory_->as<P>());
+    }
   }
 
   Context& context_;
