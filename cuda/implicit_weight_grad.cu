@@ -212,12 +212,12 @@ implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, 
     const std::int64_t end = begin + p.slice_rows < p.rows ? begin + p.slice_rows : p.rows;
     Parts parts;
     implicit::multiply_all<Tile>(
-        a, b, begin, end,
-        [&](std::int64_t row) {
-          parts.load(p, y_grad, x, filter, tap, row, end);
-          if (sums_bias) parts.add_lines(bias_sum);
+        a, b, begin, end, [&](std::int64_t row) { parts.load(p, y_grad, x, filter, tap, row, end); },
+        [&](typename Tile::Word* to_a, typename Tile::Word* to_b) {
+          if (sums_bias) parts.add_lines(bias_sum);  // here, not in the load, whose numbers are still on their way
+          parts.store(to_a, to_b);
         },
-        [&](typename Tile::Word* to_a, typename Tile::Word* to_b) { parts.store(to_a, to_b); }, sums);
+        sums);
     if (sums_bias) {
       WEFT_UNROLL
       for (int j = 0; j < VA; ++j) bias_parts[thread * VA + j] = static_cast<Sum>(bias_sum[j]);
