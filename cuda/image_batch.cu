@@ -24,18 +24,16 @@ struct Images {
   std::uint64_t seed;
 };
 
-/// One thread's pixel.
+/// The image that a block writes: its place among all images, and what is drawn for it.
+struct Chosen {
+  std::int64_t index;
+  ImageDraw draw;
+};
+
 template <class T>
-WEFT_DEVICE void write_pixel(const Images& images, T* out, std::int64_t* out_labels) {
-  const std::int64_t plane = static_cast<std::int64_t>(images.height) * images.width, threads = plane > 0 ? plane : 1;
-  const std::int64_t thread = global_thread(), image = thread / threads;
-  if (image >= images.count) return;
-  const auto pixel = static_cast<int>(thread - image * threads);
-  const std::int64_t index = images.order[(images.clock[1] + image) % images.order_size];
-  if (pixel == 0) out_labels[image] = images.labels[index];
-  if (plane == 0) return;
-  const ImageDraw draw = draw_image(images.seed, images.clock[0], index, images.height, images.width, images.padding,
-                                    images.flip, images.cutout);
+WEFT_DEVICE void write_pixel(const Images& images, const Chosen& chosen, int pixel, T* out) {
+  const ImageDraw& draw = chosen.draw;
+  const std::int64_t plane = static_cast<std::int64_t>(images.height) * images.width;
   const int y = pixel / images.width, x = pixel - y * images.width;
   const int row = source_pixel(y + draw.top, images.padding, images.height, images.reflect);
   const int column = source_pixel((draw.mirrored ? images.width - 1 - x : x) + draw.left, images.padding, images.width,
@@ -43,9 +41,9 @@ WEFT_DEVICE void write_pixel(const Images& images, T* out, std::int64_t* out_lab
   const bool cut =
       y >= draw.cut_top && y < draw.cut_top + images.cutout && x >= draw.cut_left && x < draw.cut_left + images.cutout;
   const bool blank = cut || row < 0 || column < 0;
-  const std::uint8_t* bytes = images.pixels + index * images.channels * plane;
+  const std::uint8_t* bytes = images.pixels + chosen.index * images.channels * plane;
   if (!blank) bytes += row * images.width + column;
-  T* result = out + thread * images.channels;
+  T* result = out + (blockIdx.x * plane + pixel) * images.channels;
   WEFT_UNROLL
   for (int c = 0; c < 3; ++c) {
     if (c >= images.channels) continue;
@@ -54,13 +52,29 @@ WEFT_DEVICE void write_pixel(const Images& images, T* out, std::int64_t* out_lab
   }
 }
 
-/// Thread t has pixel t % max(height·width, 1) of image t / max(height·width, 1) of the batch; the first of an image
-/// also writes its label. When all have read the clock, the last block advances it.
+/// Block b writes image b of the batch and its label. One thread of each block reads the clock before the barrier and
+/// counts its block after it; the last one that counts advances the clock, which all have read by then. No block reads
+/// what another wrote, so there is no fence.
 template <class T>
 WEFT_KERNEL_OF(kThreads)
 image_batch_kernel(Images images, unsigned* counter, T* out, std::int64_t* out_labels) {
-  write_pixel(images, out, out_labels);
-  if (last_block(counter, gridDim.x) && threadIdx.x == 0) images.clock[1] += images.count;
+  WEFT_SHARED(Chosen, chosen, 1);
+  std::int64_t first = 0;
+  if (threadIdx.x == 0) {
+    const std::int64_t epoch = images.clock[0];
+    first = images.clock[1];
+    const std::int64_t index = images.order[(first + blockIdx.x) % images.order_size];
+    chosen[0] = {index, draw_image(images.seed, epoch, index, images.height, images.width, images.padding, images.flip,
+                                   images.cutout)};
+    out_labels[blockIdx.x] = images.labels[index];
+  }
+  WEFT_BARRIER();
+  const unsigned last = gridDim.x - 1;
+  if (threadIdx.x == 0 && count_up(counter, last) == last) images.clock[1] = first + images.count;
+  const int plane = images.height * images.width;
+  for (int pixel = static_cast<int>(threadIdx.x); pixel < plane; pixel += kThreads) {
+    write_pixel(images, chosen[0], pixel, out);
+  }
 }
 
 }  // namespace
@@ -85,10 +99,9 @@ void image_batch(Context& context, const ImageBatchArguments& arguments, const C
   std::copy_n(arguments.mean.data(), 3, all.mean);
   std::copy_n(arguments.stddev.data(), 3, all.stddev);
   all.seed = arguments.seed;
-  const std::int64_t threads = std::max<std::int64_t>(images.shape[2] * images.shape[3], 1);
   dispatch_floating("image_batch", out.dtype, [&]<class T>(Type<T>) {
-    launch({"image_batch", blocks_for(all.count * threads, kThreads), kThreads, context.stream}, image_batch_kernel<T>,
-           all, context.counters, out.as<T>(), out_labels.as<std::int64_t>());
+    launch({"image_batch", all.count, kThreads, context.stream}, image_batch_kernel<T>, all, context.counters,
+           out.as<T>(), out_labels.as<std::int64_t>());
   });
 }
 
