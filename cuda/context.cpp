@@ -10,12 +10,6 @@ namespace weft::cuda {
 
 namespace {
 
-// The one thing that must come before everything else of a context.
-int made_current(int device) {
-  runtime::set_device(device);
-  return device;
-}
-
 unsigned* zeroed_counters(runtime::Stream stream) {
   constexpr std::size_t kBytes = Context::kCounters * sizeof(unsigned);
   void* const counters = runtime::allocate(kBytes, stream);
@@ -40,7 +34,7 @@ Contexts& contexts() {
 }  // namespace
 
 Context::Context(int device_index)
-    : device(made_current(device_index)),
+    : device(device_index),
       properties(runtime::properties(device)),
       stream(runtime::create_stream()),
       memory(stream),
@@ -62,6 +56,7 @@ Context& context(int device) {
     const std::lock_guard lock(all.mutex);
     context = slot.load(std::memory_order_relaxed);
     if (context == nullptr) {
+      const CurrentDevice current(device);
       context = new Context(device);
       slot.store(context, std::memory_order_release);
     }
@@ -69,6 +64,12 @@ Context& context(int device) {
   return *context;
 }
 
-Use::Use(Context& context) : lock_(context.mutex) { runtime::set_device(context.device); }
+CurrentDevice::CurrentDevice(int device) : device_(device), before_(runtime::current_device()) {
+  runtime::set_device(device);
+}
+
+CurrentDevice::~CurrentDevice() {
+  if (before_ != device_) runtime::restore_device(before_);
+}
 
 }  // namespace weft::cuda

@@ -14,7 +14,7 @@ namespace weft::cuda {
 /// One device: the stream that all its work runs on, its memory and its handles. Made at first use, never destroyed.
 /// `mutex` protects everything here.
 struct Context {
-  /// Makes the device current in this thread.
+  /// Of the device that is current.
   explicit Context(int device);
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
@@ -39,13 +39,26 @@ struct Context {
 /// Throws DeviceError when the device is not there (the reason, or how many there are).
 Context& context(int device);
 
-/// Holds a context's lock and makes its device current in this thread.
+/// Makes a device current in this thread for the length of a scope.
+class CurrentDevice {
+ public:
+  explicit CurrentDevice(int device);
+  ~CurrentDevice();
+  CurrentDevice(const CurrentDevice&) = delete;
+  CurrentDevice& operator=(const CurrentDevice&) = delete;
+
+ private:
+  int device_, before_;
+};
+
+/// Holds a context's lock, and its device is current in this thread.
 class Use {
  public:
-  explicit Use(Context& context);
+  explicit Use(Context& context) : lock_(context.mutex), device_(context.device) {}
 
  private:
   std::lock_guard<std::recursive_mutex> lock_;
+  CurrentDevice device_;
 };
 
 /// Device memory for the length of a scope. Work already queued may go on using it afterwards: reuse is in stream

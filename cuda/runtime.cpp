@@ -93,6 +93,28 @@ Properties properties(int device) {
 
 void set_device(int device) { check(cudaSetDevice(device), "cudaSetDevice"); }
 
+int current_device() noexcept {
+  int device = 0;
+  ignore(cudaGetDevice(&device));
+  return device;
+}
+
+void restore_device(int device) noexcept {
+  constexpr const char* name = "cuDevicePrimaryCtxGetState";  // of the driver, which is not linked
+  void* found = nullptr;
+  cudaDriverEntryPointQueryResult status{};
+#if CUDART_VERSION >= 12050
+  ignore(cudaGetDriverEntryPointByVersion(name, &found, 12000, cudaEnableDefault, &status));
+#else
+  ignore(cudaGetDriverEntryPoint(name, &found, cudaEnableDefault, &status));
+#endif
+  unsigned flags = 0;
+  int active = 0;
+  if (found == nullptr || status != cudaDriverEntryPointSuccess) return;
+  if (reinterpret_cast<int (*)(int, unsigned*, int*)>(found)(device, &flags, &active) != 0 || active == 0) return;
+  ignore(cudaSetDevice(device));
+}
+
 MemoryInfo memory_info() {
   MemoryInfo info;
   check(cudaMemGetInfo(&info.free, &info.total), "cudaMemGetInfo");

@@ -35,6 +35,10 @@ struct Properties {
 Properties properties(int device);
 /// Makes the device current in this thread.
 void set_device(int device);
+int current_device() noexcept;
+/// Makes `device` current again where set_device made another one so. Nothing is done where this process has no context
+/// on it: CUDA would create one, of some hundred MB.
+void restore_device(int device) noexcept;
 
 struct MemoryInfo {
   std::size_t free = 0, total = 0;

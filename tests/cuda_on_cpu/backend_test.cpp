@@ -149,6 +149,35 @@ TEST(OutOfMemory, SaysWhatIsThereAndLeavesTheDeviceWorking) {
   cuda_on_cpu::set_memory_limit(std::size_t{4} << 30);
 }
 
+// A program may use CUDA beside weft: whatever device it made current stays so, also where a call or a capture throws.
+TEST(Devices, TheCurrentOneStaysCurrent) {
+  for (const int before : {0, 1}) {
+    cuda::runtime::set_device(before);
+    for (const int index : {0, 1}) {
+      const Device device = Device::cuda(index);
+      const auto expect_same = [&](const char* after) {
+        EXPECT_EQ(cuda_on_cpu::current_device(), before) << after << " on device " << index;
+      };
+      Tensor x = ones({4, 4}, {.device = device});
+      expect_same("ones");
+      EXPECT_EQ(sum(matmul(x, x)).item<float>(), 64.0f);
+      expect_same("matmul and a copy to the host");
+      EXPECT_THROW(matmul(x, ones({3, 3}, {.device = device})), ShapeError);
+      expect_same("an error");
+      const auto replay = backend(device).capture([&] { backend(device).fill(mutable_view(x.array()), 2); });
+      expect_same("capture");
+      replay->run();
+      expect_same("a replay");
+      EXPECT_THROW(backend(device).capture([&] { throw ValueError("mine"); }), ValueError);
+      expect_same("a capture that throws");
+      x = {};
+      release_cached_memory(device);
+      expect_same("release_cached_memory");
+    }
+  }
+  cuda::runtime::set_device(0);
+}
+
 TEST(Devices, AreAddressedByIndex) {
   const Tensor on_second = ones({3}, {.device = Device::cuda(1)});
   EXPECT_EQ((on_second * 2).to_vector<float>(), (std::vector<float>{2, 2, 2}));

@@ -201,6 +201,10 @@ void set_device(int device) {
   current = device;
 }
 
+int current_device() noexcept { return current; }
+
+void restore_device(int device) noexcept { current = device; }
+
 MemoryInfo memory_info() {
   check_device("cudaMemGetInfo", current);
   const std::lock_guard lock(twin().mutex);
