@@ -70,7 +70,7 @@ struct Walk {
   struct Offsets {
     std::int64_t of[Operands];
   };
-  WEFT_HOST_DEVICE Offsets operator()(std::int64_t index) const {
+  WEFT_DEVICE Offsets operator()(std::int64_t index) const {
     Offsets offsets{};
     if (narrow) {
       auto rest = static_cast<std::uint32_t>(index);
@@ -81,6 +81,7 @@ struct Walk {
       }
       add(offsets, rank - 1, static_cast<std::int64_t>(rest));
     } else {
+      WEFT_UNROLL_BY(1)  // few are this large, and a division in 64 bits is long
       for (int k = 0; k + 1 < rank; ++k) {
         const std::int64_t next = index / sizes[k];
         add(offsets, k, index - next * sizes[k]);
@@ -92,7 +93,7 @@ struct Walk {
   }
 
  private:
-  WEFT_HOST_DEVICE void add(Offsets& offsets, int axis, std::int64_t index) const {
+  WEFT_DEVICE void add(Offsets& offsets, int axis, std::int64_t index) const {
     for (int o = 0; o < Operands; ++o) offsets.of[o] += index * stride[axis][o];
   }
 };
