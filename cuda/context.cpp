@@ -1,6 +1,7 @@
 #include "cuda/context.h"
 
 #include <atomic>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,12 @@ unsigned* zeroed_counters(runtime::Stream stream) {
     throw OutOfMemoryError("cuda: no memory for the " + std::to_string(kBytes) + " bytes of a device's counters");
   runtime::set_bytes(counters, 0, kBytes, stream);
   return static_cast<unsigned*>(counters);
+}
+
+// With WEFT_CUDA_SEGMENTS=0 every block of memory is an allocation of its own.
+std::size_t segment_bytes() {
+  const char* const segments = std::getenv("WEFT_CUDA_SEGMENTS");
+  return segments != nullptr && std::string(segments) == "0" ? 0 : std::size_t{64} << 20;
 }
 
 struct Contexts {
@@ -37,7 +44,7 @@ Context::Context(int device_index)
     : device(device_index),
       properties(runtime::properties(device)),
       stream(runtime::create_stream()),
-      memory(stream),
+      memory(stream, segment_bytes()),
       blas(blas::create_handle()),
       counters(zeroed_counters(stream)) {}
 

@@ -2,22 +2,30 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "weft/error.h"
 
 namespace weft::cuda {
 
-Memory::Memory(runtime::Stream stream) : stream_(stream), memory_stream_(runtime::create_stream()) {}
+namespace {
+
+constexpr std::size_t kAlignment = 256;  // of a block
+
+}  // namespace
+
+Memory::Memory(runtime::Stream stream, std::size_t segment_bytes)
+    : stream_(stream), memory_stream_(runtime::create_stream()), segment_bytes_(segment_bytes) {}
 
 Memory::~Memory() {
   try {
     runtime::synchronize(stream_);
   } catch (const Error&) {  // the device is broken: nothing is running that could still use the blocks
   }
-  give_back();
   for (const auto& [address, owned] : owned_) {
-    if (!owned.live) runtime::deallocate(address, memory_stream_);
+    if (!owned.live) free_[owned.index].push_back(address);
   }
+  give_back();
   runtime::destroy_stream(memory_stream_);
 }
 
@@ -44,17 +52,15 @@ void* Memory::allocate(std::size_t bytes) {
                              std::to_string(statistics_.live) + " are live, " + std::to_string(statistics_.cached) +
                              " cached and " + std::to_string(runtime::memory_info().free) + " free on the device");
     }
-    ++statistics_.system_allocations;
-    statistics_.reserved += size;
     if (recording()) {
       try {
         own(address, index, true);
       } catch (...) {
         free_[index].push_back(address);
-        statistics_.cached += size;
         throw;
       }
     }
+    statistics_.cached -= size;
   }
   statistics_.live += size;
   statistics_.peak = std::max(statistics_.peak, statistics_.live);
@@ -114,27 +120,82 @@ void Memory::free_graph(GraphId graph) noexcept {
   }
 }
 
-// Null when there is not enough; statistics are the caller's.
+// A new block, which counts as cached. Null when there is not enough.
 void* Memory::from_system(std::size_t index) {
   std::vector<void*>& blocks = free_[index];
   if (blocks.capacity() <= blocks_[index]) blocks.reserve(std::max<std::size_t>(8, 2 * blocks.capacity()));
-  void* address = runtime::allocate(class_bytes(index), memory_stream_);
-  if (address == nullptr) return nullptr;
-  ++blocks_[index];
-  runtime::synchronize(memory_stream_);
+  const std::size_t bytes = class_bytes(index);
+  void* address = bytes <= segment_bytes_ / 8 ? from_segment(bytes) : nullptr;
+  if (address == nullptr) address = new_allocation(bytes);
+  if (address != nullptr) ++blocks_[index];
   return address;
 }
 
-void Memory::give_back() noexcept {
-  for (std::size_t index = 0; index < kClasses; ++index) {
-    for (void* address : free_[index]) {
-      runtime::deallocate(address, memory_stream_);
-      --blocks_[index];
-      statistics_.cached -= class_bytes(index);
-      statistics_.reserved -= class_bytes(index);
-    }
-    free_[index].clear();
+// Null when there is not enough for another segment.
+void* Memory::from_segment(std::size_t bytes) {
+  const std::size_t aligned = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  auto found = std::ranges::find_if(
+      segments_, [&](const auto& segment) { return segment.second.bytes - segment.second.used >= aligned; });
+  if (found == segments_.end()) {
+    std::map<std::uintptr_t, Segment> added;  // with room for it before there is something to lose
+    added[0].bytes = segment_bytes_;
+    void* const base = new_allocation(segment_bytes_);
+    if (base == nullptr) return nullptr;
+    auto node = added.extract(added.begin());
+    node.key() = reinterpret_cast<std::uintptr_t>(base);
+    found = segments_.insert(std::move(node)).position;
   }
+  Segment& segment = found->second;
+  void* const address = reinterpret_cast<void*>(found->first + segment.used);
+  segment.used += aligned;
+  ++segment.blocks;
+  return address;
+}
+
+void* Memory::new_allocation(std::size_t bytes) {
+  void* const address = runtime::allocate(bytes, memory_stream_);
+  if (address == nullptr) return nullptr;
+  runtime::synchronize(memory_stream_);
+  ++statistics_.system_allocations;
+  statistics_.reserved += bytes;
+  statistics_.cached += bytes;
+  return address;
+}
+
+// Null where the block is an allocation of its own.
+Memory::Segment* Memory::segment_of(const void* address) noexcept {
+  const auto at = reinterpret_cast<std::uintptr_t>(address);
+  auto found = segments_.upper_bound(at);
+  if (found == segments_.begin()) return nullptr;
+  --found;
+  return at - found->first < found->second.bytes ? &found->second : nullptr;
+}
+
+void Memory::give_back() noexcept {
+  const auto give = [&](void* address, std::size_t bytes) {
+    runtime::deallocate(address, memory_stream_);
+    statistics_.cached -= bytes;
+    statistics_.reserved -= bytes;
+  };
+  for (auto& [address, segment] : segments_) segment.cached = 0;
+  for (const std::vector<void*>& blocks : free_) {
+    for (const void* address : blocks) {
+      if (Segment* const segment = segment_of(address)) ++segment->cached;
+    }
+  }
+  for (std::size_t index = 0; index < kClasses; ++index) {
+    blocks_[index] -= std::erase_if(free_[index], [&](void* address) {
+      const Segment* const segment = segment_of(address);
+      if (segment == nullptr) give(address, class_bytes(index));
+      return segment == nullptr || segment->cached == segment->blocks;
+    });
+  }
+  std::erase_if(segments_, [&](const auto& entry) {
+    const Segment& segment = entry.second;
+    if (segment.cached != segment.blocks) return false;
+    give(reinterpret_cast<void*>(entry.first), segment.bytes);
+    return true;
+  });
 }
 
 // Makes the graph being recorded an owner of the block.

@@ -154,7 +154,7 @@ TEST_F(Capture, TooMuchMemoryInACapture) {
 
 TEST(DeviceMemory, TooMuchIsAnErrorThatTellsAndLeavesTheDeviceWorking) {
   WEFT_NEEDS_CUDA();
-  Array::empty({3 << 20}, DType::u8, Device::cuda());  // no longer live
+  Array::empty({32 << 20}, DType::u8, Device::cuda());  // no longer live, and too large for a segment
   const Tensor kept = ones({1 << 18}, kOnDevice);
   const MemoryStatistics before = memory_statistics(Device::cuda());
   const std::size_t live = before.live;
@@ -165,8 +165,10 @@ TEST(DeviceMemory, TooMuchIsAnErrorThatTellsAndLeavesTheDeviceWorking) {
     FAIL() << "nothing was thrown";
   } catch (const OutOfMemoryError& error) {
     const std::string text = error.what();
-    const std::string start =
-        "cuda: cannot allocate 1125899906842624 bytes; " + std::to_string(live) + " are live, 0 cached and ";
+    const std::size_t cached = memory_statistics(Device::cuda()).cached;  // what no call can give back
+    EXPECT_LT(cached, before.cached);
+    const std::string start = "cuda: cannot allocate 1125899906842624 bytes; " + std::to_string(live) + " are live, " +
+                              std::to_string(cached) + " cached and ";
     ASSERT_TRUE(text.starts_with(start)) << text;
     std::size_t digits = 0;
     const unsigned long long free = std::stoull(text.substr(start.size()), &digits);
@@ -184,23 +186,22 @@ TEST(DeviceMemory, CountsWhatIsLiveCachedAndAtItsPeak) {
     const Device device = Device::cuda(index);
     release_cached_memory(device);
     const MemoryStatistics start = memory_statistics(device);
-    EXPECT_EQ(start.cached, 0u);
     {
       const Array a = Array::empty({1024}, DType::f32, device), b = Array::empty({1024}, DType::f32, device);
       EXPECT_EQ(memory_statistics(device).live, start.live + 2 * 4096);
     }
     const MemoryStatistics end = memory_statistics(device);
     EXPECT_EQ(end.live, start.live);
-    EXPECT_EQ(end.cached, 2u * 4096);
+    EXPECT_GE(end.cached, 2u * 4096);
     EXPECT_EQ(end.reserved, end.live + end.cached);
     EXPECT_GE(end.peak, start.live + 2 * 4096);
-    EXPECT_EQ(end.system_allocations, start.system_allocations + 2);
+    EXPECT_LE(end.system_allocations, start.system_allocations + 2);
     {
       const Array again = Array::empty({1000}, DType::f32, device);
       EXPECT_EQ(memory_statistics(device).system_allocations, end.system_allocations);
     }
     release_cached_memory(device);
-    EXPECT_EQ(memory_statistics(device).cached, 0u);
+    EXPECT_EQ(memory_statistics(device).cached, start.cached);  // 0, or what is left of segments with live blocks
   }
 }
 

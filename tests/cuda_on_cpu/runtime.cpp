@@ -64,6 +64,9 @@ Twin& twin() {
 
 thread_local int current = 0;
 
+// Every block of device memory is an allocation of its own, so that an access outside of it is seen.
+[[maybe_unused]] const int no_segments = setenv("WEFT_CUDA_SEGMENTS", "0", 0);
+
 [[noreturn]] void fail(const char* call, const std::string& message) {
   throw DeviceError(std::string(call) + ": " + message);
 }
