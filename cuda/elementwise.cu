@@ -1,7 +1,5 @@
 #include "cuda/elementwise.h"
 
-#include <tuple>
-
 #include "core/overlap.h"
 #include "core/scalar_ops.h"
 #include "cuda/map.cuh"
@@ -15,10 +13,6 @@ struct Constant {
   T value;
   WEFT_DEVICE T operator()() const { return value; }
 };
-
-/// T, whatever V is: T repeated for each type of a pack.
-template <class T, class V>
-using same_t = T;
 
 struct Select {
   template <class T>
@@ -114,133 +108,5 @@ void accumulate(Context& context, const ConstView& in, const View& out) {
   };
   dispatch<Takes::numbers>("accumulate", out.dtype, run);
 }
-
-namespace {
-
-// The functions of a list, chosen at run time. A kernel for each function, dtype and layout would be over 500 kernels
-// to compile. f32 and bf16 have them where operands are dense; one kernel for each dtype serves all else.
-
-#define WEFT_NUMBERS(NAME) \
-  case Op::NAME:           \
-    return scalar::NAME()(x...);
-#define WEFT_FLOATS(NAME)                                            \
-  case Op::NAME:                                                     \
-    if constexpr ((kIsFloat<X> && ...)) return scalar::NAME()(x...); \
-    break;
-
-using scalar::kIsFloat;
-
-struct AnyUnary {
-  using Op = UnaryOp;
-  Op op;
-  template <class... X>
-  WEFT_DEVICE std::common_type_t<X...> operator()(X... x) const {
-    switch (op) {
-      WEFT_UNARY_NUMERIC(WEFT_NUMBERS)
-      WEFT_UNARY_FLOAT(WEFT_FLOATS)
-      default:
-        break;
-    }
-    return {};
-  }
-};
-struct AnyUnaryPredicate {
-  using Op = UnaryOp;
-  Op op;
-  template <class... X>
-  WEFT_DEVICE bool operator()(X... x) const {
-    switch (op) {
-      WEFT_UNARY_PREDICATE(WEFT_NUMBERS)
-      default:
-        return false;
-    }
-  }
-};
-struct AnyBinary {
-  using Op = BinaryOp;
-  Op op;
-  template <class... X>
-  WEFT_DEVICE std::common_type_t<X...> operator()(X... x) const {
-    switch (op) {
-      WEFT_BINARY_NUMERIC(WEFT_NUMBERS)
-      WEFT_BINARY_FLOAT(WEFT_FLOATS)
-      default:
-        break;
-    }
-    return {};
-  }
-};
-struct AnyBinaryPredicate {
-  using Op = BinaryOp;
-  Op op;
-  template <class... X>
-  WEFT_DEVICE bool operator()(X... x) const {
-    switch (op) {
-      WEFT_BINARY_PREDICATE(WEFT_NUMBERS)
-      default:
-        return false;
-    }
-  }
-};
-
-#undef WEFT_NUMBERS
-#undef WEFT_FLOATS
-
-/// out = F(in...), which `any` computes too. Predicates write bool.
-template <Takes kTakes, class F, class Any, class... V>
-void apply(Context& context, const char* name, const Any& any, const View& out, const V&... in) {
-  const DType dtype = std::get<0>(std::tie(in...)).dtype;
-  const auto run = [&](auto type) {
-    using T = typename decltype(type)::type;
-    using Out = std::conditional_t<kTakes == Takes::ordered, bool, T>;
-    if constexpr (std::is_same_v<T, float> || std::is_same_v<Out, Bfloat>) {
-      map_by<Out, same_t<T, V>...>(context, name, F{}, any, out, in...);
-    } else {
-      map_elements<Out, same_t<T, V>...>(context, name, any, out, in...);
-    }
-  };
-  dispatch<kTakes>(name, dtype, run);
-}
-
-}  // namespace
-
-#define WEFT_CASE(ANY, NAME, TAKES, ...) \
-  case ANY::Op::NAME:                    \
-    return apply<Takes::TAKES, scalar::NAME>(context, #NAME, ANY{op}, out, __VA_ARGS__);
-#define WEFT_NUMBERS(NAME) WEFT_CASE(AnyUnary, NAME, numbers, x)
-#define WEFT_FLOATS(NAME) WEFT_CASE(AnyUnary, NAME, floating, x)
-#define WEFT_EVERYTHING(NAME) WEFT_CASE(AnyUnaryPredicate, NAME, ordered, x)
-
-void unary(Context& context, UnaryOp op, const ConstView& x, const View& out) {
-  switch (op) {
-    WEFT_UNARY_NUMERIC(WEFT_NUMBERS)
-    WEFT_UNARY_FLOAT(WEFT_FLOATS)
-    WEFT_UNARY_PREDICATE(WEFT_EVERYTHING)
-    case UnaryOp::count:
-      break;
-  }
-}
-
-#undef WEFT_NUMBERS
-#undef WEFT_FLOATS
-#undef WEFT_EVERYTHING
-#define WEFT_NUMBERS(NAME) WEFT_CASE(AnyBinary, NAME, numbers, a, b)
-#define WEFT_FLOATS(NAME) WEFT_CASE(AnyBinary, NAME, floating, a, b)
-#define WEFT_EVERYTHING(NAME) WEFT_CASE(AnyBinaryPredicate, NAME, ordered, a, b)
-
-void binary(Context& context, BinaryOp op, const ConstView& a, const ConstView& b, const View& out) {
-  switch (op) {
-    WEFT_BINARY_NUMERIC(WEFT_NUMBERS)
-    WEFT_BINARY_FLOAT(WEFT_FLOATS)
-    WEFT_BINARY_PREDICATE(WEFT_EVERYTHING)
-    case BinaryOp::count:
-      break;
-  }
-}
-
-#undef WEFT_NUMBERS
-#undef WEFT_FLOATS
-#undef WEFT_EVERYTHING
-#undef WEFT_CASE
 
 }  // namespace weft::cuda

@@ -22,31 +22,40 @@ struct DenseInput {
   bool repeated;
 };
 
+/// Elements first, first + 1, ... below n, and zeros behind them.
 template <int Count, class T>
-WEFT_DEVICE Pack<T, Count> load_pack(const DenseInput<T>& in, std::int64_t first) {
-  if (!in.repeated) return *reinterpret_cast<const Pack<T, Count>*>(in.data + first);
-  Pack<T, Count> pack;
+WEFT_DEVICE Pack<T, Count> load_pack(const DenseInput<T>& in, std::int64_t first, std::int64_t n) {
+  if (!in.repeated && first + Count <= n) return *reinterpret_cast<const Pack<T, Count>*>(in.data + first);
+  Pack<T, Count> pack{};
   WEFT_UNROLL
-  for (int i = 0; i < Count; ++i) pack.value[i] = *in.data;
+  for (int i = 0; i < Count; ++i) {
+    if (first + i < n) pack.value[i] = in.data[in.repeated ? 0 : first + i];
+  }
   return pack;
 }
 
 template <class Out, int Count, class F, class... P>
-WEFT_DEVICE void store_pack(Out* out, const F& f, const P&... packs) {
+WEFT_DEVICE Pack<Out, Count> results_of(const F& f, const P&... packs) {
   decltype(f(widen(packs.value[0])...)) results[Count];
   WEFT_UNROLL
   for (int i = 0; i < Count; ++i) results[i] = f(widen(packs.value[i])...);
-  *reinterpret_cast<Pack<Out, Count>*>(out) = narrow_all<Out>(results);
+  return narrow_all<Out>(results);
 }
 
-/// Thread t does elements [t·Count, (t + 1)·Count) of n; addresses are aligned for whole packs.
+/// Thread t does elements [t·Count, (t + 1)·Count) of n; addresses are aligned for whole packs. The last thread's pack
+/// may be cut: f is there once for each element of a pack, as it may be long.
 template <int Count, class Out, class F, class... In>
 WEFT_KERNEL dense_map_kernel(std::int64_t n, F f, Out* out, DenseInput<In>... in) {
-  std::int64_t i = global_thread() * Count;
-  if (i + Count <= n) {
-    store_pack<Out, Count>(out + i, f, load_pack<Count>(in, i)...);
+  const std::int64_t first = global_thread() * Count;
+  if (first >= n) return;
+  const auto results = results_of<Out, Count>(f, load_pack<Count>(in, first, n)...);
+  if (first + Count <= n) {
+    *reinterpret_cast<Pack<Out, Count>*>(out + first) = results;
   } else {
-    for (; i < n; ++i) out[i] = narrow<Out>(f(widen(in.data[in.repeated ? 0 : i])...));
+    WEFT_UNROLL
+    for (int i = 0; i < Count; ++i) {
+      if (first + i < n) out[first + i] = results.value[i];
+    }
   }
 }
 
@@ -78,12 +87,13 @@ void launch_strided(std::index_sequence<I...>, Context& context, const char* nam
          static_cast<const In*>(nest.origin(I + 1))...);
 }
 
-/// True if it launched the kernel: false where the operands are not dense in one order or not aligned for whole packs.
-template <class... In, class Out, class F, std::size_t... I>
+/// True if it launched the kernel: false where the operands are not dense in one order or not aligned for whole packs,
+/// which are of at most kMost elements.
+template <int kMost, class... In, class Out, class F, std::size_t... I>
 bool launch_dense(std::index_sequence<I...>, Context& context, const char* name, const LoopNest& nest, Type<Out>,
                   const F& f) {
   constexpr std::size_t kLargest = std::max({sizeof(Out), sizeof(In)...});
-  constexpr int kCount = static_cast<int>(16 / kLargest);
+  constexpr int kCount = std::min(static_cast<int>(16 / kLargest), kMost);
   Out* const out = static_cast<Out*>(nest.origin(0));
   const auto& axis = nest.axis(0);
   bool dense = nest.size() == axis.size && (axis.stride[0] == 1 || axis.size == 1) && is_aligned<Out>(out, kCount);
@@ -101,17 +111,17 @@ bool launch_dense(std::index_sequence<I...>, Context& context, const char* name,
 
 /// `In` are the element types of `in`, whose shapes are out's. An input may be out itself. `any` computes what f does;
 /// it is called where the operands are not dense in one order.
-template <class Out, class... In, class F, class Any, class... V>
+template <int kMost, class Out, class... In, class F, class Any, class... V>
 void map_by(Context& context, const char* name, const F& f, const Any& any, const View& out, const V&... in) {
   static_assert(sizeof...(In) == sizeof...(V));
   constexpr auto kInputs = std::make_index_sequence<sizeof...(In)>();
   const LoopNest nest(out.shape, {out, in...});
-  if (nest.size() == 0 || launch_dense<In...>(kInputs, context, name, nest, Type<Out>{}, f)) return;
+  if (nest.size() == 0 || launch_dense<kMost, In...>(kInputs, context, name, nest, Type<Out>{}, f)) return;
   launch_strided<In...>(kInputs, context, name, nest, Type<Out>{}, any);
 }
 template <class Out, class... In, class F, class... V>
 void map(Context& context, const char* name, const F& f, const View& out, const V&... in) {
-  map_by<Out, In...>(context, name, f, f, out, in...);
+  map_by<16, Out, In...>(context, name, f, f, out, in...);
 }
 /// The same by the kernel for any strides alone, one element per thread.
 template <class Out, class... In, class F, class... V>

@@ -80,45 +80,30 @@ WEFT_DEVICE void store_bits(int bytes, void* to, std::int64_t at, std::uint64_t 
 }
 
 /// Elements of a dtype, as integers that are ordered as they are. A negative number's bits below its sign are inverted:
-/// -0 is -1, just below +0.
+/// -0 is -1, just below +0. Masks stand for a switch, which would be compiled for each element that a thread takes.
 struct Keys {
-  DType dtype;
-  int bytes;
+  int bytes = 0;
+  int shift = 0;                             // that brings the sign of a signed dtype to the top
+  std::int64_t magnitude = 0, infinity = 0;  // of floating dtypes: all bits but the sign, and those of infinity
+
+  Keys() = default;
+  explicit Keys(DType dtype) : bytes(static_cast<int>(size_of(dtype))) {
+    if (dtype != DType::u8 && dtype != DType::boolean) shift = 64 - 8 * bytes;
+    if (!is_floating_point(dtype)) return;
+    const int fraction = dtype == DType::f64 ? 52 : dtype == DType::f32 ? 23 : 7;
+    magnitude = INT64_MAX >> shift;
+    infinity = magnitude >> fraction << fraction;
+  }
 
   WEFT_DEVICE std::int64_t of(std::uint64_t bits) const {
-    switch (dtype) {
-      case DType::f32: {
-        const auto b = static_cast<std::int32_t>(bits);
-        return (b & INT32_MAX) > 0x7F800000 ? kNan : b ^ (b >> 31 & INT32_MAX);
-      }
-      case DType::bf16: {
-        const std::int32_t b = static_cast<std::int16_t>(bits);
-        return (b & INT16_MAX) > 0x7F80 ? kNan : b ^ (b >> 31 & INT16_MAX);
-      }
-      case DType::f64: {
-        const auto b = static_cast<std::int64_t>(bits);
-        return (b & INT64_MAX) > 0x7FF0000000000000 ? kNan : b ^ (b >> 63 & INT64_MAX);
-      }
-      case DType::i32:
-        return static_cast<std::int32_t>(bits);
-      default:
-        return static_cast<std::int64_t>(bits);
-    }
+    const std::int64_t value = static_cast<std::int64_t>(bits << shift) >> shift;
+    return (value & magnitude) > infinity ? kNan : value ^ (value >> 63 & magnitude);
   }
   WEFT_DEVICE std::uint64_t bits(std::int64_t key) const {
-    const std::int64_t sign = key >> 63;
-    switch (dtype) {
-      case DType::f32:
-        return static_cast<std::uint64_t>(key == kNan ? 0x7FC00000 : key ^ (sign & INT32_MAX));
-      case DType::bf16:
-        return static_cast<std::uint64_t>(key == kNan ? 0x7FC0 : key ^ (sign & INT16_MAX));
-      case DType::f64:
-        return static_cast<std::uint64_t>(key == kNan ? 0x7FF8000000000000 : key ^ (sign & INT64_MAX));
-      default:
-        return static_cast<std::uint64_t>(key);
-    }
+    const std::int64_t quiet_nan = infinity | (magnitude - infinity + 1) >> 1;
+    return static_cast<std::uint64_t>(key == kNan && is_float() ? quiet_nan : key ^ (key >> 63 & magnitude));
   }
-  WEFT_DEVICE bool is_float() const { return dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f64; }
+  WEFT_DEVICE bool is_float() const { return magnitude != 0; }
 };
 
 /// Sums of integers, which wrap, and extremes of any dtype; NaN wins. Of min the keys are inverted, except NaN's.
@@ -210,7 +195,7 @@ struct Cut {
 /// takes every lanes-th element in order, then the lanes combine as a tree. With several slices, out is dense:
 /// (slices, results).
 template <class Op>
-WEFT_KERNEL_OF(kThreads)
+WEFT_KERNEL_OF_BLOCKS(kThreads, 3)
 reduce_kernel(Op op, Walk<2> kept, Walk<1> reduced, Cut cut, const void* x, void* out) {
   using Sum = typename Op::Sum;
   using Element = typename Op::Element;
@@ -230,12 +215,14 @@ reduce_kernel(Op op, Walk<2> kept, Walk<1> reduced, Cut cut, const void* x, void
     const std::int64_t end = begin + cut.slice < reduced.size ? begin + cut.slice : reduced.size;
     constexpr int kAhead = sizeof(Element) > 8 ? 2 : 4;  // loads before the first use
     std::int64_t i = begin + lane;
+    WEFT_UNROLL_BY(1)
     for (; i + (kAhead - 1) * cut.lanes < end; i += kAhead * cut.lanes) {
       Element values[kAhead];
       WEFT_UNROLL
       for (int j = 0; j < kAhead; ++j) values[j] = op.load(x, base.of[0] + reduced(i + j * cut.lanes).of[0]);
       op.add(sum, values, i, cut.lanes);
     }
+    WEFT_UNROLL_BY(1)
     for (; i < end; i += cut.lanes) {
       const Element value[1] = {op.load(x, base.of[0] + reduced(i).of[0])};
       op.add(sum, value, i, 0);
@@ -244,6 +231,7 @@ reduce_kernel(Op op, Walk<2> kept, Walk<1> reduced, Cut cut, const void* x, void
   Sum* const own = sums + lane * cut.outputs + place;
   *own = sum;
   WEFT_BARRIER();
+  WEFT_UNROLL_BY(1)
   for (int half = cut.lanes / 2; half > 0; half /= 2) {
     if (lane < half) *own = op.combine(*own, own[half * cut.outputs]);
     WEFT_BARRIER();
@@ -304,7 +292,7 @@ void run(Context& context, const Op& op, const Walk<2>& kept, const Walk<1>& red
 
 Keys keys_of(DType dtype) {
   dispatch<Takes::ordered>("reduce", dtype, [](auto) {});
-  return {dtype, static_cast<int>(size_of(dtype))};
+  return Keys(dtype);
 }
 
 /// The axes of x that out keeps, or those that it does not.
