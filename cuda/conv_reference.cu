@@ -11,7 +11,7 @@ constexpr int kThreads = 256;
 
 /// Thread i has element i of the result, of which there are `count`. B is the type of what the pass multiplies by.
 template <ConvPass pass, class T, class B, class Out>
-WEFT_KERNEL_OF(kThreads)
+WEFT_KERNEL_OF_BLOCKS(kThreads, 2)
 conv_reference_kernel(ConvShape s, std::int64_t count, const T* a, const B* b, const compute_t<T>* bias, Out* out) {
   const std::int64_t i = global_thread();
   if (i >= count) return;

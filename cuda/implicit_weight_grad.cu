@@ -164,7 +164,8 @@ WEFT_DEVICE bool merge(const WeightProduct& p, const Partials<typename Tile::Sum
   each(sums, [](Sum& sum, int) { sum = 0; });
   bias_sum = 0;
   [[maybe_unused]] typename Tile::Sums lost = {};
-  WEFT_UNROLL_BY(8)  // loads under way together
+  [[maybe_unused]] constexpr int kSlicesAtOnce = kTileSums / kThreads > 16 ? 2 : 8;
+  WEFT_UNROLL_BY(kSlicesAtOnce)  // loads under way together, in the registers that there are
   for (std::int64_t s = 0; s < p.slices; ++s) {
     if constexpr (Tile::kChained) {
       typename Tile::Sums part;

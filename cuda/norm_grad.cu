@@ -80,7 +80,7 @@ WEFT_DEVICE Pack<T, V> x_grad_of(const GradientRow<T, V>& row, const compute_t<T
 /// kMasked; more than two rows are added in f64. The last block of a tile writes the gradients of weight and bias and
 /// b, c.
 template <class T, int V, bool kMasked>
-WEFT_KERNEL_OF(kThreads)
+WEFT_KERNEL_OF_BLOCKS(kThreads, V == 1 ? 3 : 2)
 grad_sums_kernel(const T* y_grad, const T* x, Grid grid, const compute_t<T>* mean, const compute_t<T>* scale,
                  const compute_t<T>* shift, Gradients<compute_t<T>> gradients, compute_t<T>* b, compute_t<T>* c,
                  double* partials, unsigned* counters) {

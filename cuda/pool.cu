@@ -66,7 +66,7 @@ largest_kernel(Plan<Int> plan, const T* x, T* y, std::int32_t* indices) {
 
 /// factor·(sum of the box).
 template <class T, int V, bool kForward, class Int>
-WEFT_KERNEL_OF(kThreads)
+WEFT_KERNEL_OF_BLOCKS(kThreads, kBlocks)
 sum_kernel(Plan<Int> plan, const T* source, double factor, T* out) {
   const std::int64_t thread = global_thread();
   if (thread >= plan.threads) return;

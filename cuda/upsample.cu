@@ -98,7 +98,7 @@ nearest_kernel(Plan plan, const T* x, T* y) {
 
 /// The sum of the box, each element times the weights of its three positions; in order.
 template <class T, int V, bool kForward, bool kLinear>
-WEFT_KERNEL_OF(kThreads)
+WEFT_KERNEL_OF_BLOCKS(kThreads, 2)
 resample_kernel(Plan plan, const T* source, T* out) {
   using C = compute_t<T>;
   const std::int64_t thread = global_thread();
