@@ -52,9 +52,9 @@ Context& context(int device) {
   Contexts& all = contexts();
   const auto count = static_cast<int>(all.made.size());
   if (device < 0 || device >= count) {
-    std::string reason = runtime::unavailable_reason();
-    if (count == 1) reason = "there is 1";
-    if (count > 1) reason = "there are " + std::to_string(count);
+    std::string reason = count == 0 ? "" : count == 1 ? "there is 1" : "there are " + std::to_string(count);
+    const std::string others = runtime::unavailable_reason();
+    if (!others.empty()) reason += (reason.empty() ? "" : "; ") + others;
     throw DeviceError("device cuda:" + std::to_string(device) + " is not available: " + reason);
   }
   std::atomic<Context*>& slot = all.made[static_cast<std::size_t>(device)];

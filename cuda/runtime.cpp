@@ -3,7 +3,9 @@
 #include <cuda_runtime_api.h>
 
 #include <string>
+#include <vector>
 
+#include "cuda/devices.h"
 #include "weft/error.h"
 
 namespace weft::cuda::runtime {
@@ -13,10 +15,14 @@ namespace {
 constexpr std::int64_t kMaxBlocks = 2147483647;
 constexpr int kMaxThreads = 1024;
 
+std::string message(cudaError_t error, const std::string& call) {
+  return call + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ")";
+}
+
 // Takes the failure out of the runtime's per-thread "last error" as well, or check_launch would report it again.
 [[noreturn]] void fail(cudaError_t error, const std::string& call) {
   static_cast<void>(cudaGetLastError());
-  throw DeviceError(call + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ")");
+  throw DeviceError(message(error, call));
 }
 
 void check(cudaError_t error, const char* call) {
@@ -31,36 +37,55 @@ std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
-struct Availability {
-  int count = 0;
-  std::string reason;
-};
-
-Availability find_devices() {
-  Availability found;
-  const cudaError_t error = cudaGetDeviceCount(&found.count);
-  if (error == cudaSuccess && found.count > 0) return found;
-  static_cast<void>(cudaGetLastError());
-  found.count = 0;
+std::string reason_without_devices(cudaError_t error) {
   int driver = 0;
   ignore(cudaDriverGetVersion(&driver));
-  if (error == cudaSuccess || error == cudaErrorNoDevice) {
-    found.reason = "the NVIDIA driver sees no GPU";
-  } else if (error == cudaErrorInsufficientDriver && driver == 0) {
-    found.reason = "no NVIDIA driver is installed";
-  } else if (error == cudaErrorInsufficientDriver) {
-    found.reason = "the NVIDIA driver is too old: it supports CUDA " + version_text(driver) +
-                   ", this build of weft needs " + version_text(CUDART_VERSION);
-  } else {
-    found.reason =
-        std::string("cudaGetDeviceCount: ") + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ")";
+  if (error == cudaSuccess || error == cudaErrorNoDevice) return "the NVIDIA driver sees no GPU";
+  if (error == cudaErrorInsufficientDriver && driver == 0) return "no NVIDIA driver is installed";
+  if (error == cudaErrorInsufficientDriver) {
+    return "the NVIDIA driver is too old: it supports CUDA " + version_text(driver) + ", this build of weft needs " +
+           version_text(CUDART_VERSION);
   }
+  return message(error, "cudaGetDeviceCount");
+}
+
+UsableGpus find_devices() {
+  int count = 0;
+  cudaError_t error = cudaGetDeviceCount(&count);
+  if (error != cudaSuccess || count == 0) {
+    ignore(error);
+    return {{}, reason_without_devices(error)};
+  }
+  std::vector<Gpu> gpus;
+  for (int i = 0; i < count; ++i) {
+    cudaDeviceProp found{};
+    error = cudaGetDeviceProperties(&found, i);
+    if (error != cudaSuccess) {
+      ignore(error);
+      return {{}, message(error, "cudaGetDeviceProperties of CUDA's device " + std::to_string(i))};
+    }
+    gpus.push_back({found.name, found.major, found.minor});
+  }
+  return usable_gpus(gpus);
+}
+
+const UsableGpus& usable() {
+  static const UsableGpus found = find_devices();
   return found;
 }
 
-const Availability& availability() {
-  static const Availability found = find_devices();
-  return found;
+// -1, an invalid one, for what is no device.
+int number_of(int device) {
+  const std::vector<int>& numbers = usable().numbers;
+  const auto index = static_cast<std::size_t>(device);
+  return index < numbers.size() ? numbers[index] : -1;
+}
+
+// Bytes of the current device; 0 where CUDA does not tell.
+std::size_t device_memory() noexcept {
+  std::size_t free = 0, total = 0;
+  ignore(cudaMemGetInfo(&free, &total));
+  return total;
 }
 
 // Whether the current device allocates in stream order; some virtual GPUs do not.
@@ -73,12 +98,12 @@ bool has_pools() noexcept {
 
 }  // namespace
 
-int device_count() noexcept { return availability().count; }
-std::string unavailable_reason() { return availability().reason; }
+int device_count() { return static_cast<int>(usable().numbers.size()); }
+std::string unavailable_reason() { return usable().reason; }
 
 Properties properties(int device) {
   cudaDeviceProp found{};
-  check(cudaGetDeviceProperties(&found, device), "cudaGetDeviceProperties");
+  check(cudaGetDeviceProperties(&found, number_of(device)), "cudaGetDeviceProperties");
   Properties result;
   result.name = found.name;
   result.major = found.major;
@@ -91,7 +116,7 @@ Properties properties(int device) {
   return result;
 }
 
-void set_device(int device) { check(cudaSetDevice(device), "cudaSetDevice"); }
+void set_device(int device) { check(cudaSetDevice(number_of(device)), "cudaSetDevice"); }
 
 int current_device() noexcept {
   int device = 0;
@@ -125,7 +150,7 @@ void* allocate(std::size_t bytes, Stream stream) {
   void* address = nullptr;
   const bool pools = has_pools();
   const cudaError_t error = pools ? cudaMallocAsync(&address, bytes, stream) : cudaMalloc(&address, bytes);
-  if (error == cudaErrorMemoryAllocation) {
+  if (error == cudaErrorMemoryAllocation || (error == cudaErrorInvalidValue && bytes > device_memory())) {
     ignore(error);
     return nullptr;
   }

@@ -20,9 +20,10 @@ using Stream = CUstream_st*;
 using Event = CUevent_st*;
 using GraphExec = CUgraphExec_st*;
 
-/// Devices that can be used; 0 when there is no driver, no device or the driver is too old.
-int device_count() noexcept;
-/// Why device_count() is 0; empty when it is not.
+/// Devices that can be used: those of cuda/devices.h's rule; 0 when there is no driver, no device or the driver is too
+/// old. A device is its place among them, which is not CUDA's number where an unusable one comes before it.
+int device_count();
+/// Why device_count() is 0, or why other GPUs of the machine are not counted; empty when it counts all.
 std::string unavailable_reason();
 
 struct Properties {
@@ -44,7 +45,8 @@ struct MemoryInfo {
   std::size_t free = 0, total = 0;
 };
 MemoryInfo memory_info();
-/// Stream-ordered device memory, aligned to 256 bytes; null when there is not enough.
+/// Stream-ordered device memory, aligned to 256 bytes; null when there is not enough, also where CUDA calls a size
+/// beyond the device's memory an invalid value.
 void* allocate(std::size_t bytes, Stream stream);
 void deallocate(void* address, Stream stream) noexcept;
 /// Page-locked host memory; null when there is not enough.

@@ -25,8 +25,8 @@ void add_device_option(CLI::App& command, std::string& device) {
 Device choose_device(const std::string& text) {
   if (text == "auto") {
     const Device device = cuda_is_available() ? Device::cuda() : Device::cpu();
-    std::cerr << "device: " << weft::to_string(device)
-              << (device.is_cpu() ? " (" + cuda_unavailable_reason() + ")" : "") << '\n';
+    const std::string reason = cuda_unavailable_reason();
+    std::cerr << "device: " << weft::to_string(device) << (reason.empty() ? "" : " (" + reason + ")") << '\n';
     return device;
   }
   const Device device = Device::parse(text);

@@ -12,7 +12,9 @@ namespace {
 void print_system() {
   std::printf("weft %s\n", WEFT_VERSION);
   std::printf("cpu: %s\n", device_description(Device::cpu()).c_str());
-  std::printf("cuda: %s\n", cuda_is_available() ? "available" : cuda_unavailable_reason().c_str());
+  const std::string reason = cuda_unavailable_reason();
+  std::printf("cuda: %s%s%s\n", cuda_is_available() ? "available" : "",
+              cuda_is_available() && !reason.empty() ? "; " : "", reason.c_str());
   for (int index = 0; index < cuda_device_count(); ++index) {
     const Device device = Device::cuda(index);
     std::printf("%s: %s\n", to_string(device).c_str(), device_description(device).c_str());

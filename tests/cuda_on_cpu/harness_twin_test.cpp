@@ -198,6 +198,20 @@ TEST(Runtime, Devices) {
   cuda_on_cpu::set_device_count(2);
 }
 
+TEST(Runtime, GpusBelowCapability8AreNotUsable) {
+  cuda_on_cpu::set_capability(7, 5);
+  EXPECT_EQ(runtime::device_count(), 0);
+  const std::string reason = runtime::unavailable_reason();
+  for (const char* part :
+       {"CPU standing in for CUDA (CUDA's device 0)", "(CUDA's device 1)", "capability 7.5", "8.0"}) {
+    EXPECT_NE(reason.find(part), std::string::npos) << reason;
+  }
+  cuda_on_cpu::set_capability(8, 0);
+  EXPECT_EQ(runtime::device_count(), 2);
+  EXPECT_EQ(runtime::unavailable_reason(), "");
+  cuda_on_cpu::set_capability(9, 0);
+}
+
 class Blas : public testing::Test {
  protected:
   void SetUp() override { handle_ = blas::create_handle(); }

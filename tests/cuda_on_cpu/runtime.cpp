@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "cuda/devices.h"
 #include "twin.h"
 #include "weft/error.h"
 
@@ -47,9 +48,16 @@ struct Allocation {
   int device;  // or kHost
 };
 
+constexpr const char* kName = "CPU standing in for CUDA";
+
 struct Twin {
+  Twin() {
+    const char* const capability = std::getenv("WEFT_CUDA_ON_CPU_CAPABILITY");
+    if (capability != nullptr) static_cast<void>(std::sscanf(capability, "%d.%d", &major, &minor));
+  }
+
   std::mutex mutex;
-  int devices = 2;
+  int devices = 2, major = 9, minor = 0;
   std::size_t limit = std::size_t{4} << 30;
   std::map<std::uintptr_t, Allocation> allocations;
   std::map<int, std::size_t> live_bytes;
@@ -152,6 +160,11 @@ void set_device_count(int count) {
   const std::lock_guard lock(twin().mutex);
   twin().devices = count;
 }
+void set_capability(int major, int minor) {
+  const std::lock_guard lock(twin().mutex);
+  twin().major = major;
+  twin().minor = minor;
+}
 void set_memory_limit(std::size_t bytes) {
   const std::lock_guard lock(twin().mutex);
   twin().limit = bytes;
@@ -176,22 +189,27 @@ void enqueue(const char* call, Stream stream, std::function<void()> work) {
 namespace weft::cuda::runtime {
 
 namespace {
+
 using namespace cuda_on_cpu;
-}
 
-int device_count() noexcept {
+UsableGpus usable() {
   const std::lock_guard lock(twin().mutex);
-  return twin().devices;
+  if (twin().devices == 0) return {{}, "no CUDA-capable device is detected"};
+  return usable_gpus(std::vector<Gpu>(static_cast<std::size_t>(twin().devices), {kName, twin().major, twin().minor}));
 }
 
-std::string unavailable_reason() { return device_count() > 0 ? "" : "no CUDA-capable device is detected"; }
+}  // namespace
+
+int device_count() { return static_cast<int>(usable().numbers.size()); }
+
+std::string unavailable_reason() { return usable().reason; }
 
 Properties properties(int device) {
   check_device("cudaGetDeviceProperties", device);
   const std::lock_guard lock(twin().mutex);
-  return {.name = "CPU standing in for CUDA",
-          .major = 9,
-          .minor = 0,
+  return {.name = kName,
+          .major = twin().major,
+          .minor = twin().minor,
           .multiprocessors = 4,
           .memory_bytes = twin().limit,
           .l2_bytes = std::size_t{1} << 20,

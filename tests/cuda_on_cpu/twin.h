@@ -12,6 +12,8 @@ namespace weft::cuda_on_cpu {
 
 /// Devices that the runtime reports: 2 at first.
 void set_device_count(int count);
+/// Compute capability of all devices: of the environment's WEFT_CUDA_ON_CPU_CAPABILITY at first ("7.5"), or 9.0.
+void set_capability(int major, int minor);
 /// Memory of each device, beyond which allocate returns null: 4 GiB at first.
 void set_memory_limit(std::size_t bytes);
 /// Waits of the host for a stream or an event so far.

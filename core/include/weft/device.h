@@ -25,11 +25,11 @@ struct Device {
 
 std::string to_string(const Device& device);
 
-/// GPUs that this build can use: Device::cuda(0) and so on.
+/// GPUs that this build can use, of compute capability 8.0 or more: Device::cuda(0) and so on.
 int cuda_device_count();
 /// True when this build has CUDA and at least one GPU answers.
 bool cuda_is_available();
-/// Why cuda_is_available() is false; empty when it is true.
+/// Why cuda_is_available() is false, or why other GPUs of the machine cannot be used; empty when all can.
 std::string cuda_unavailable_reason();
 
 struct MemoryStatistics {
