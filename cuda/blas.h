@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "cuda/runtime.h"
 
@@ -34,13 +35,18 @@ struct Product {
   const void* bias = nullptr;
 };
 
+/// The library and its version, for people, or why it cannot be opened; opens it.
+std::string description();
+
 /// A handle of one device with its cache of descriptors and chosen algorithms. Used by one thread at a time.
 class Handle;
 Handle* create_handle();
 void destroy_handle(Handle* handle) noexcept;
 
 /// Enqueues the product. Same arguments, same bits: no algorithm that adds in an undetermined order is chosen.
-/// `workspace` belongs to the call until the stream has passed it. Throws DeviceError naming the cuBLASLt call.
+/// `workspace` belongs to the call until the stream has passed it. Throws DeviceError naming the cuBLASLt call, or the
+/// files looked for where cuBLASLt cannot be opened. In a capture too: descriptors and the choice of an algorithm have
+/// no stream, and an algorithm that is refused has enqueued nothing.
 void multiply(Handle* handle, const Product& product, void* workspace, std::size_t workspace_bytes,
               runtime::Stream stream);
 

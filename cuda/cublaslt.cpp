@@ -1,5 +1,3 @@
-#include <cublasLt.h>
-
 #include <algorithm>
 #include <array>
 #include <memory>
@@ -9,6 +7,7 @@
 #include <vector>
 
 #include "cuda/blas.h"
+#include "cuda/cublaslt_library.h"
 #include "weft/error.h"
 
 namespace weft::cuda::blas {
@@ -104,8 +103,8 @@ std::string describe(const Product& p) {
 
 void check(cublasStatus_t status, const char* call, const Product& p) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
-  throw DeviceError(std::string(call) + ": " + cublasLtGetStatusString(status) + " (" + cublasLtGetStatusName(status) +
-                    ") in the " + describe(p));
+  throw DeviceError(std::string(call) + ": " + library().cublasLtGetStatusString(status) + " (" +
+                    library().cublasLtGetStatusName(status) + ") in the " + describe(p));
 }
 
 cudaDataType_t data_type(Type type) {
@@ -132,17 +131,17 @@ cublasComputeType_t compute_type(Compute compute) {
   throw ValueError("cuda: a product of unknown precision");
 }
 
-template <auto Destroy>
+template <class Object, auto Destroy>
 struct Destroyer {
-  template <class T>
-  void operator()(T* object) const noexcept {
-    static_cast<void>(Destroy(object));
+  void operator()(std::remove_pointer_t<Object>* object) const noexcept {
+    static_cast<void>((library().*Destroy)(object));
   }
 };
-using Description = std::unique_ptr<std::remove_pointer_t<cublasLtMatmulDesc_t>, Destroyer<cublasLtMatmulDescDestroy>>;
-using Layout = std::unique_ptr<std::remove_pointer_t<cublasLtMatrixLayout_t>, Destroyer<cublasLtMatrixLayoutDestroy>>;
-using Preference =
-    std::unique_ptr<std::remove_pointer_t<cublasLtMatmulPreference_t>, Destroyer<cublasLtMatmulPreferenceDestroy>>;
+template <class Object, auto Destroy>
+using Owned = std::unique_ptr<std::remove_pointer_t<Object>, Destroyer<Object, Destroy>>;
+using Description = Owned<cublasLtMatmulDesc_t, &Library::cublasLtMatmulDescDestroy>;
+using Layout = Owned<cublasLtMatrixLayout_t, &Library::cublasLtMatrixLayoutDestroy>;
+using Preference = Owned<cublasLtMatmulPreference_t, &Library::cublasLtMatmulPreferenceDestroy>;
 
 struct Plan {
   Description description;
@@ -152,30 +151,30 @@ struct Plan {
 
 template <class T>
 void set(const Description& description, cublasLtMatmulDescAttributes_t attribute, const T& value, const Product& p) {
-  check(cublasLtMatmulDescSetAttribute(description.get(), attribute, &value, sizeof value),
+  check(library().cublasLtMatmulDescSetAttribute(description.get(), attribute, &value, sizeof value),
         "cublasLtMatmulDescSetAttribute", p);
 }
 
 template <class T>
 void set(const Preference& preference, cublasLtMatmulPreferenceAttributes_t attribute, const T& value,
          const Product& p) {
-  check(cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof value),
+  check(library().cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof value),
         "cublasLtMatmulPreferenceSetAttribute", p);
 }
 
 Layout make_layout(Type type, std::int64_t rows, std::int64_t columns, std::int64_t ld, std::int64_t batch_stride,
                    const Product& p) {
   cublasLtMatrixLayout_t made = nullptr;
-  check(cublasLtMatrixLayoutCreate(&made, data_type(type), static_cast<std::uint64_t>(rows),
-                                   static_cast<std::uint64_t>(columns), ld),
+  check(library().cublasLtMatrixLayoutCreate(&made, data_type(type), static_cast<std::uint64_t>(rows),
+                                             static_cast<std::uint64_t>(columns), ld),
         "cublasLtMatrixLayoutCreate", p);
   Layout layout(made);
   if (p.batch != 1) {
     const auto batch = static_cast<std::int32_t>(p.batch);
-    check(cublasLtMatrixLayoutSetAttribute(made, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &batch, sizeof batch),
+    check(library().cublasLtMatrixLayoutSetAttribute(made, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &batch, sizeof batch),
           "cublasLtMatrixLayoutSetAttribute", p);
-    check(cublasLtMatrixLayoutSetAttribute(made, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &batch_stride,
-                                           sizeof batch_stride),
+    check(library().cublasLtMatrixLayoutSetAttribute(made, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &batch_stride,
+                                                     sizeof batch_stride),
           "cublasLtMatrixLayoutSetAttribute", p);
   }
   return layout;
@@ -184,7 +183,7 @@ Layout make_layout(Type type, std::int64_t rows, std::int64_t columns, std::int6
 Description make_description(const Product& p) {
   cublasLtMatmulDesc_t made = nullptr;
   const cudaDataType_t scale = p.compute == Compute::f64 ? CUDA_R_64F : CUDA_R_32F;
-  check(cublasLtMatmulDescCreate(&made, compute_type(p.compute), scale), "cublasLtMatmulDescCreate", p);
+  check(library().cublasLtMatmulDescCreate(&made, compute_type(p.compute), scale), "cublasLtMatmulDescCreate", p);
   Description description(made);
   set(description, CUBLASLT_MATMUL_DESC_TRANSA, p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, p);
   set(description, CUBLASLT_MATMUL_DESC_TRANSB, p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N, p);
@@ -206,7 +205,7 @@ std::uint32_t reduction_schemes(const Product& p) {
 
 Preference make_preference(const Product& p, const Key& key) {
   cublasLtMatmulPreference_t made = nullptr;
-  check(cublasLtMatmulPreferenceCreate(&made), "cublasLtMatmulPreferenceCreate", p);
+  check(library().cublasLtMatmulPreferenceCreate(&made), "cublasLtMatmulPreferenceCreate", p);
   Preference preference(made);
   set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, key.workspace, p);
   set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, reduction_schemes(p), p);
@@ -225,8 +224,8 @@ Rounding rounding_of(const cublasLtMatmulAlgo_t& algorithm, const Product& p) {
   if (p.compute != Compute::f32 || p.in != Type::f32) return Rounding::none;
   std::uint64_t flags = 0;
   std::size_t written = 0;
-  if (cublasLtMatmulAlgoCapGetAttribute(&algorithm, CUBLASLT_ALGO_CAP_NUMERICAL_IMPL_FLAGS, &flags, sizeof flags,
-                                        &written) != CUBLAS_STATUS_SUCCESS) {
+  if (library().cublasLtMatmulAlgoCapGetAttribute(&algorithm, CUBLASLT_ALGO_CAP_NUMERICAL_IMPL_FLAGS, &flags,
+                                                  sizeof flags, &written) != CUBLAS_STATUS_SUCCESS) {
     return Rounding::unknown;
   }
   constexpr std::uint64_t kRounded = CUBLASLT_NUMERICAL_IMPL_FLAGS_INPUT_TF32 |
@@ -245,9 +244,10 @@ Plan make_plan(cublasLtHandle_t handle, const Product& p, const Key& key) {
   std::array<cublasLtMatmulHeuristicResult_t, kCandidates> candidates{};
   int found = 0, left_out = 0;
   std::vector<cublasLtMatmulAlgo_t> unknown;
-  check(cublasLtMatmulAlgoGetHeuristic(handle, plan.description.get(), plan.a.get(), plan.b.get(), plan.d.get(),
-                                       plan.d.get(), preference.get(), kCandidates, candidates.data(), &found),
-        "cublasLtMatmulAlgoGetHeuristic", p);
+  check(
+      library().cublasLtMatmulAlgoGetHeuristic(handle, plan.description.get(), plan.a.get(), plan.b.get(), plan.d.get(),
+                                               plan.d.get(), preference.get(), kCandidates, candidates.data(), &found),
+      "cublasLtMatmulAlgoGetHeuristic", p);
   for (int i = 0; i < found; ++i) {
     const cublasLtMatmulHeuristicResult_t& candidate = candidates[static_cast<std::size_t>(i)];
     if (candidate.state != CUBLAS_STATUS_SUCCESS) continue;
@@ -279,7 +279,7 @@ class Handle {
   Handle() = default;
   ~Handle() {
     plans_.clear();
-    if (handle_ != nullptr) static_cast<void>(cublasLtDestroy(handle_));
+    if (handle_ != nullptr) static_cast<void>(library().cublasLtDestroy(handle_));
   }
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;
@@ -290,7 +290,7 @@ class Handle {
                        std::to_string(INT32_MAX));
     }
     // Not in the constructor: the library takes memory on the device when it starts.
-    if (handle_ == nullptr) check(cublasLtCreate(&handle_), "cublasLtCreate", p);
+    if (handle_ == nullptr) check(library().cublasLtCreate(&handle_), "cublasLtCreate", p);
     if (workspace == nullptr) workspace_bytes = 0;
     Plan& plan = find(p, workspace_bytes);
     if (p.bias != nullptr) set(plan.description, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias, p);
@@ -299,9 +299,9 @@ class Handle {
     const void* const alpha = wide ? static_cast<const void*>(&p.alpha) : &alpha32;
     const void* const beta = wide ? static_cast<const void*>(&p.beta) : &beta32;
     for (;;) {
-      const cublasStatus_t status =
-          cublasLtMatmul(handle_, plan.description.get(), alpha, p.a, plan.a.get(), p.b, plan.b.get(), beta, p.d,
-                         plan.d.get(), p.d, plan.d.get(), &plan.algorithms.front(), workspace, workspace_bytes, stream);
+      const cublasStatus_t status = library().cublasLtMatmul(
+          handle_, plan.description.get(), alpha, p.a, plan.a.get(), p.b, plan.b.get(), beta, p.d, plan.d.get(), p.d,
+          plan.d.get(), &plan.algorithms.front(), workspace, workspace_bytes, stream);
       // What the heuristic proposes can be refused after all, before anything is enqueued: the next one then, for good.
       const bool refused = status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE;
       if (!refused || plan.algorithms.size() == 1) return check(status, "cublasLtMatmul", p);
@@ -322,6 +322,16 @@ class Handle {
   cublasLtHandle_t handle_ = nullptr;
   std::unordered_map<Key, Plan, KeyHash> plans_;
 };
+
+std::string description() {
+  try {
+    const std::size_t version = library().cublasLtGetVersion();
+    return "cuBLASLt " + std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
+           std::to_string(version % 100);
+  } catch (const DeviceError& error) {
+    return error.what();
+  }
+}
 
 Handle* create_handle() { return new Handle; }
 void destroy_handle(Handle* handle) noexcept { delete handle; }

@@ -28,8 +28,13 @@ check_flags() { # PROJECT
   }
 }
 
-# Nothing is linked but the compiler's own libraries and what the build was asked to take.
+# Nothing is linked but the compiler's own libraries and what the build was asked to take; cuBLASLt is opened when it is
+# needed.
 check_libraries() { # PROGRAM
+  if ldd "$1" | grep -i cublas; then
+    echo "$1 loads cuBLASLt at its start" >&2
+    exit 1
+  fi
   grep -q '^WEFT_ONEDNN:STRING=OFF$' "$build/CMakeCache.txt" || return 0
   if ldd "$1" | grep -E 'dnnl|gomp'; then
     echo "$1 links libraries that nobody asked for" >&2

@@ -155,6 +155,8 @@ void compute(const Product& p) {
 
 }  // namespace
 
+std::string description() { return "products by their definition"; }
+
 Handle* create_handle() { return new Handle{cuda_on_cpu::current_device()}; }
 void destroy_handle(Handle* handle) noexcept { delete handle; }
 
