@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "core/matrix_products.h"
 #include "cpu/backend.h"
 #include "cpu/gemm.h"
 #include "cpu/simd.h"
@@ -30,6 +31,10 @@ std::string cuda_unavailable_reason() { return cuda::unavailable_reason(); }
 
 Backend& backend(const Device& device) { return device.is_cpu() ? cpu::backend() : cuda::backend(device.index); }
 
+std::uint64_t matrix_products(const Device& device) {
+  return device.is_cpu() ? 0 : cuda::matrix_products(device.index);
+}
+
 std::string device_description(const Device& device) {
   return device.is_cpu() ? cpu_description() : cuda::description(device.index);
 }
@@ -42,6 +47,11 @@ std::string cuda_unavailable_reason() { return "this build of weft has no CUDA b
 Backend& backend(const Device& device) {
   if (device.is_cpu()) return cpu::backend();
   throw DeviceError("device " + to_string(device) + " is not available: " + cuda_unavailable_reason());
+}
+
+std::uint64_t matrix_products(const Device& device) {
+  static_cast<void>(backend(device));  // throws for all but the CPU
+  return 0;
 }
 
 std::string device_description(const Device& device) {

@@ -235,12 +235,18 @@ int device_count() { return runtime::device_count(); }
 
 std::string unavailable_reason() { return runtime::unavailable_reason(); }
 
+std::uint64_t matrix_products(int index) {
+  Context& of_index = context(index);
+  const std::lock_guard lock(of_index.mutex);
+  return of_index.matrix_products;
+}
+
 std::string description(int index) {
   const runtime::Properties& p = context(index).properties;
   const auto version = [](int v) { return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10); };
   return p.name + ", compute capability " + std::to_string(p.major) + "." + std::to_string(p.minor) + ", " +
          std::to_string(p.memory_bytes >> 20) + " MiB, driver for CUDA " + version(p.driver_version) + ", runtime " +
-         version(p.runtime_version);
+         version(p.runtime_version) + ", " + blas::description();
 }
 
 Backend& backend(int index) {

@@ -12,8 +12,10 @@ int device_count();
 std::string unavailable_reason();
 /// Throws DeviceError when the device is not there.
 Backend& backend(int index);
-/// One line: name, compute capability, memory, driver and runtime version. Throws DeviceError when the device is not
-/// there.
+/// Of weft::matrix_products.
+std::uint64_t matrix_products(int index);
+/// One line: name, compute capability, memory, versions of the driver, the runtime and cuBLASLt. Throws DeviceError
+/// when the device is not there.
 std::string description(int index);
 
 }  // namespace weft::cuda

@@ -71,12 +71,8 @@ Context& context(int device) {
   return *context;
 }
 
-CurrentDevice::CurrentDevice(int device) : device_(device), before_(runtime::current_device()) {
-  runtime::set_device(device);
-}
+CurrentDevice::CurrentDevice(int device) : before_(runtime::current_device()) { runtime::set_device(device); }
 
-CurrentDevice::~CurrentDevice() {
-  if (before_ != device_) runtime::restore_device(before_);
-}
+CurrentDevice::~CurrentDevice() { runtime::restore_device(before_); }
 
 }  // namespace weft::cuda

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
 
 #include "cuda/blas.h"
@@ -33,6 +34,7 @@ struct Context {
   static constexpr std::int64_t kCounters = 16384;
   std::int64_t counters_at_once = kCounters;        ///< for one kernel of batch normalisation
   std::int64_t narrow_end = std::int64_t{1} << 31;  ///< pooling counts in 32 bits where all numbers are below it
+  std::uint64_t matrix_products = 0;                ///< that gemm gave to cuBLASLt
   std::recursive_mutex mutex;
 };
 
@@ -48,7 +50,7 @@ class CurrentDevice {
   CurrentDevice& operator=(const CurrentDevice&) = delete;
 
  private:
-  int device_, before_;
+  int before_;  ///< by CUDA's number
 };
 
 /// Holds a context's lock, and its device is current in this thread.

@@ -136,6 +136,7 @@ void gemm(Context& context, const Gemm& g) {
   p.beta = accumulate ? 1 : 0;
   if (!bias_first) p.bias = g.bias;
   const Scratch workspace(context, kWorkspaceBytes);
+  ++context.matrix_products;
   blas::multiply(context.blas, p, workspace.data(), workspace.bytes(), context.stream);
 }
 

@@ -125,6 +125,7 @@ int current_device() noexcept {
 }
 
 void restore_device(int device) noexcept {
+  if (device == current_device()) return;
   constexpr const char* name = "cuDevicePrimaryCtxGetState";  // of the driver, which is not linked
   void* found = nullptr;
   cudaDriverEntryPointQueryResult status{};

@@ -36,9 +36,10 @@ struct Properties {
 Properties properties(int device);
 /// Makes the device current in this thread.
 void set_device(int device);
+/// By CUDA's number.
 int current_device() noexcept;
-/// Makes `device` current again where set_device made another one so. Nothing is done where this process has no context
-/// on it: CUDA would create one, of some hundred MB.
+/// Makes CUDA's `device` current again where set_device made another one so. Nothing is done where this process has no
+/// context on it: CUDA would create one, of some hundred MB.
 void restore_device(int device) noexcept;
 
 struct MemoryInfo {

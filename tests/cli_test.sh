@@ -75,6 +75,17 @@ cmp run/model.safetensors again/model.safetensors || fail "one thread gives othe
 expect 0 "" "$weft" train "${small[@]}" --seed 2 --out again
 cmp -s run/model.safetensors again/model.safetensors && fail "--seed changes nothing"
 
+# The instruction sets of the CPU agree in every family of kernels. An environment names one; then there is no other.
+expect 0 "" "$weft" check --device cpu
+if grep -q 'avx' stdout; then
+  grep -q '^weft check cpu, .*: all of [1-9][0-9]* cases agree with avx' stdout || fail "check: $(tail -n 1 stdout)"
+  for family in "functions of one number" "batch norm" "implicit products" "training steps of needle"; do
+    grep -q "^$family  *[1-9]" stdout || fail "check: no line of $family"
+  done
+fi
+expect 0 "" env WEFT_ISA=portable "$weft" check --device cpu
+grep -q 'portable is the only instruction set' stdout || fail "check: $(tail -n 1 stdout)"
+
 # Usage: 2.
 expect 2 "" "$weft"
 expect 2 "--nonsense" "$weft" train --nonsense
@@ -87,6 +98,7 @@ expect 2 "--lr" "$weft" train --lr inf
 expect 2 "--seed" "$weft" train --seed -1
 expect 2 "--device" "$weft" train --device gpu
 expect 2 "--device" "$weft" eval --device gpu
+expect 2 "--device" "$weft" check --device gpu
 
 # Other errors: 1.
 expect 1 "a batch of 512 exceeds the 256 images" "$weft" train --data builtin --limit 256 --recipe page --out wrong
@@ -128,6 +140,15 @@ expect 3 "mean must be three finite numbers, but is 'x." "$weft" eval other.safe
 
 # Devices: 4, where there is no GPU.
 "$weft" info | grep -q '^cuda: available' || expect 4 "cuda" "$weft" train "${images[@]}" --device cuda --out wrong
+
+# GPUs below compute capability 8.0 are not taken, and the reason is said; tests/cuda_on_cpu can have such.
+if "$weft" info | grep -q 'CPU standing in for CUDA'; then
+  export WEFT_CUDA_ON_CPU_CAPABILITY=7.5
+  expect 0 "device: cpu (CPU standing in for CUDA (CUDA's device 0) has compute capability 7.5, weft needs 8.0 or more" \
+    "$weft" eval run/model.safetensors --device auto --data builtin --limit 32
+  expect 4 "device cuda:1 is not available: CPU standing in" "$weft" train "${images[@]}" --device cuda:1 --out wrong
+  unset WEFT_CUDA_ON_CPU_CAPABILITY
+fi
 
 # Divergence: 6, and the model of before; also where only the last step ruined it.
 mkdir diverged

@@ -39,6 +39,7 @@ using Command = std::function<int()>;
 Command add_train(CLI::App& app);
 Command add_eval(CLI::App& app);
 Command add_info(CLI::App& app);
+Command add_check(CLI::App& app);
 
 /// --device, which takes what choose_device does.
 void add_device_option(CLI::App& command, std::string& device);

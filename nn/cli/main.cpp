@@ -42,8 +42,10 @@ int parse_and_run(int argc, char** argv) {
   CLI::App app("weft trains ResNet9 on CIFAR-10.", "weft");
   app.require_subcommand(1);
   app.set_version_flag("--version", WEFT_VERSION);
-  const std::vector<std::pair<std::string, weft::cli::Command>> commands = {
-      {"train", weft::cli::add_train(app)}, {"eval", weft::cli::add_eval(app)}, {"info", weft::cli::add_info(app)}};
+  const std::vector<std::pair<std::string, weft::cli::Command>> commands = {{"train", weft::cli::add_train(app)},
+                                                                            {"eval", weft::cli::add_eval(app)},
+                                                                            {"info", weft::cli::add_info(app)},
+                                                                            {"check", weft::cli::add_check(app)}};
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -84,6 +84,13 @@ cudaError_t allocate(void** out, std::size_t bytes, cudaStream_t stream) {
   return *out == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
 }
 
+// The driver's cuDevicePrimaryCtxGetState: here every device has its context.
+int primary_context_state(int, unsigned* flags, int* active) {
+  *flags = 0;
+  *active = 1;
+  return 0;
+}
+
 }  // namespace
 
 extern "C" {
@@ -137,6 +144,18 @@ cudaError_t cudaGetDevice(int* device) {
 }
 cudaError_t cudaSetDevice(int device) {
   return call(__func__, [&] { twin::set_device(device); });
+}
+cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** function, unsigned version,
+                                             unsigned long long flags, cudaDriverEntryPointQueryResult* status) {
+  return run(__func__, [&] {
+    *function = nullptr;
+    if (std::string(name) != "cuDevicePrimaryCtxGetState" || version < 7000 || flags != cudaEnableDefault) {
+      return cudaErrorInvalidValue;
+    }
+    *function = reinterpret_cast<void*>(primary_context_state);
+    *status = cudaDriverEntryPointSuccess;
+    return cudaSuccess;
+  });
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
   return run(__func__, [&] {

@@ -189,6 +189,16 @@ TEST_F(Runtime, BrokenAndAbandonedCapturesLeaveTheStreamAsBefore) {
   }
 }
 
+TEST_F(Runtime, TheThreadsDeviceIsRestored) {
+  for (const bool fails : {false, true}) {  // then the device stays as it is
+    runtime::set_device(1);
+    if (fails) faults().fail("cudaGetDriverEntryPointByVersion", cudaErrorUnknown);
+    runtime::restore_device(0);
+    EXPECT_EQ(runtime::current_device(), fails ? 1 : 0);
+  }
+  runtime::set_device(0);
+}
+
 TEST_F(Runtime, LaunchesAreChecked) {
   EXPECT_NO_THROW(runtime::check_launch_shape("kernel", 1, 1024));
   for (const auto& [blocks, threads] :

@@ -1,0 +1,65 @@
+#include "nn/cli/check_hashes.h"
+
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+
+namespace weft::cli::check {
+
+std::string full_name(const Family& family, const Case& c) { return family.name + ": " + c.name; }
+
+std::uint64_t hash_of(const Outcome& outcome) {
+  std::uint64_t hash = 14695981039346656037u;
+  const auto mix = [&hash](const void* data, std::size_t bytes) {
+    for (std::size_t i = 0; i < bytes; ++i) {
+      hash = (hash ^ static_cast<const unsigned char*>(data)[i]) * 1099511628211u;
+    }
+  };
+  for (const Array& array : outcome.results) {
+    const DType dtype = array.dtype();
+    mix(&dtype, sizeof dtype);
+    for (const std::int64_t size : array.shape()) mix(&size, sizeof size);
+    const std::size_t width = size_of(dtype);
+    const auto* element = static_cast<const char*>(array.data());
+    const std::vector<double> values =
+        is_floating_point(dtype) ? array.to(DType::f64).to_vector<double>() : std::vector<double>();
+    for (std::int64_t i = 0; i < array.size(); ++i, element += width) {
+      constexpr char kNan = 'n';
+      const bool nan = !values.empty() && std::isnan(values[static_cast<std::size_t>(i)]);
+      mix(nan ? &kNan : element, nan ? 1 : width);
+    }
+  }
+  return hash;
+}
+
+Hashes read_hashes(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) throw IoError(path + ": cannot be read");
+  Hashes hashes;
+  constexpr std::size_t kDigits = 16;
+  for (std::string line; std::getline(file, line);) {
+    std::uint64_t hash = 0;
+    const char* const end = line.data() + std::min(line.size(), kDigits);
+    const auto [rest, error] = std::from_chars(line.data(), end, hash, 16);
+    if (error != std::errc() || rest != line.data() + kDigits || line.size() < kDigits + 2 || line[kDigits] != ' ') {
+      throw FormatError(path + ": not a hash and the name of a case: '" + line + "'");
+    }
+    hashes[line.substr(kDigits + 1)] = hash;
+  }
+  if (file.bad()) throw IoError(path + ": cannot be read");
+  return hashes;
+}
+
+void write_hashes(const std::string& path, const Hashes& hashes) {
+  std::ofstream file(path);
+  for (const auto& [name, hash] : hashes) {
+    char digits[17];
+    std::snprintf(digits, sizeof digits, "%016lx", static_cast<unsigned long>(hash));
+    file << digits << ' ' << name << '\n';
+  }
+  file.close();
+  if (!file) throw IoError(path + ": cannot be written");
+}
+
+}  // namespace weft::cli::check
