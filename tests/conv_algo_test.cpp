@@ -2,10 +2,12 @@
 #include "weft/conv_algo.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/conv_algo.h"
@@ -27,7 +29,8 @@ struct ConvAlgoTest : ::testing::Test {
   Tensor run(ConvAlgo algo) const { return conv2d(x, weight, {}, {.padding = 1, .algo = algo}); }
 
   Tensor x = randn({2, 5, 9, 8}), weight = randn({7, 5, 3, 3});
-  std::filesystem::path path = std::filesystem::temp_directory_path() / "weft_conv_algo_test.safetensors";
+  std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("weft_conv_algo_test_" + std::to_string(::getpid()) + ".safetensors");
 };
 
 /// A 3x3 convolution of maps of 9x8, padded by 1.

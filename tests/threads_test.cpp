@@ -361,7 +361,7 @@ class Cgroup : public testing::Test {
     std::filesystem::create_directories(std::filesystem::path(root_ + path).parent_path());
     std::ofstream(root_ + path) << text;
   }
-  std::string root_ = testing::TempDir() + "weft_cgroup_" + std::to_string(reinterpret_cast<std::uintptr_t>(this));
+  std::string root_ = testing::TempDir() + "weft_cgroup_" + std::to_string(::getpid());
 };
 
 TEST_F(Cgroup, NoFilesMeanNoQuota) { EXPECT_EQ(cgroup_cpus(root_), 0); }
