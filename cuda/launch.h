@@ -170,6 +170,7 @@ void launch(const LaunchShape& shape, void (*kernel)(P...), A&&... arguments) {
   runtime::check_launch_shape(shape.name, shape.blocks, shape.threads);
   static_assert((sizeof(P) + ... + 0) <= 4096, "a kernel's parameters exceed 4,096 bytes");
   ::weft::cuda_on_cpu::launch(shape.name, shape.blocks, shape.threads, shape.stream,
+                              ::weft::cuda_on_cpu::call_of(kernel, static_cast<P>(arguments)...),
                               [kernel, ... values = static_cast<P>(arguments)] { kernel(values...); });
 }
 

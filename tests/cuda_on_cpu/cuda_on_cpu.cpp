@@ -10,6 +10,7 @@
 #include <string>
 
 #include "fiber.h"
+#include "tests/ptx_on_cpu/executor.h"
 #include "twin.h"
 #include "weft/error.h"
 
@@ -415,15 +416,18 @@ const unsigned char* exchange_all(const void* value, std::size_t bytes, int line
   return engine.exchange(Shuffle::all, 0, value, bytes, line);
 }
 
-void launch_body(const char* name, std::int64_t blocks, int threads, cuda::runtime::Stream stream,
+void launch_body(const char* name, std::int64_t blocks, int threads, cuda::runtime::Stream stream, Call call,
                  std::function<void()> body) {
   cuda::runtime::check_launch_shape(name, blocks, threads);
-  constexpr const char* call = "cudaLaunchKernel";
-  if (device_of(stream, call) != current_device()) {
-    throw DeviceError(std::string(call) + ": kernel " + name + " on a stream of another device");
+  constexpr const char* what = "cudaLaunchKernel";
+  if (device_of(stream, what) != current_device()) {
+    throw DeviceError(std::string(what) + ": kernel " + name + " on a stream of another device");
   }
-  enqueue(call, stream, [name = std::string(name), blocks, threads, body = std::move(body)] {
-    if (blocks > 0) engine.run(name.c_str(), blocks, threads, body, current_order());
+  enqueue(what, stream, [name = std::string(name), blocks, threads, call = std::move(call), body = std::move(body)] {
+    if (blocks == 0) return;
+    const auto fibers = [&] { engine.run(name.c_str(), blocks, threads, body, current_order()); };
+    if (call.kernel == nullptr || !ptx_on_cpu::wanted()) return fibers();
+    ptx_on_cpu::run_kernel({name, call.kernel, call.arguments, blocks, threads, fibers});
   });
 }
 

@@ -2,11 +2,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <source_location>
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "cuda/runtime.h"
 
@@ -85,13 +87,36 @@ void load_matrices(const void* row, std::uint32_t (&words)[4], int line = __buil
   load_matrices(kTransposed, row, words, line);
 }
 
-void launch_body(const char* name, std::int64_t blocks, int threads, cuda::runtime::Stream stream,
+/// A kernel as a GPU's driver gets it: which one, and its arguments, each at its alignment.
+struct Call {
+  const void* kernel = nullptr;
+  std::vector<unsigned char> arguments = {};
+};
+template <class... P>
+Call call_of(void (*kernel)(P...), const P&... values) {
+  Call call{reinterpret_cast<const void*>(kernel)};
+  const auto put = [&call](const auto& value) {
+    constexpr std::size_t align = alignof(std::decay_t<decltype(value)>);
+    const std::size_t place = (call.arguments.size() + align - 1) / align * align;
+    call.arguments.resize(place + sizeof value);
+    std::memcpy(call.arguments.data() + place, &value, sizeof value);
+  };
+  (put(values), ...);
+  return call;
+}
+
+void launch_body(const char* name, std::int64_t blocks, int threads, cuda::runtime::Stream stream, Call call,
                  std::function<void()> body);
 
-/// Runs body() in every thread of every block, or records it when the stream is capturing.
+/// Runs body() in every thread of every block, or records it when the stream is capturing. `call` is the same kernel
+/// for tests/ptx_on_cpu, which runs what nvcc made of it.
+template <class Body>
+void launch(const char* name, std::int64_t blocks, int threads, cuda::runtime::Stream stream, Call call, Body body) {
+  launch_body(name, blocks, threads, stream, std::move(call), std::function<void()>(std::move(body)));
+}
 template <class Body>
 void launch(const char* name, std::int64_t blocks, int threads, cuda::runtime::Stream stream, Body body) {
-  launch_body(name, blocks, threads, stream, std::function<void()>(std::move(body)));
+  launch_body(name, blocks, threads, stream, {}, std::function<void()>(std::move(body)));
 }
 
 }  // namespace weft::cuda_on_cpu

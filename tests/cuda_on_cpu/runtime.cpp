@@ -175,6 +175,15 @@ int current_device() noexcept { return current; }
 int device_of(Stream stream, const char* call) { return stream == nullptr ? current : live(call, stream).device; }
 bool on_device(const void* address, std::size_t bytes) noexcept { return inside(address, bytes, false); }
 
+std::vector<std::pair<std::uintptr_t, std::size_t>> device_allocations() {
+  const std::lock_guard lock(twin().mutex);
+  std::vector<std::pair<std::uintptr_t, std::size_t>> all;
+  for (const auto& [address, allocation] : twin().allocations) {
+    if (allocation.device != kHost) all.emplace_back(address, allocation.bytes);
+  }
+  return all;
+}
+
 void enqueue(const char* call, Stream stream, std::function<void()> work) {
   check_device(call, current);
   if (stream != nullptr && live(call, stream).capturing) {

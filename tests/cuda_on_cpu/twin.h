@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <utility>
+#include <vector>
 
 #include "cuda/runtime.h"
 
@@ -26,6 +28,8 @@ int current_device() noexcept;
 int device_of(cuda::runtime::Stream stream, const char* call);
 /// Runs the work, or records it when the stream is capturing.
 void enqueue(const char* call, cuda::runtime::Stream stream, std::function<void()> work);
+/// The address and the bytes of every live device allocation, by address.
+std::vector<std::pair<std::uintptr_t, std::size_t>> device_allocations();
 /// Whether all of the bytes lie in one live device allocation.
 bool on_device(const void* address, std::size_t bytes) noexcept;
 
