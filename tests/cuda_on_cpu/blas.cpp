@@ -7,6 +7,7 @@
 
 #include "core/convert.h"
 #include "cuda_on_cpu.h"
+#include "tests/ptx_on_cpu/executor.h"
 #include "twin.h"
 #include "weft/error.h"
 
@@ -166,6 +167,7 @@ void multiply(Handle* handle, const Product& product, void* workspace, std::size
   check(cuda_on_cpu::device_of(stream, "cublasLtMatmul") == handle->device, "the stream is of another device");
   check_product(product, workspace, workspace_bytes);
   cuda_on_cpu::enqueue("cublasLtMatmul", stream, [=] {
+    if (ptx_on_cpu::wanted()) ptx_on_cpu::note_product();
     check_product(product, workspace, workspace_bytes);
     // The caller may keep nothing in the workspace. Its ends show that: all of it, 32 MiB for each product, took two
     // fifths of the time of device_test.

@@ -95,7 +95,7 @@ struct Call {
 template <class... P>
 Call call_of(void (*kernel)(P...), const P&... values) {
   Call call{reinterpret_cast<const void*>(kernel)};
-  const auto put = [&call](const auto& value) {
+  [[maybe_unused]] const auto put = [&call](const auto& value) {
     constexpr std::size_t align = alignof(std::decay_t<decltype(value)>);
     const std::size_t place = (call.arguments.size() + align - 1) / align * align;
     call.arguments.resize(place + sizeof value);

@@ -37,6 +37,8 @@ Mode mode_of_environment() {
   throw KernelError("WEFT_PTX_MODE is \"" + text + "\", not alone, beside or fences");
 }
 
+const std::vector<Range> kNoRanges;
+
 /// The bytes of allocations, to go back to.
 class Saved {
  public:
@@ -69,6 +71,14 @@ class Saved {
   std::vector<std::vector<unsigned char>> bytes_;
 };
 
+struct How {
+  bool adversarial = false;
+  std::uint64_t seed = 1;
+  std::uint32_t left_out = kNowhere;
+  std::string* unwritten = nullptr;
+  unsigned char fill = 0xFF;
+};
+
 class Executor {
  public:
   Executor() : mode_(mode_of_environment()), modules_(environment("WEFT_PTX")) {}
@@ -79,7 +89,7 @@ class Executor {
   std::vector<Range> ranges_of(const KernelCall& call) const;
   Traits run_ptx(const KernelCall& call, const Function& entry, const std::vector<Range>& ranges);
   std::uint64_t run_once(const KernelCall& call, const Function& entry, const std::vector<Range>& ranges,
-                         bool adversarial, std::uint64_t seed, std::uint32_t left_out) const;
+                         const How& how) const;
   void run_beside(const KernelCall& call, const Function& entry, const std::vector<Range>& ranges);
   void run_fences(const KernelCall& call, const Function& entry, const std::vector<Range>& ranges);
 
@@ -119,24 +129,35 @@ std::vector<Range> Executor::ranges_of(const KernelCall& call) const {
 }
 
 std::uint64_t Executor::run_once(const KernelCall& call, const Function& entry, const std::vector<Range>& ranges,
-                                 bool adversarial, std::uint64_t seed, std::uint32_t left_out) const {
+                                 const How& how) const {
   std::vector<Range> all = ranges;
   for (const auto& [name, bytes] : entry.module->all_data()) {
     const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data());
     all.push_back({begin, begin + bytes.size(), true});
   }
-  DeviceMemory memory(std::move(all), adversarial);
-  Launch launch{&entry, call.blocks, call.threads, call.arguments.data(), &memory, left_out};
-  ptx_on_cpu::run(launch, {seed, adversarial ? 6 : 4});
+  DeviceMemory memory(std::move(all), how.adversarial);
+  Launch launch{&entry, call.blocks, call.threads, call.arguments.data(), &memory, how.left_out};
+  launch.unwritten = how.unwritten;
+  launch.fill = how.fill;
+  ptx_on_cpu::run(launch, {how.seed, how.adversarial ? 6 : 4});
   return launch.executed;
 }
 
+// What shared memory that nobody wrote holds must not change the result.
 Traits Executor::run_ptx(const KernelCall& call, const Function& entry, const std::vector<Range>& ranges) {
   const std::vector<std::uint64_t> before = entry.executed;
-  const auto start = std::chrono::steady_clock::now();
+  std::string unwritten;
   try {
-    const std::uint64_t executed = run_once(call, entry, ranges, false, ++seed_, kNowhere);
-    note_launch(entry, executed, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    const Saved start(entry.shared.empty() ? kNoRanges : ranges);
+    const auto begin = std::chrono::steady_clock::now();
+    const std::uint64_t executed = run_once(call, entry, ranges, {.seed = ++seed_, .unwritten = &unwritten});
+    note_launch(entry, executed, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    if (!unwritten.empty()) {
+      const Saved first(ranges);
+      start.restore();
+      run_once(call, entry, ranges, {.seed = seed_, .unwritten = &unwritten, .fill = 0x3C});
+      if (first.compare_with_memory().differing > 0) throw PtxError("kernel " + entry.name + ": " + unwritten);
+    }
   } catch (const PtxError& error) {
     throw KernelError(error.what());
   }
@@ -173,7 +194,8 @@ void Executor::run_fences(const KernelCall& call, const Function& entry, const s
   const auto same = [&](std::uint64_t seed, std::uint32_t left_out) {
     before.restore();
     try {
-      run_once(call, entry, ranges, true, seed, left_out);
+      std::string unwritten;
+      run_once(call, entry, ranges, {true, seed, left_out, &unwritten});
     } catch (const PtxError& error) {
       if (left_out == kNowhere) throw KernelError(error.what());
       return false;

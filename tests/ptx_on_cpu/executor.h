@@ -29,5 +29,7 @@ struct KernelCall {
 bool wanted();
 /// Throws KernelError where the PTX breaks a rule or differs from the fibers.
 void run_kernel(const KernelCall& call);
+/// A product of cuBLAS, which no PTX of the library's makes, took part in what follows.
+void note_product();
 
 }  // namespace weft::ptx_on_cpu

@@ -206,7 +206,7 @@ Stop Frame::run() {
 }
 
 Block::Block(Launch& launch, const Function& entry)
-    : launch_(&launch), shared_(entry), frame_(*this, entry, launch.threads) {
+    : launch_(&launch), shared_(entry, launch.unwritten, launch.fill), frame_(*this, entry, launch.threads) {
   for (int i = 0; i < launch.threads; ++i) all_.push_back(static_cast<std::uint16_t>(i));
 }
 

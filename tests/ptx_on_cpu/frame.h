@@ -28,6 +28,10 @@ struct Launch {
   DeviceMemory* memory;
   std::uint32_t left_out = kNowhere;  ///< an instruction that is passed over: a fault that a test plants
   std::uint64_t executed = 0;         ///< thread instructions
+  /// Where set, a read of shared memory that nobody wrote is noted there and gets bytes of `fill`, because compilers
+  /// may read early what they then do not use. Where null, it is an error.
+  std::string* unwritten = nullptr;
+  unsigned char fill = 0xFF;
 };
 
 enum class Stop : std::uint8_t { done, barrier, fence, atomic };

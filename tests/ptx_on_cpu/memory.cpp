@@ -137,14 +137,17 @@ void BlockView::flush() {
   own_.clear();
 }
 
-SharedMemory::SharedMemory(const Function& function)
+SharedMemory::SharedMemory(const Function& function, std::string* unwritten, unsigned char fill)
     : function_(&function),
+      unwritten_(unwritten),
+      fill_(fill),
       bytes_(function.shared_bytes + 16),
       granules_((function.shared_bytes + 16) / function.shared_granule + 1),
       shift_(std::countr_zero(function.shared_granule)) {}
 
 void SharedMemory::begin_block() {
   phase_ = 1;
+  std::fill(bytes_.begin(), bytes_.end(), fill_);
   std::fill(granules_.begin(), granules_.end(), Granule{kOutside, 0});
   for (const SharedArray& array : function_->shared) {
     const std::size_t first = array.offset >> shift_, end = (array.offset + array.bytes + (1u << shift_) - 1) >> shift_;
@@ -162,15 +165,19 @@ void SharedMemory::begin_phase() {
   }
 }
 
-void SharedMemory::complain(const char* what, int thread, std::uint64_t address, std::size_t bytes, int other) const {
+std::string SharedMemory::complaint(const char* what, int thread, std::uint64_t address, std::size_t bytes,
+                                    int other) const {
   std::string where = "shared memory " + hexadecimal(address);
   for (const SharedArray& array : function_->shared) {
     if (address < array.offset || address >= array.offset + array.bytes) continue;
     where = "byte " + std::to_string(address - array.offset) + " of the " + std::to_string(array.bytes) +
             " of the shared array " + array.name;
   }
-  throw PtxError("thread " + std::to_string(thread) + " " + what + " (" + std::to_string(bytes) + " bytes, " + where +
-                 (other >= 0 ? ", thread " + std::to_string(other) : std::string()) + ")");
+  return "thread " + std::to_string(thread) + " " + what + " (" + std::to_string(bytes) + " bytes, " + where +
+         (other >= 0 ? ", thread " + std::to_string(other) : std::string()) + ")";
+}
+void SharedMemory::complain(const char* what, int thread, std::uint64_t address, std::size_t bytes, int other) const {
+  throw PtxError(complaint(what, thread, address, bytes, other));
 }
 
 void SharedMemory::check_bounds(const char* what, int thread, std::uint64_t address, std::size_t bytes) const {
@@ -187,7 +194,12 @@ void SharedMemory::check_load(int thread, std::uint64_t address, std::size_t byt
   for (std::size_t i = address >> shift_; i < end; ++i) {
     Granule& granule = granules_[i];
     if (granule.writer == kOutside) complain("reads outside of a shared array", thread, address, bytes, -1);
-    if (granule.writer == 0) complain("reads shared memory that nobody wrote", thread, address, bytes, -1);
+    if (granule.writer == 0) {
+      if (unwritten_ == nullptr) complain("reads shared memory that nobody wrote", thread, address, bytes, -1);
+      if (unwritten_->empty()) {
+        *unwritten_ = complaint("reads shared memory that nobody wrote", thread, address, bytes, -1);
+      }
+    }
     if (granule.writer >> kThreadBits == phase_ && granule.writer != self) {
       complain("reads shared memory that another thread wrote since the last barrier", thread, address, bytes,
                static_cast<int>(granule.writer & ((1u << kThreadBits) - 1)));

@@ -81,7 +81,8 @@ class BlockView {
 /// two threads that touch it without a barrier between them are an error, and so is a read of what nobody wrote.
 class SharedMemory {
  public:
-  explicit SharedMemory(const Function& function);
+  /// `unwritten` and `fill` as in Launch (frame.h).
+  SharedMemory(const Function& function, std::string* unwritten, unsigned char fill);
   void begin_block();
   void begin_phase();  ///< after a barrier
   /// Both throw PtxError.
@@ -94,9 +95,12 @@ class SharedMemory {
     std::uint32_t writer = 0;  // phase and thread; 0: nobody; kOutside: no array's
     std::uint32_t reader = 0;  // phase and thread, or kMany
   };
+  std::string complaint(const char* what, int thread, std::uint64_t address, std::size_t bytes, int other) const;
   [[noreturn]] void complain(const char* what, int thread, std::uint64_t address, std::size_t bytes, int other) const;
   void check_bounds(const char* what, int thread, std::uint64_t address, std::size_t bytes) const;
   const Function* function_;
+  std::string* unwritten_;
+  unsigned char fill_;
   std::vector<unsigned char> bytes_;
   std::vector<Granule> granules_;
   int shift_ = 0;  // log2 of the granule

@@ -45,6 +45,11 @@ double train(nn::Recipe::Kind kind, std::int64_t batch, Precision precision, Con
 TEST(PtxStep, NeedleInFp32) { train(nn::Recipe::Kind::needle, 128, Precision::fp32); }
 TEST(PtxStep, NeedleInTf32) { train(nn::Recipe::Kind::needle, 128, Precision::tf32); }
 TEST(PtxStep, NeedleInBf16) { train(nn::Recipe::Kind::needle, 128, Precision::bf16); }
+TEST(PtxStep, SmallNeedleInEveryPrecision) {
+  for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
+    train(nn::Recipe::Kind::needle, 8, precision);
+  }
+}
 TEST(PtxStep, PageInBf16) { train(nn::Recipe::Kind::page, 2, Precision::bf16); }
 TEST(PtxStep, PageInBf16ByColumns) { train(nn::Recipe::Kind::page, 2, Precision::bf16, ConvAlgo::im2col); }
 

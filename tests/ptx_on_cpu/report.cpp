@@ -9,6 +9,8 @@
 #include <iterator>
 #include <set>
 
+#include "executor.h"
+
 namespace weft::ptx_on_cpu {
 
 namespace {
@@ -27,7 +29,7 @@ struct Report {
   double seconds = 0;
   std::uint64_t last = 0;
   Traits traits;
-  bool ran = false;
+  bool ran = false, product = false;
   ~Report() { write(); }
   void write() const;
 };
@@ -114,6 +116,8 @@ void note_traits(const Traits& traits) {
   report().ran = true;
 }
 
+void note_product() { report().product = true; }
+
 void note_difference(const Function& entry, const Difference& difference, const Traits& traits) {
   Record& record = report().records[&entry];
   ++record.compared;
@@ -148,7 +152,9 @@ void note_fence(const Function& entry, std::uint32_t fence, std::uint64_t schedu
 int weft_ptx_traits() {
   using namespace weft::ptx_on_cpu;
   Report& all = report();
-  const int result = !all.ran ? 4 : (all.traits.approximate ? 1 : 0) | (all.traits.tensor_core ? 2 : 0);
+  const int result =
+      (all.traits.approximate ? 1 : 0) | (all.traits.tensor_core ? 2 : 0) | (all.product ? 4 : 0) | (all.ran ? 0 : 8);
+  all.product = false;
   all.traits = {};
   all.ran = false;
   return result;

@@ -41,6 +41,6 @@ void note_fence(const Function& entry, std::uint32_t fence, std::uint64_t schedu
 
 }  // namespace weft::ptx_on_cpu
 
-/// What took part in the launches since the latest call: 0 nothing but exact arithmetic, 1 an approximation, 2 a tensor
-/// core, 3 both, 4 no PTX ran. For tests/device_test.cpp, which also runs where there is no PTX.
+/// What took part in the launches since the latest call: 1 an approximation, 2 a tensor core, 4 a product of cuBLAS,
+/// all of them added up, or 8 when no PTX ran. For tests/hashes.h, which also serves where there is no PTX.
 extern "C" int weft_ptx_traits();
