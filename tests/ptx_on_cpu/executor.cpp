@@ -120,7 +120,8 @@ std::vector<Range> Executor::ranges_of(const KernelCall& call) const {
     std::memcpy(&word, call.arguments.data() + at, sizeof word);
     const auto after = std::upper_bound(live.begin(), live.end(), std::pair(word, ~std::size_t{0}));
     if (after == live.begin()) continue;
-    const auto& [address, bytes] = *(after - 1);
+    const std::uintptr_t address = (after - 1)->first;
+    const std::size_t bytes = (after - 1)->second;
     if (word - address > bytes) continue;
     const bool there = std::any_of(ranges.begin(), ranges.end(), [&](const Range& r) { return r.begin == address; });
     if (!there) ranges.push_back({address, address + bytes});
