@@ -161,6 +161,13 @@ bool all_classes(std::span<const std::int64_t> labels, std::int64_t classes) {
   return static_cast<std::int64_t>(outside) >= 0;
 }
 
+[[noreturn]] void fail_label(const std::string& op, std::int64_t label, const Shape& position, const std::string& what,
+                             const Tensor& scores) {
+  const std::string count = std::to_string(scores.size(1));
+  throw IndexError(op + ": label " + std::to_string(label) + " at " + to_string(position) + " is outside [0, " + count +
+                   "): " + what + " " + to_string(scores.shape()) + " have " + count + " classes");
+}
+
 // Throws at the first of the dense labels (rows,) that is neither a class nor ignored.
 void check_range(const std::string& op, const std::string& what, const Tensor& scores, const Tensor& rows,
                  const Shape& positions, std::optional<std::int64_t> ignore_index) {
@@ -170,10 +177,7 @@ void check_range(const std::string& op, const std::string& what, const Tensor& s
   for (std::size_t row = 0; row < labels.size(); ++row) {
     const std::int64_t label = labels[row];
     if ((label >= 0 && label < classes) || label == ignore_index) continue;
-    const std::string count = std::to_string(classes);
-    throw IndexError(op + ": label " + std::to_string(label) + " at " +
-                     to_string(position_of(static_cast<std::int64_t>(row), positions)) + " is outside [0, " + count +
-                     "): " + what + " " + to_string(scores.shape()) + " have " + count + " classes");
+    fail_label(op, label, position_of(static_cast<std::int64_t>(row), positions), what, scores);
   }
 }
 

@@ -46,7 +46,7 @@ template <class T, class P, int count>
 struct Packs {
   using Pack = P;
   static constexpr int kCount = count;
-  static constexpr int kWidth = static_cast<int>(sizeof(P) / sizeof(T));
+  static constexpr int kWidth = static_cast<int>(sizeof(P) / sizeof(T));  // NOLINT(bugprone-sizeof-expression)
 };
 
 /// What follows the last whole vector: single elements, or, in a row as wide as a vector at least, one that overlaps

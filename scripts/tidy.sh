@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # clang-tidy over the C++ sources of core/, cpu/ and nn/ that changed since a commit, as build/ compiles them.
-#   tidy.sh [--deep] [COMMIT]   COMMIT: the last one that is a day old
+#   tidy.sh [--deep] [COMMIT]   COMMIT: the last one that is half a day old
 # --deep also has the checks clang-analyzer-*, which take as long again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,7 +10,7 @@ if [[ ${1:-} == --deep ]]; then
   checks=()
   shift
 fi
-since=${1:-$(git rev-list -1 --before=1.day.ago HEAD)}
+since=${1:-$(git rev-list -1 --before=12.hours.ago HEAD)}
 [[ -f build/compile_commands.json ]] || {
   echo "tidy.sh: configure build/ first (cmake -S . -B build)" >&2
   exit 2
