@@ -46,7 +46,7 @@ run() { ctest --test-dir "$work/build" -j "$jobs" --timeout 600 --stop-on-failur
 passing() {
   local program
   for program in "$@"; do
-    if run -R "^$program\$"; then printf ' %s' "$program"; fi
+    if run -R "^$program(\\.|\$)"; then printf ' %s' "$program"; fi
   done
 }
 
@@ -64,7 +64,7 @@ done <"$list"
 
 build "${!needed[@]}" || { echo "mutate.sh: the tree does not compile, see $work/build.log" >&2; exit 1; }
 for program in "${!needed[@]}"; do
-  run -R "^$program\$" || { echo "mutate.sh: $program fails without a fault, see $work/test.log" >&2; exit 1; }
+  run -R "^$program(\\.|\$)" || { echo "mutate.sh: $program fails without a fault, see $work/test.log" >&2; exit 1; }
 done
 
 killed=0 survived=0 equivalent=0 broken=0

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <memory>
 
 #include "weft/weft.h"
 
@@ -13,18 +12,8 @@ namespace {
 // Returns the mean loss of the steps of one epoch.
 double train(nn::Recipe::Kind kind, std::int64_t batch, Precision precision, ConvAlgo algo = ConvAlgo::automatic) {
   manual_seed(1);
-  nn::Sequential model =
-      nn::resnet9({.variant = kind == nn::Recipe::Kind::page ? nn::ResNet9::page : nn::ResNet9::needle});
-  const std::function<void(const nn::Module&)> pin = [&](const nn::Module& module) {
-    for (const auto& [name, child] : module.named_children()) {
-      // The options are const for users; the algorithm of a layer is not otherwise chosen from outside.
-      if (const auto* const conv = dynamic_cast<const nn::Conv2d*>(child.get())) {
-        const_cast<Conv2dOptions&>(conv->options()).algo = algo;
-      }
-      pin(*child);
-    }
-  };
-  if (algo != ConvAlgo::automatic) pin(model);
+  nn::Sequential model = nn::resnet9(
+      {.variant = kind == nn::Recipe::Kind::page ? nn::ResNet9::page : nn::ResNet9::needle, .conv_algo = algo});
   model.to(Device::cuda());
   nn::Recipe recipe = nn::Recipe::make(kind);
   recipe.batch_size = batch;
