@@ -12,7 +12,7 @@ int device_count();
 std::string unavailable_reason();
 /// Throws DeviceError when the device is not there.
 Backend& backend(int index);
-/// Of weft::matrix_products.
+/// The count of weft::matrix_products.
 std::uint64_t matrix_products(int index);
 /// One line: name, compute capability, memory, versions of the driver, the runtime and cuBLASLt. Throws DeviceError
 /// when the device is not there.

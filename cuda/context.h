@@ -15,7 +15,7 @@ namespace weft::cuda {
 /// One device: the stream that all its work runs on, its memory and its handles. Made at first use, never destroyed.
 /// `mutex` protects everything here.
 struct Context {
-  /// Of the device that is current.
+  /// The context of the current device.
   explicit Context(int device);
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;

@@ -38,7 +38,7 @@ struct Im2col {
   std::int64_t size = 0;                             ///< packs of the chunk, below 2^31
 };
 
-/// Thread i copies pack i of the columns (row, tap, channel), or writes zeros where the tap reads padding and behind
+/// Thread i copies pack i of the columns (row, tap, channel), or writes zeros where the tap reads padding and after
 /// the last tap of a row.
 template <class P>
 WEFT_KERNEL_OF(kThreads)
@@ -67,7 +67,7 @@ im2col_kernel(Im2col g, const P* source, P* columns) {
   columns[i] = value;
 }
 
-/// The same where a row is taps without zeros behind them: thread i has pack i % channels of row i / channels, of every
+/// The same where a row is taps and no zeros follow them: thread i has pack i % channels of row i / channels, of every
 /// tap. So the divisions serve all taps of a row, and neighbours read and write neighbours.
 template <class P>
 WEFT_KERNEL_OF(kThreads)

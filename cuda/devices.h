@@ -20,7 +20,7 @@ struct UsableGpus {
   std::string reason;        ///< why the others cannot: their names and compute capabilities; empty without others
 };
 
-/// Of the GPUs that CUDA numbers 0, 1, ..., those of compute capability 8.0 or more.
+/// The GPUs of compute capability 8.0 or more among those that CUDA numbers 0, 1, ...
 UsableGpus usable_gpus(std::span<const Gpu> gpus);
 
 }  // namespace weft::cuda

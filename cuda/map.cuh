@@ -22,7 +22,7 @@ struct DenseInput {
   bool repeated;
 };
 
-/// Elements first, first + 1, ... below n, and zeros behind them.
+/// Elements first, first + 1, ... below n, and zeros after them.
 template <int Count, class T>
 WEFT_DEVICE Pack<T, Count> load_pack(const DenseInput<T>& in, std::int64_t first, std::int64_t n) {
   if (!in.repeated && first + Count <= n) return *reinterpret_cast<const Pack<T, Count>*>(in.data + first);

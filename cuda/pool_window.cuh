@@ -45,7 +45,7 @@ struct Plan {
   Int channels = 0;
   divisor_t<Int> vectors, destination_volume, destination[3], stride[3], dilation[3];
   divisor_t<Int> source_size[3];       // the same as source, to divide by
-  Int reach[3] = {}, padding[3] = {};  // reach: from a window's first element behind its last
+  Int reach[3] = {}, padding[3] = {};  // reach: from a window's first element to the one after its last
   std::uint32_t source[3] = {};
   std::uint32_t step[3] = {};  // the dilation, but at most a whole axis: positions stay below 2^32
   bool adaptive = false, count_padding = true;
@@ -60,7 +60,7 @@ divisor_t<Int> divisor_of(std::int64_t value) {
   }
 }
 
-/// Of a pass whose sizes are not 0.
+/// Needs a pass whose sizes are not 0.
 template <class Int>
 Plan<Int> plan_of(const PoolShape& s, bool forward, int width) {
   const auto& destination = forward ? s.out : s.in;
@@ -199,7 +199,7 @@ WEFT_DEVICE void store(T* out, std::int64_t at, const compute_t<T> (&values)[V])
 template <class T>
 constexpr int kWidest = 16 / static_cast<int>(sizeof(T));
 
-/// As many positions, in one or two packs of 16 bytes.
+/// The positions of a pack, in one or two packs of 16 bytes.
 template <int V>
 struct Positions {
   static constexpr int kCount = V < 4 ? V : 4;

@@ -13,7 +13,7 @@ inline constexpr std::size_t kCifar10Classes = 10;
 inline constexpr std::size_t kCifar10ImageBytes = 3 * 32 * 32;
 inline constexpr std::size_t kCifar10RecordBytes = 1 + kCifar10ImageBytes;  ///< the label, then three planes
 
-/// The readers behind cifar10(). Throw FormatError, and whatever the source throws.
+/// The readers that cifar10() calls. Throw FormatError, and whatever the source throws.
 ///
 /// Splits `records` records, which are the whole source, into `images` (kCifar10ImageBytes each: the red, the green and
 /// the blue plane) and `labels`, which have room for them. What was read before an error stays written.

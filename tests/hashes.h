@@ -16,7 +16,7 @@
 /// PTX, as it ran on the CPU (tests/ptx_on_cpu), took no approximation, no tensor core and no product of cuBLAS. The
 /// environment's WEFT_WRITE_HASHES names a file that gets the lines of such rows.
 
-/// Of tests/ptx_on_cpu/report.h; there is none where no PTX is executed.
+/// The hook of tests/ptx_on_cpu/report.h; there is none where no PTX is executed.
 extern "C" [[gnu::weak]] int weft_ptx_traits();
 
 namespace weft::cases {
@@ -50,7 +50,7 @@ inline const std::map<std::string, std::string>& stored_hashes() {
   return all;
 }
 
-/// Of the result of `row`, a name that no other result has; whatever ran since the last call made it.
+/// The hash of the result of `row`, a name that no other result has; whatever ran since the last call made it.
 inline void check_hash(const std::string& row, const std::vector<double>& values) {
   const std::string hash = hash_text(hash_of(values));
   const int traits = weft_ptx_traits != nullptr ? weft_ptx_traits() : -1;

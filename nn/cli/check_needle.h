@@ -14,8 +14,8 @@ class Needle {
     im2col,    ///< im2col and a matrix product each; the linear layers as 1x1 convolutions
     composed,  ///< pad, dilate, flip and matmul, forward and backward by the definitions in weft::composed
   };
-  /// Of a step by im2col: 10 layers forward and 10 weight gradients; 6 input gradients of stride 1, and 3 of stride 2
-  /// in four phases each. The images take no gradient.
+  /// The products of a step by im2col: 10 layers forward and 10 weight gradients; 6 input gradients of stride 1, and 3
+  /// of stride 2 in four phases each. The images take no gradient.
   static constexpr std::uint64_t kProducts = 10 + 10 + 6 + 3 * 4;
 
   explicit Needle(const Device& device);

@@ -34,8 +34,8 @@ struct Timed {
   double median = 0;  // of the later ones
 };
 
-// Of `steps` steps, each waited for, after three that are not counted; without `steps` each sample is a block of about
-// 50 ms with the device idle before and after, for so many seconds in all.
+// Times `steps` steps, each waited for, after three that are not counted; without `steps` each sample is a block of
+// about 50 ms with the device idle before and after, for so many seconds in all.
 Timed time_steps(const std::function<void()>& step, const weft::Device& device, double seconds, int steps) {
   weft::Backend& backend = weft::backend(device);
   const auto seconds_of = [&](int count) {
@@ -155,7 +155,7 @@ void measure(const Options& o, const std::string& model, std::int64_t batch, con
   if (mode.device.is_cuda()) {
     row["mode"] =
         precision + (o.graph ? "-graph" : "") + (o.timing ? "-timed" : "") + (algo == "automatic" ? "" : "-" + algo);
-    // Of the process so far: one model and batch size per process gives one figure's own.
+    // The peak of the process so far: a process with one model and batch size gives that of one figure.
     row["peak_mib"] = static_cast<double>(weft::memory_statistics(mode.device).peak) / 1048576;
   }
   std::cout << row.dump() << std::endl;

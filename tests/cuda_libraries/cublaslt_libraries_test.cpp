@@ -259,7 +259,7 @@ TEST_F(Blas, AProductThatEveryAlgorithmRefusesIsAnError) {
   EXPECT_NE(error_of(small()).find("cublasLtMatmul: an error"), std::string::npos);
 }
 
-// In a capture the choice of an algorithm and a refusal leave nothing behind: the graph has the product once.
+// In a capture the choice of an algorithm and a refusal leave no trace: the graph has the product once.
 TEST_F(Blas, TheFirstProductOfItsKindCanBeRecorded) {
   const runtime::Stream stream = runtime::create_stream();
   for (const bool refused : {true, false}) {

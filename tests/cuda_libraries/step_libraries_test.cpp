@@ -12,7 +12,7 @@
 namespace weft::cuda_libraries {
 namespace {
 
-/// Of norms, of which that of what is expected counts as 0.1 at least.
+/// A share of norms: the norm of what is expected counts as 0.1 at least.
 double relative_error(const std::vector<double>& found, const std::vector<double>& expected) {
   double difference = 0, norm = 0;
   for (std::size_t i = 0; i < found.size(); ++i) {

@@ -9,7 +9,7 @@ namespace weft::ptx_on_cpu {
 
 namespace {
 
-// Of a format with `bits` bits, `mantissa` of which are the fraction.
+// For a format with `bits` bits, `mantissa` of which are the fraction.
 bool is_nan(std::uint64_t word, int bits, int mantissa) {
   const std::uint64_t magnitude = word & ((std::uint64_t{1} << (bits - 1)) - 1);
   const std::uint64_t infinity = ((std::uint64_t{1} << (bits - 1 - mantissa)) - 1) << mantissa;

@@ -14,7 +14,7 @@ struct Difference {
   std::uint64_t ulps = 0;     ///< the largest distance, of the dtype that makes each word's smallest
   std::size_t first = 0;      ///< byte of the first differing word
 };
-/// Of the same bytes computed twice, whose dtype nobody knows: f64, f32, or bf16. `bytes` is a multiple of 8.
+/// Compares the same bytes computed twice, whose dtype nobody knows: f64, f32, or bf16. `bytes` is a multiple of 8.
 Difference compare(const unsigned char* a, const unsigned char* b, std::size_t bytes);
 
 /// What took part in a launch.
@@ -27,8 +27,9 @@ struct Traits {
     return *this;
   }
 };
-/// Of the instructions that `function` executed beyond those of `before`, with the functions that it calls. An fma by a
-/// constant that is not 0, 1 or -1 is part of a polynomial: weft's own kernels fuse only products of two variables.
+/// Looks at the instructions that `function` executed beyond those of `before`, with the functions that it calls. An
+/// fma by a constant that is not 0, 1 or -1 is part of a polynomial: weft's own kernels fuse only products of two
+/// variables.
 Traits traits_of(const Function& function, const std::vector<std::uint64_t>& before);
 
 }  // namespace weft::ptx_on_cpu

@@ -102,7 +102,7 @@ void atomic_increment(Frame& frame, const Instruction& in, const Lanes& lanes);
 void fence(Frame& frame, const Instruction& in, const Lanes& lanes);
 void call(Frame& frame, const Instruction& in, const Lanes& lanes);
 Op matrix_load_op(bool transposed);
-/// Of a register of `whole` bytes and registers of `part` bytes; null where the machine has none.
+/// The move between a register of `whole` bytes and registers of `part` bytes; null where the machine has none.
 Op pack_op(bool packs, int whole, int part);
 
 /// What arithmetic of a GPU makes of a NaN.

@@ -110,7 +110,7 @@ void to_global(Frame& frame, const Instruction& in, const Lanes& lanes) {
   store_global<M, R, 4>(frame, in, lanes);
 }
 
-// Of shared memory and the thread's local memory.
+// For shared memory and the thread's local memory.
 template <bool kStore, bool kShared, class M, class R>
 void access(Frame& frame, const Instruction& in, const Lanes& lanes) {
   const std::size_t bytes = sizeof(M) * in.elements;

@@ -90,7 +90,7 @@ void add_approximate_forms(Forms& f) {
   f.add<float, float, float>("div.full.f32", [](float a, float b) { return canonical(a / b); });
   f.add<float, float, float>("div.approx.ftz.f32",
                              [](float a, float b) { return canonical(flushed(flushed(a) / flushed(b))); });
-  // Of f64 only the high words are computed, from the operand's high word.
+  // For f64, only the high words are computed, from the operand's high word.
   f.add<double, double>("rcp.approx.ftz.f64", [](double a) { return high_word(1 / high_word(a)); });
   f.add<double, double>("rsqrt.approx.ftz.f64", [](double a) { return high_word(1 / std::sqrt(high_word(a))); });
   f.add<double, double>("rsqrt.approx.f64", [](double a) { return 1 / std::sqrt(a); });
