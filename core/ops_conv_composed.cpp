@@ -32,7 +32,12 @@ Tensor columns_of(const Tensor& x, std::array<std::int64_t, 2> kernel, std::arra
   const std::int64_t p = (x.shape()[2] - dilation[0] * (kernel[0] - 1) - 1) / stride[0] + 1;
   const std::int64_t q = (x.shape()[3] - dilation[1] * (kernel[1] - 1) - 1) / stride[1] + 1;
   const Shape window{x.shape()[0], p, q, x.shape()[1], kernel[0], kernel[1]};
-  const Strides steps{s[0], s[2] * stride[0], s[3] * stride[1], s[1], s[2] * dilation[0], s[3] * dilation[1]};
+  // Along an axis of one position or tap nothing is stepped over, however large the options are.
+  const auto step = [](std::int64_t count, std::int64_t x_stride, std::int64_t by) {
+    return count > 1 ? x_stride * by : x_stride;
+  };
+  const Strides steps{s[0], step(p, s[2], stride[0]),           step(q, s[3], stride[1]),
+                      s[1], step(kernel[0], s[2], dilation[0]), step(kernel[1], s[3], dilation[1])};
   return reshape(as_strided(dense, window, steps), {window[0] * p * q, window[3] * kernel[0] * kernel[1]});
 }
 

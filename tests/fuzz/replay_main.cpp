@@ -24,6 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 /// A sanitizer that finds something calls abort(), which on_abort sees. The memory limit is in MiB.
 extern "C" const char* __asan_default_options() { return "abort_on_error=1:hard_rss_limit_mb=3000"; }
+extern "C" const char* __ubsan_default_options() { return "abort_on_error=1:print_stacktrace=1"; }
 
 namespace {
 
