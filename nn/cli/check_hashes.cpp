@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <fstream>
 
+#include "core/quote.h"
+
 namespace weft::cli::check {
 
 std::string full_name(const Family& family, const Case& c) { return family.name + ": " + c.name; }
@@ -43,7 +45,7 @@ Hashes read_hashes(const std::string& path) {
     const char* const end = line.data() + std::min(line.size(), kDigits);
     const auto [rest, error] = std::from_chars(line.data(), end, hash, 16);
     if (error != std::errc() || rest != line.data() + kDigits || line.size() < kDigits + 2 || line[kDigits] != ' ') {
-      throw FormatError(path + ": not a hash and the name of a case: '" + line + "'");
+      throw FormatError(std::string(path).append(": not a hash and the name of a case: ").append(quote(line)));
     }
     hashes[line.substr(kDigits + 1)] = hash;
   }

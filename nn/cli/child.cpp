@@ -11,8 +11,6 @@
 
 #include "weft/error.h"
 
-extern char** environ;
-
 namespace weft::cli {
 
 namespace {
@@ -29,12 +27,13 @@ std::vector<std::string> changed_environment(const std::map<std::string, std::st
     const std::string_view text = *entry;
     if (!changes.contains(std::string(text.substr(0, text.find('='))))) entries.emplace_back(text);
   }
-  for (const auto& [name, value] : changes) entries.push_back(name + "=" + value);
+  for (const auto& [name, value] : changes) entries.emplace_back(name).append("=").append(value);
   return entries;
 }
 
 std::vector<char*> pointers_to(std::vector<std::string>& texts) {
   std::vector<char*> pointers;
+  pointers.reserve(texts.size() + 1);
   for (std::string& text : texts) pointers.push_back(text.data());
   pointers.push_back(nullptr);
   return pointers;
