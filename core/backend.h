@@ -287,10 +287,10 @@ class Backend {
                     const ConstView& learning_rate) = 0;
 };
 
-/// The backend of a device; the only place that knows which exist. Throws DeviceError when the device is not there.
+/// The backend of a device; the only place that knows which exist. Throws DeviceError when the device is not available.
 Backend& backend(const Device& device);
 /// What the device is, in one line for people to read: a GPU's name, compute capability, memory, driver and runtime;
-/// the CPU's threads and kernels. Throws DeviceError when the device is not there.
+/// the CPU's threads and kernels. Throws DeviceError when the device is not available.
 std::string device_description(const Device& device);
 
 inline ConstView const_view(const Array& array) {

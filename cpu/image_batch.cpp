@@ -69,7 +69,7 @@ struct Images {
 void image_batch(const ImageBatchArguments& arguments, const ConstView& images, const ConstView& labels,
                  const ConstView& order, const View& clock, const View& out, const View& out_labels) {
   if (out.dtype != DType::f32) {
-    throw DTypeError("cpu: image_batch of " + std::string(name(out.dtype)) + " is not there");
+    throw DTypeError("cpu: image_batch of " + std::string(name(out.dtype)) + " is not supported");
   }
   const Images all{arguments,
                    byte_values(arguments),

@@ -256,7 +256,7 @@ Backend& backend(int index) {
   if (index >= 0 && index < kMost) {
     if (CudaBackend* made = backends[index].load(std::memory_order_acquire)) return *made;
   }
-  context(index);  // throws when the device is not there
+  context(index);  // throws when the device is not available
   if (index >= kMost) throw DeviceError("device cuda:" + std::to_string(index) + ": at most 64 devices are supported");
   const std::lock_guard lock(mutex);
   if (backends[index].load(std::memory_order_relaxed) == nullptr) {

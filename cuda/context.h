@@ -38,7 +38,7 @@ struct Context {
   std::recursive_mutex mutex;
 };
 
-/// Throws DeviceError when the device is not there (the reason, or how many there are).
+/// Throws DeviceError when the device is not available (the reason, or how many there are).
 Context& context(int device);
 
 /// Makes a device current in this thread for the length of a scope.

@@ -396,7 +396,7 @@ Entropy<T> entropy_of(const ConstView& logits, const ConstView& labels, const Cr
 
 template <class Body>
 void dispatch_loss(const char* op, DType dtype, const Body& body) {
-  if (dtype == DType::bf16) throw DTypeError(std::string("cuda: ") + op + " of bf16 is not there");
+  if (dtype == DType::bf16) throw DTypeError(std::string("cuda: ") + op + " of bf16 is not supported");
   dispatch_floating(op, dtype, [&]<class T>(Type<T> type) {
     if constexpr (std::is_floating_point_v<T>) body(type);
   });

@@ -227,7 +227,7 @@ void update_all(Context& context, const char* name, DType dtype, std::span<const
 void check_dtypes(const char* op, std::span<const OptimizerTensor> tensors) {
   for (const OptimizerTensor& tensor : tensors) {
     if (tensor.dtype != DType::f32 && tensor.dtype != DType::f64) {
-      throw DTypeError(std::string("cuda: ") + op + " of " + std::string(name(tensor.dtype)) + " is not there");
+      throw DTypeError(std::string("cuda: ") + op + " of " + std::string(name(tensor.dtype)) + " is not supported");
     }
   }
 }

@@ -30,7 +30,7 @@ Device choose_device(const std::string& text) {
     return device;
   }
   const Device device = Device::parse(text);
-  memory_statistics(device);  // throws when it is not there
+  memory_statistics(device);  // throws when it is not available
   return device;
 }
 
@@ -55,7 +55,7 @@ nn::ImageDataset load_split(const std::string& data, nn::Split split, std::int64
   }
   if (data.empty() && split == nn::Split::train) {
     std::cerr << "data: " << usual.string()
-              << " is not there; using the built-in images (scripts/fetch_cifar10.sh gets CIFAR-10)\n";
+              << " does not exist; using the built-in images (scripts/fetch_cifar10.sh gets CIFAR-10)\n";
   }
   return nn::builtin_images(split, std::min<std::int64_t>(limit, split == nn::Split::train ? 50000 : 10000));
 }

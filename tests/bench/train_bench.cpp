@@ -34,8 +34,8 @@ struct Timed {
   double median = 0;  // of the later ones
 };
 
-// Times `steps` steps, each waited for, after three that are not counted; without `steps` each sample is a block of
-// about 50 ms with the device idle before and after, for so many seconds in all.
+// With `steps` above 0 a sample is one step that is waited for, and three steps come before the samples. With 0 a
+// sample is a block of about 50 ms, before and after which the device is idle, and the samples take `seconds` in all.
 Timed time_steps(const std::function<void()>& step, const weft::Device& device, double seconds, int steps) {
   weft::Backend& backend = weft::backend(device);
   const auto seconds_of = [&](int count) {

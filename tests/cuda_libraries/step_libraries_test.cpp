@@ -52,7 +52,7 @@ std::vector<double> step(const Device& device, ConvAlgo algo) {
   return all;
 }
 
-// Products: 10 convolutions forward and as many weight gradients; 6 input gradients of stride 1, and 3 of stride 2 in
+// Products: 10 convolutions forward, 10 weight gradients, 6 input gradients of stride 1, and 3 of stride 2 in
 // four phases each. The images have none.
 TEST(Step, OfNeedlePinnedToIm2colGoesThroughCublasLt) {
   const std::vector<double> expected = step(Device::cpu(), ConvAlgo::im2col);

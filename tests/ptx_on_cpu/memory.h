@@ -33,7 +33,7 @@ class DeviceMemory {
     if (first >= range.begin && last + bytes <= range.end && !(storing && range.constant)) return true;
     return contains(first, last - first + bytes, storing);
   }
-  /// "8 bytes at 0x..., 16 bytes behind the allocation of 1024 bytes at 0x...".
+  /// "8 bytes at 0x..., 16 bytes after the end of an allocation of 1024 bytes".
   std::string describe(std::uintptr_t address, std::size_t bytes) const;
 
   /// A word of 8 bytes as it was when `version` began.

@@ -35,7 +35,7 @@ class IndexError : public Error {
   using Error::Error;
 };
 
-/// A device that is not there, or operands on different devices.
+/// A device that is not available, or operands on different devices.
 class DeviceError : public Error {
  public:
   using Error::Error;
