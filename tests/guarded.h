@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "core/backend.h"
 #include "cpu/simd.h"
 #include "cpu/threads.h"
+#include "tests/normals.h"
 
 namespace weft {
 
@@ -46,16 +46,6 @@ class Guarded {
   std::vector<T> values_;
   std::int64_t size_;
 };
-
-/// Normally distributed numbers from a fixed seed.
-template <class T>
-std::vector<T> normals(std::int64_t size, unsigned seed, double mean = 0, double deviation = 1) {
-  std::mt19937 engine(seed);
-  std::normal_distribution<double> distribution(mean, deviation);
-  std::vector<T> values(static_cast<std::size_t>(size));
-  for (T& value : values) value = static_cast<T>(distribution(engine));
-  return values;
-}
 
 template <class T>
 ConstView const_view(const std::vector<T>& values, const Shape& shape) {

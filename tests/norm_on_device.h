@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <random>
 #include <string>
 #include <type_traits>
 
+#include "tests/normals.h"
 #include "tests/on_device.h"
 
 /// Batch normalisation by a GPU's backend, and by plain loops.
@@ -25,15 +25,6 @@ struct Case {
   bool relu = true, residual = true;
   double mean = 0.5;
 };
-
-template <class T>
-std::vector<T> normals(std::int64_t size, unsigned seed, double mean = 0, double deviation = 1) {
-  std::mt19937 engine(seed);
-  std::normal_distribution<double> distribution(mean, deviation);
-  std::vector<T> values(static_cast<std::size_t>(size));
-  for (T& value : values) value = scalar::convert<T>(distribution(engine));
-  return values;
-}
 
 /// What the two calls write, in double.
 struct Results {

@@ -223,7 +223,8 @@ TYPED_TEST(NormStatistics, LongRows) {
                x_grad = grad({y}, {input}, {tensor(g, {rows, size})})[0].template to_vector<T>();
     for (std::int64_t row = 0; row < rows; ++row) {
       const auto begin = row * size, end = begin + size;
-      const Right r = right_of(std::vector<T>(&x[begin], &x[end]), std::vector<T>(&g[begin], &g[end]), 1, 0, 1e-5L);
+      const Right r = right_of(std::vector<T>(x.begin() + begin, x.begin() + end),
+                               std::vector<T>(g.begin() + begin, g.begin() + end), 1, 0, 1e-5L);
       for (std::int64_t at = 0; at < size; ++at) {
         const Wide z = std::abs(r.z[at]);
         ASSERT_LE(std::abs(found[begin + at] - r.y[at]), kUlps<T> * (1 + z)) << size << ", row " << row;
