@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -96,6 +97,19 @@ bool has_pools() noexcept {
   return supported != 0;
 }
 
+// The driver's cuDevicePrimaryCtxGetState, as the driver is not linked; null where it cannot be found.
+void* primary_context_state() noexcept {
+  constexpr const char* name = "cuDevicePrimaryCtxGetState";
+  void* found = nullptr;
+  cudaDriverEntryPointQueryResult status{};
+#if CUDART_VERSION >= 12050
+  ignore(cudaGetDriverEntryPointByVersion(name, &found, 12000, cudaEnableDefault, &status));
+#else
+  ignore(cudaGetDriverEntryPoint(name, &found, cudaEnableDefault, &status));
+#endif
+  return status == cudaDriverEntryPointSuccess ? found : nullptr;
+}
+
 }  // namespace
 
 int device_count() { return static_cast<int>(usable().numbers.size()); }
@@ -125,19 +139,18 @@ int current_device() noexcept {
 }
 
 void restore_device(int device) noexcept {
+  using GetState = int (*)(int, unsigned*, int*);
   if (device == current_device()) return;
-  constexpr const char* name = "cuDevicePrimaryCtxGetState";  // of the driver, which is not linked
-  void* found = nullptr;
-  cudaDriverEntryPointQueryResult status{};
-#if CUDART_VERSION >= 12050
-  ignore(cudaGetDriverEntryPointByVersion(name, &found, 12000, cudaEnableDefault, &status));
-#else
-  ignore(cudaGetDriverEntryPoint(name, &found, cudaEnableDefault, &status));
-#endif
+  static std::atomic<GetState> kept{nullptr};  // a look-up asks the driver
+  GetState get_state = kept.load(std::memory_order_relaxed);
+  if (get_state == nullptr) {
+    get_state = reinterpret_cast<GetState>(primary_context_state());
+    if (get_state == nullptr) return;
+    kept.store(get_state, std::memory_order_relaxed);
+  }
   unsigned flags = 0;
   int active = 0;
-  if (found == nullptr || status != cudaDriverEntryPointSuccess) return;
-  if (reinterpret_cast<int (*)(int, unsigned*, int*)>(found)(device, &flags, &active) != 0 || active == 0) return;
+  if (get_state(device, &flags, &active) != 0 || active == 0) return;
   ignore(cudaSetDevice(device));
 }
 

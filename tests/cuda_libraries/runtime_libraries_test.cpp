@@ -189,13 +189,16 @@ TEST_F(Runtime, BrokenAndAbandonedCapturesLeaveTheStreamAsBefore) {
   }
 }
 
+// The driver's function is looked up until it is found, and then kept: this test has to be the first that needs it.
 TEST_F(Runtime, TheThreadsDeviceIsRestored) {
-  for (const bool fails : {false, true}) {  // then the device stays as it is
+  constexpr const char* look_up = "cudaGetDriverEntryPointByVersion";
+  for (const bool fails : {true, false, false}) {  // then the device stays as it is
     runtime::set_device(1);
-    if (fails) faults().fail("cudaGetDriverEntryPointByVersion", cudaErrorUnknown);
+    if (fails) faults().fail(look_up, cudaErrorUnknown);
     runtime::restore_device(0);
     EXPECT_EQ(runtime::current_device(), fails ? 1 : 0);
   }
+  EXPECT_EQ(faults().calls_of(look_up), 2u);
   runtime::set_device(0);
 }
 
