@@ -160,6 +160,8 @@ class Replay {
  public:
   virtual ~Replay() = default;
   virtual void run() = 0;
+  /// Kernels, copies and fills that a run consists of on a GPU; 0 on the CPU.
+  virtual std::int64_t nodes() const = 0;
 };
 
 class Backend {

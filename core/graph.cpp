@@ -55,6 +55,8 @@ void StepGraph::reset() {
   warm_ = false;
 }
 
+std::int64_t StepGraph::nodes() const { return replay_ == nullptr ? 0 : replay_->nodes(); }
+
 void StepGraph::run(const std::function<void()>& step) {
   if (!enabled_) return step();
   if (!warm_) {

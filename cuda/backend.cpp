@@ -43,17 +43,19 @@ class Graph final : public Replay {
       runtime::abandon_capture(context_.stream);
       throw;
     }
-    graph_ = runtime::end_capture(context_.stream);
+    graph_ = runtime::end_capture(context_.stream, &nodes_);
     context_.memory.end_graph();
   }
   void run() override {
     const Use use(context_);
     runtime::launch_graph(graph_, context_.stream);
   }
+  std::int64_t nodes() const override { return static_cast<std::int64_t>(nodes_); }
 
  private:
   Context& context_;
   runtime::GraphExec graph_ = nullptr;
+  std::size_t nodes_ = 0;
   Memory::GraphId memory_;
 };
 

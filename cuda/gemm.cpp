@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <type_traits>
 
 #include "cuda/elementwise.h"
 #include "cuda/gather.h"
+#include "cuda/profile.h"
 #include "weft/error.h"
 #include "weft/precision.h"
 
@@ -66,6 +68,18 @@ class Placed {
  private:
   std::optional<Scratch> copy_;
 };
+
+const char* name(const blas::Product& p) {
+  if (p.in == blas::Type::f64) return "f64";
+  if (p.in == blas::Type::bf16) return p.out == blas::Type::f32 ? "bf16 to f32" : "bf16";
+  return p.compute == blas::Compute::tf32 ? "tf32" : "f32";
+}
+
+std::string profile_name(const blas::Product& p) {
+  std::string text = "cublasLt matmul " + std::to_string(p.m) + "x" + std::to_string(p.n) + "x" + std::to_string(p.k);
+  if (p.batch != 1) text += " batch " + std::to_string(p.batch);
+  return text + " " + name(p);
+}
 
 }  // namespace
 
@@ -137,6 +151,8 @@ void gemm(Context& context, const Gemm& g) {
   if (!bias_first) p.bias = g.bias;
   const Scratch workspace(context, kWorkspaceBytes);
   ++context.matrix_products;
+  const std::string measured_name = profile::on.load(std::memory_order_relaxed) ? profile_name(p) : "";
+  const profile::Scope measured(measured_name.c_str(), context.stream);
   blas::multiply(context.blas, p, workspace.data(), workspace.bytes(), context.stream);
 }
 

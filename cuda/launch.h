@@ -13,13 +13,15 @@
 // see of each other only what last_block says.
 
 #include <cstdint>
+#include <utility>
 
+#include "cuda/profile.h"
 #include "cuda/runtime.h"
 
 namespace weft::cuda {
 
 struct LaunchShape {
-  const char* name;     ///< of the kernel, for errors
+  const char* name;     ///< of the kernel, for errors and profiles
   std::int64_t blocks;  ///< 0: nothing is launched
   int threads;          ///< per block, at most 1,024
   runtime::Stream stream;
@@ -111,9 +113,8 @@ WEFT_DEVICE void device_fence() { __threadfence(); }
 WEFT_DEVICE unsigned count_up(unsigned* counter, unsigned last) { return atomicInc(counter, last); }
 
 template <class... P, class... A>
-void launch(const LaunchShape& shape, void (*kernel)(P...), A&&... arguments) {
+void launch_unmeasured(const LaunchShape& shape, void (*kernel)(P...), A&&... arguments) {
   static_assert(sizeof...(P) == sizeof...(A), "one argument per parameter of the kernel");
-  if (shape.blocks == 0) return;
   runtime::check_launch_shape(shape.name, shape.blocks, shape.threads);
   kernel<<<static_cast<unsigned>(shape.blocks), static_cast<unsigned>(shape.threads), 0, shape.stream>>>(
       static_cast<P>(arguments)...);
@@ -164,9 +165,8 @@ inline unsigned count_up(unsigned* counter, unsigned last) {
 }
 
 template <class... P, class... A>
-void launch(const LaunchShape& shape, void (*kernel)(P...), A&&... arguments) {
+void launch_unmeasured(const LaunchShape& shape, void (*kernel)(P...), A&&... arguments) {
   static_assert(sizeof...(P) == sizeof...(A), "one argument per parameter of the kernel");
-  if (shape.blocks == 0) return;
   runtime::check_launch_shape(shape.name, shape.blocks, shape.threads);
   static_assert((sizeof(P) + ... + 0) <= 4096, "a kernel's parameters exceed 4,096 bytes");
   ::weft::cuda_on_cpu::launch(shape.name, shape.blocks, shape.threads, shape.stream,
@@ -179,6 +179,14 @@ void launch(const LaunchShape& shape, void (*kernel)(P...), A&&... arguments) {
 #endif
 
 namespace weft::cuda {
+
+template <class... P, class... A>
+void launch(const LaunchShape& shape, void (*kernel)(P...), A&&... arguments) {
+  if (shape.blocks == 0) return;
+  const profile::Scope measured(shape.name, shape.stream, reinterpret_cast<const void*>(kernel), shape.blocks,
+                                shape.threads);
+  launch_unmeasured(shape, kernel, std::forward<A>(arguments)...);
+}
 
 /// Whether this block is the last of `blocks` to come here: it sees what all of them wrote before. The counter is 0
 /// before and after. Every thread of a block calls it; which block is the last changes from run to run, so what it

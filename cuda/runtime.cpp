@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <atomic>
 #include <string>
 #include <vector>
@@ -227,6 +228,16 @@ void record(Event event, Stream stream) { check(cudaEventRecord(event, stream), 
 
 void synchronize(Event event) { check(cudaEventSynchronize(event), "cudaEventSynchronize"); }
 
+bool is_finished(Event event) {
+  const cudaError_t error = cudaEventQuery(event);
+  if (error == cudaErrorNotReady) {
+    ignore(error);
+    return false;
+  }
+  check(error, "cudaEventQuery");
+  return true;
+}
+
 float elapsed(Event start, Event end) {
   float milliseconds = 0;
   check(cudaEventElapsedTime(&milliseconds, start, end), "cudaEventElapsedTime");
@@ -237,14 +248,24 @@ void begin_capture(Stream stream) {
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
 }
 
+bool is_capturing(Stream stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(stream, &status), "cudaStreamIsCapturing");
+  return status != cudaStreamCaptureStatusNone;
+}
+
 // A broken capture (something in it cannot be recorded) ends here too: cudaStreamEndCapture reports it and takes the
 // stream out of capture mode either way.
-GraphExec end_capture(Stream stream) {
+GraphExec end_capture(Stream stream, std::size_t* nodes) {
   cudaGraph_t graph = nullptr;
   cudaError_t error = cudaStreamEndCapture(stream, &graph);
   if (error != cudaSuccess) {
     if (graph != nullptr) ignore(cudaGraphDestroy(graph));
     fail(error, "cudaStreamEndCapture");
+  }
+  if (nodes != nullptr && (error = cudaGraphGetNodes(graph, nullptr, nodes)) != cudaSuccess) {
+    ignore(cudaGraphDestroy(graph));
+    fail(error, "cudaGraphGetNodes");
   }
   GraphExec executable = nullptr;
   error = cudaGraphInstantiate(&executable, graph, 0);
@@ -266,6 +287,28 @@ void abandon_capture(Stream stream) noexcept {
 void launch_graph(GraphExec graph, Stream stream) { check(cudaGraphLaunch(graph, stream), "cudaGraphLaunch"); }
 
 void destroy_graph(GraphExec graph) noexcept { ignore(cudaGraphExecDestroy(graph)); }
+
+KernelFacts kernel_facts(const void* kernel, int threads) {
+  KernelFacts facts;
+  cudaFuncAttributes attributes{};
+  check(cudaFuncGetAttributes(&attributes, kernel), "cudaFuncGetAttributes");
+  facts.registers = attributes.numRegs;
+  facts.shared_bytes = attributes.sharedSizeBytes;
+  facts.local_bytes = attributes.localSizeBytes;
+  int device = 0, most_threads = 0, blocks = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  check(cudaDeviceGetAttribute(&most_threads, cudaDevAttrMaxThreadsPerMultiProcessor, device),
+        "cudaDeviceGetAttribute");
+  check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, 0),
+        "cudaOccupancyMaxActiveBlocksPerMultiprocessor");
+  facts.occupancy = static_cast<double>(blocks) * threads / std::max(most_threads, 1);
+#if CUDART_VERSION >= 12030
+  const char* name = nullptr;
+  ignore(cudaFuncGetName(&name, kernel));
+  if (name != nullptr) facts.function = name;
+#endif
+  return facts;
+}
 
 void check_launch_shape(const char* kernel, std::int64_t blocks, int threads) {
   if (blocks < 1 || blocks > kMaxBlocks || threads < 1 || threads > kMaxThreads) {

@@ -69,18 +69,34 @@ void destroy_event(Event event) noexcept;
 void record(Event event, Stream stream);
 /// Waits on the host.
 void synchronize(Event event);
+/// Whether the stream has passed the event; an event that was never recorded counts as passed.
+bool is_finished(Event event);
 /// Milliseconds between two recorded and finished events.
 float elapsed(Event start, Event end);
 
 /// Records what is enqueued on the stream until end_capture instead of running it; other streams of the process go on.
 void begin_capture(Stream stream);
-/// The recorded graph, ready to launch. Throws DeviceError when the capture broke, OutOfMemoryError when there is
-/// too little memory for the graph; the stream then is as before.
-GraphExec end_capture(Stream stream);
+/// Whether what is enqueued on the stream is recorded.
+bool is_capturing(Stream stream);
+/// The recorded graph, ready to launch; `nodes`, unless null, becomes how many kernels, copies and fills it has. Throws
+/// DeviceError when the capture broke, OutOfMemoryError when there is too little memory for the graph; the stream then
+/// is as before.
+GraphExec end_capture(Stream stream, std::size_t* nodes = nullptr);
 /// Ends the capture and forgets what was recorded.
 void abandon_capture(Stream stream) noexcept;
 void launch_graph(GraphExec graph, Stream stream);
 void destroy_graph(GraphExec graph) noexcept;
+
+/// What the compiler made of a kernel, and how its blocks fit a multiprocessor of the current device.
+struct KernelFacts {
+  std::string function;          ///< the mangled name; empty where the runtime does not tell (before CUDA 12.3)
+  int registers = 0;             ///< of a thread
+  std::size_t shared_bytes = 0;  ///< of a block
+  std::size_t local_bytes = 0;   ///< of a thread
+  double occupancy = 0;          ///< threads that are resident at once, a share of the most that are possible
+};
+/// For blocks of `threads`. Loads the kernel's code.
+KernelFacts kernel_facts(const void* kernel, int threads);
 
 /// Throws ValueError beyond the limits of a launch: 2^31 - 1 blocks, 1,024 threads.
 void check_launch_shape(const char* kernel, std::int64_t blocks, int threads);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cuda/context.h"
+#include "cuda/profile.h"
 #include "weft/error.h"
 
 namespace weft::cuda {
@@ -58,6 +59,7 @@ void Staging::upload(void* out, const void* host, std::size_t bytes, runtime::St
     if (used_ == 0) open(chunk);
     const std::size_t piece = std::min(bytes, kChunk - used_);
     std::memcpy(chunk.data + used_, source, piece);
+    const profile::Scope measured("copy to the device", stream);
     runtime::copy_to_device(target, chunk.data + used_, piece, stream);
     used_ = std::min(kChunk, (used_ + piece + kAlignment - 1) / kAlignment * kAlignment);
     target += piece;
@@ -76,7 +78,10 @@ void Staging::download(void* host, const void* in, std::size_t bytes, runtime::S
       Chunk& chunk = down_[number % 2];
       open(chunk);
       const std::size_t piece = std::min(bytes - sent, kChunk);
-      runtime::copy_to_host(chunk.data, source + sent, piece, stream);
+      {
+        const profile::Scope measured("copy to the host", stream);
+        runtime::copy_to_host(chunk.data, source + sent, piece, stream);
+      }
       runtime::record(chunk.event, stream);
       chunk.pending = true;
       sent += piece;

@@ -19,6 +19,7 @@ using weft::cuda_libraries::live_objects;
 
 struct CUgraph_st {
   twin::GraphExec work;
+  std::size_t nodes;
 };
 
 namespace {
@@ -159,12 +160,37 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** function, 
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
   return run(__func__, [&] {
-    if (attribute != cudaDevAttrMemoryPoolsSupported || device != weft::cuda_on_cpu::current_device()) {
+    if (device != weft::cuda_on_cpu::current_device()) return cudaErrorInvalidValue;
+    if (attribute == cudaDevAttrMemoryPoolsSupported) {
+      *value = driver().pools ? 1 : 0;
+    } else if (attribute == cudaDevAttrMaxThreadsPerMultiProcessor) {
+      *value = 2048;
+    } else {
       return cudaErrorInvalidValue;
     }
-    *value = driver().pools ? 1 : 0;
     return cudaSuccess;
   });
+}
+
+// Every kernel has 40 registers and fills an eighth of the 2,048 threads of a multiprocessor.
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
+  return call(__func__, [&] {
+    *attributes = {};
+    attributes->numRegs = 40;
+    attributes->sharedSizeBytes = 512;
+    attributes->localSizeBytes = 8;
+  });
+}
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void*, int threads,
+                                                          std::size_t shared_bytes) {
+  return run(__func__, [&] {
+    if (threads < 1 || shared_bytes != 0) return cudaErrorInvalidValue;
+    *blocks = 256 / threads;
+    return cudaSuccess;
+  });
+}
+cudaError_t cudaFuncGetName(const char** name, const void*) {
+  return call(__func__, [&] { *name = "_Z5scaleIfEvPT_"; });
 }
 
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
@@ -256,6 +282,9 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   return call(__func__, [&] { twin::synchronize(event); });
 }
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  return run(__func__, [&] { return twin::is_finished(event) ? cudaSuccess : cudaErrorNotReady; });
+}
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
   return call(__func__, [&] { *milliseconds = twin::elapsed(start, end); });
 }
@@ -272,12 +301,26 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   *graph = nullptr;
   cudaError_t error = cudaSuccess;
   try {
-    *graph = new CUgraph_st{twin::end_capture(stream)};
+    std::size_t nodes = 0;
+    const twin::GraphExec work = twin::end_capture(stream, &nodes);
+    *graph = new CUgraph_st{work, nodes};
     live_objects().add("graph", 1);
   } catch (const weft::Error& found) {
     error = error_of(found.what());
   }
   return run(__func__, [&] { return error; });
+}
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  return call(__func__, [&] {
+    *status = twin::is_capturing(stream) ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+  });
+}
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, std::size_t* count) {
+  return run(__func__, [&] {
+    if (nodes != nullptr) return cudaErrorInvalidValue;
+    *count = graph->nodes;
+    return cudaSuccess;
+  });
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long flags) {
   return run(__func__, [&] {

@@ -66,8 +66,10 @@ TEST_F(Runtime, EachCallThatFailsIsReportedOnceByItsName) {
   };
   const auto capture = [this] {
     runtime::begin_capture(stream);
-    runtime::destroy_graph(runtime::end_capture(stream));
+    std::size_t nodes = 0;
+    runtime::destroy_graph(runtime::end_capture(stream, &nodes));
   };
+  const auto facts = [] { runtime::kernel_facts(nullptr, 64); };
   const auto allocate = [this] { runtime::deallocate(runtime::allocate(kBytes, stream), stream); };
   const Call calls[] = {
       {"cudaGetDeviceProperties", "cudaGetDeviceProperties", [] { runtime::properties(0); }},
@@ -90,11 +92,18 @@ TEST_F(Runtime, EachCallThatFailsIsReportedOnceByItsName) {
       {"cudaEventCreate", "cudaEventCreate", [] { runtime::destroy_event(runtime::create_event()); }},
       {"cudaEventRecord", "cudaEventRecord", [this] { runtime::record(event, stream); }},
       {"cudaEventSynchronize", "cudaEventSynchronize", [this] { runtime::synchronize(event); }},
+      {"cudaEventQuery", "cudaEventQuery", [this] { runtime::is_finished(event); }},
       {"cudaEventElapsedTime", "cudaEventElapsedTime", [this] { runtime::elapsed(event, event); }},
       {"cudaStreamBeginCapture", "cudaStreamBeginCapture", capture},
+      {"cudaStreamIsCapturing", "cudaStreamIsCapturing", [this] { runtime::is_capturing(stream); }},
       {"cudaStreamEndCapture", "cudaStreamEndCapture", capture},
+      {"cudaGraphGetNodes", "cudaGraphGetNodes", capture},
       {"cudaGraphInstantiate", "cudaGraphInstantiate", capture},
       {"cudaGraphLaunch", "cudaGraphLaunch", [this] { runtime::launch_graph(graph, stream); }},
+      {"cudaFuncGetAttributes", "cudaFuncGetAttributes", facts},
+      {"cudaGetDevice", "cudaGetDevice", facts},
+      {"cudaDeviceGetAttribute", "cudaDeviceGetAttribute", facts},
+      {"cudaOccupancyMaxActiveBlocksPerMultiprocessor", "cudaOccupancyMaxActiveBlocksPerMultiprocessor", facts},
   };
   for (const Call& call : calls) {
     SCOPED_TRACE(call.text);
@@ -200,6 +209,34 @@ TEST_F(Runtime, TheThreadsDeviceIsRestored) {
   }
   EXPECT_EQ(faults().calls_of(look_up), 2u);
   runtime::set_device(0);
+}
+
+TEST_F(Runtime, KernelsAreDescribed) {
+  const runtime::KernelFacts facts = runtime::kernel_facts(nullptr, 64);
+  EXPECT_EQ(facts.registers, 40);
+  EXPECT_EQ(facts.shared_bytes, 512u);
+  EXPECT_EQ(facts.local_bytes, 8u);
+  EXPECT_EQ(facts.occupancy, 0.125);
+  EXPECT_EQ(facts.function, "_Z5scaleIfEvPT_");
+  faults().fail("cudaFuncGetName", cudaErrorUnknown);
+  EXPECT_EQ(runtime::kernel_facts(nullptr, 64).function, "");
+  EXPECT_NO_THROW(runtime::check_launch("kernel"));
+}
+
+TEST_F(Runtime, RecordingsSayWhatTheyAre) {
+  EXPECT_FALSE(runtime::is_capturing(stream));
+  runtime::begin_capture(stream);
+  EXPECT_TRUE(runtime::is_capturing(stream));
+  runtime::set_bytes(device, 7, kBytes, stream);
+  runtime::copy_on_device(other, device, kBytes, stream);
+  std::size_t nodes = 0;
+  runtime::destroy_graph(runtime::end_capture(stream, &nodes));
+  EXPECT_EQ(nodes, 2u);
+  EXPECT_FALSE(runtime::is_capturing(stream));
+  EXPECT_TRUE(runtime::is_finished(event));
+  faults().fail("cudaEventQuery", cudaErrorNotReady);
+  EXPECT_FALSE(runtime::is_finished(event));
+  EXPECT_NO_THROW(runtime::check_launch("kernel"));
 }
 
 TEST_F(Runtime, LaunchesAreChecked) {

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
+#include "cuda/profile.h"
 #include "faults.h"
 #include "tests/op_check.h"
 #include "weft/weft.h"
@@ -136,6 +138,42 @@ TEST(Step, SurvivesTheFailureOfEachCall) {
     }
   }
   EXPECT_GT(thrown, static_cast<int>(calls / 4));
+}
+
+// As above with a profile, whose own calls that fail change nothing. Calls after the first 150 are a sample.
+TEST(Step, SurvivesTheFailureOfEachCallWithAProfile) {
+  algorithms() = {{.refused = true}, {}};
+  const std::vector<float> expected = train();
+  const auto profiled = [] {
+    cuda::profile::start();
+    std::vector<float> weights = train();
+    return std::pair{std::move(weights), cuda::profile::stop()};
+  };
+  profiled();
+  const std::uint64_t start = faults().all_calls();
+  const cuda::profile::Profile whole = profiled().second;
+  const std::uint64_t calls = faults().all_calls() - start;
+  EXPECT_EQ(whole.untimed, 0);
+  EXPECT_GT(whole.recorded, 5);
+  EXPECT_EQ(whole.rows.at(0).facts.registers, whole.rows.at(0).threads > 0 ? 40 : 0);
+  const int events = live_objects().counts()["event"];
+  int untimed = 0, thrown = 0;
+  for (std::uint64_t i = 1; i <= calls; i += i < 150 ? 1 : 7) {
+    faults().fail_call(i);
+    try {
+      const auto [weights, profile] = profiled();
+      EXPECT_EQ(weights, expected) << "with the failure of call " << i;
+      untimed += profile.untimed > 0;
+    } catch (const Error&) {
+      ++thrown;
+    }
+    faults().never_fail();
+  }
+  cuda::profile::stop();
+  EXPECT_EQ(live_objects().counts()["event"], events) << "events are lost";
+  EXPECT_GT(untimed, 20);
+  EXPECT_GT(thrown, 10);
+  EXPECT_EQ(train(), expected);
 }
 
 }  // namespace

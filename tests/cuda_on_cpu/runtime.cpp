@@ -321,6 +321,11 @@ void synchronize(Event event) {
   if (event->captured) fail("cudaEventSynchronize", "operation not permitted on an event last recorded in a capture");
 }
 
+bool is_finished(Event event) {
+  if (event->captured) fail("cudaEventQuery", "operation not permitted on an event last recorded in a capture");
+  return true;
+}
+
 float elapsed(Event start, Event end) {
   if (!start->recorded || !end->recorded) fail("cudaEventElapsedTime", "invalid resource handle");
   return std::chrono::duration<float, std::milli>(end->time - start->time).count();
@@ -333,12 +338,15 @@ void begin_capture(Stream stream) {
   stream->broken = false;
 }
 
-GraphExec end_capture(Stream stream) {
+bool is_capturing(Stream stream) { return stream != nullptr && live("cudaStreamIsCapturing", stream).capturing; }
+
+GraphExec end_capture(Stream stream, std::size_t* nodes) {
   constexpr const char* call = "cudaStreamEndCapture";
   if (!live(call, stream).capturing) fail(call, "illegal state");
   stream->capturing = false;
   auto work = std::make_shared<const Work>(std::exchange(stream->captured, {}));
   if (stream->broken) fail(call, "operation failed due to a previous error during capture");
+  if (nodes != nullptr) *nodes = work->size();
   return new CUgraphExec_st{std::move(work)};
 }
 
@@ -353,6 +361,8 @@ void launch_graph(GraphExec graph, Stream stream) {
   });
 }
 void destroy_graph(GraphExec graph) noexcept { delete graph; }
+
+KernelFacts kernel_facts(const void*, int) { return {}; }  // no compiler made code for a GPU
 
 void check_launch_shape(const char* kernel, std::int64_t blocks, int threads) {
   const auto complain = [&](const std::string& what) { throw ValueError("kernel " + (kernel + (": " + what))); };

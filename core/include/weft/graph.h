@@ -41,6 +41,8 @@ class StepGraph {
   /// Forgets the recording, after a change of what the step does.
   void reset();
   bool is_captured() const { return replay_ != nullptr; }
+  /// Kernels, copies and fills of the recording; 0 without one.
+  std::int64_t nodes() const;
 
  private:
   /// False where memory is short for a recording; everything but the step's own variables is then as it was.
