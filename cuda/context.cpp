@@ -26,6 +26,20 @@ std::size_t segment_bytes() {
   return segments != nullptr && std::string(segments) == "0" ? 0 : std::size_t{64} << 20;
 }
 
+// WEFT_CUDA_COLUMN_MIB sets the bytes of a convolution's columns, in MiB.
+std::int64_t column_bytes() {
+  constexpr std::int64_t kUsual = 128, kMost = 65536;
+  const char* const text = std::getenv("WEFT_CUDA_COLUMN_MIB");
+  if (text == nullptr) return kUsual << 20;
+  char* end = nullptr;
+  const long long mib = std::strtoll(text, &end, 10);
+  if (end == text || *end != '\0' || mib < 1 || mib > kMost) {
+    throw ValueError("WEFT_CUDA_COLUMN_MIB: " + std::string(text) + " is no whole number from 1 to " +
+                     std::to_string(kMost));
+  }
+  return std::int64_t{mib} << 20;
+}
+
 struct Contexts {
   std::mutex mutex;
   std::vector<std::atomic<Context*>> made =
@@ -46,6 +60,7 @@ Context::Context(int device_index)
       stream(runtime::create_stream()),
       memory(stream, segment_bytes()),
       blas(blas::create_handle()),
+      column_bytes(weft::cuda::column_bytes()),
       counters(zeroed_counters(stream)) {}
 
 Context& context(int device) {
