@@ -136,6 +136,8 @@ void measure(const Options& options, const Layer& layer) {
       row["precision"] = options.precision;
       row["threads"] = cpu::thread_count();
       row["ms"] = std::round(time * 1e8) / 1e5;
+      row["ms_min"] = std::round(candidate.times.front() * 1e8) / 1e5;  // median() sorted them
+      row["ms_max"] = std::round(candidate.times.back() * 1e8) / 1e5;
       row["gflops"] = std::round(flop / time / 1e8) / 10;
       std::puts(row.dump().c_str());
     }
