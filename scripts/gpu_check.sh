@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Everything that only a GPU can show, on a machine with one and without network, in the order of what it tells: first
-# figures of the device, `weft check` and 20 training steps of both models in every mode; the tests that need a GPU, a few
-# hundred training steps, compute-sanitizer's tools; the benchmarks beside PyTorch. A stage that fails is reported and the
-# others go on. Writes gpu_check.json, gpu_check.log and table.txt, after each stage anew.
+# figures of the device, `weft check`, 20 training steps of both models in every mode and a profile of their kernels; the
+# tests that need a GPU, a few hundred training steps, compute-sanitizer's tools; the benchmarks beside PyTorch. A stage
+# that fails is reported and the others go on; a part ends after eight minutes. Writes gpu_check.json, gpu_check.log and
+# table.txt, after each stage anew.
 #   gpu_check.sh [--part first|check|bench] [--deps FOLDER] [--gtest FOLDER] [--data FOLDER] [--peer FILE] [--out FOLDER]
 #   gpu_check.sh --peer-compile --peer FILE [...]   instead: the benchmark at batch 512 beside torch.compile
 #   gpu_check.sh --train-page --data FOLDER [...]   instead: page's recipe of 24 epochs
@@ -11,11 +12,12 @@
 # --deps: what scripts/gpu_deps.sh copied, where packages are missing. --gtest (DEPS/googletest): GoogleTest's sources.
 # --data (the built-in images): CIFAR-10's binary files. --peer: a program that measures PyTorch, as for bench.sh.
 # --out: build/gpu_check. WEFT_COMMIT names the commit where git does not; PYTHON is the Python that has PyTorch.
+# shellcheck disable=SC2317  # stage calls the functions
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
 
 usage() {
-  sed -n '6,8s/^# *//p' "$0" >&2
+  sed -n '7,9s/^# *//p' "$0" >&2
   exit 2
 }
 PATH=$PATH:/usr/local/cuda/bin  # compute-sanitizer
@@ -55,12 +57,17 @@ record() { # NAME SECONDS RESULT
   echo "== $1: $3, $2 s"
   report > /dev/null  # a run that is cut short leaves what it has
 }
+part_end=1000000  # by SECONDS
 limited() { # SECONDS COMMAND...: a program that waits for the GPU may not end when it is asked to
-  timeout -k 5 "$@"
+  local limit=$1 left=$((part_end - SECONDS))
+  shift
+  ((left > 0)) || left=1
+  timeout -k 5 "$((limit < left ? limit : left))" "$@"
 }
 stage() { # NAME COMMAND...: the output goes to the log, the end of a failed one's to the screen too
   local name=$1 start=$SECONDS status=0 result=ok
   shift
+  ((SECONDS < part_end)) || { record "$name" 0 "skipped: the eight minutes are over" && return 1; }
   "$@" > "$work/$name" 2>&1 || status=$?
   { echo "== $name: $*" && cat "$work/$name"; } >> "$out/gpu_check.log"
   ((status == 0)) || { result="failed: status $status" && tail -n 20 "$work/$name"; }
@@ -122,7 +129,7 @@ sanitizer_rows='abs exp gelu add power atan2 remainder equal logical_and where t
   layer_norm softmax log_softmax cross_entropy nll_loss binary_cross_entropy_with_logits huber_loss dropout one_hot weighted'
 sanitizers() {
   local tool options first filter='' row test=$build/tests/device_test start=$SECONDS out_of_time='partial: out of time'
-  [[ -x $test ]] || return
+  [[ -x $test ]] && ((SECONDS < part_end)) || return
   for row in $sanitizer_rows; do filter+=":*Contiguous*/$row:*First*/$row"; done
   first=$("$test" --gtest_list_tests --gtest_filter='*Contiguous*/add' | awk '/^ / { print s $1; exit } { s = $1 }')
   limited 60 compute-sanitizer "$test" --gtest_filter="$first" > "$work/trial" 2>&1
@@ -162,25 +169,83 @@ training() {
     same_bits page page_no_graph
 }
 
-# 20 steps of a model in every precision, by the table's algorithms and with all convolutions pinned to either.
-steps() { # MODEL BATCH OPTIONS...
-  local job=(--device cuda --model "$1" --batch "$2" --steps 20 --precision "fp32,tf32,bf16")
-  shift 2
-  limited 60 "$build/tests/train_bench" train "${job[@]}" --algo "automatic,implicit_gemm,im2col" "$@" | tee -a "$rows"
+# Clocks in MHz, power in W and temperature in C, four times a second, each line after its time.
+sample_clocks() {
+  nvidia-smi -i 0 --query-gpu=clocks.sm,clocks.mem,power.draw,temperature.gpu --format=csv,noheader,nounits -lms 250 \
+    2> /dev/null > >(LC_ALL=C && while read -r line; do echo "$EPOCHREALTIME, $line"; done > "$work/clocks") &
+}
+# Rows get the medians of the samples between their "from" and "until"; values that are not numbers are left out.
+with_clocks() {
+  LC_ALL=C awk -v file="$work/clocks" '
+    function number(name) {
+      return match($0, "\"" name "\": *[0-9.e+]+") ? substr($0, RSTART + length(name) + 3, RLENGTH - length(name) - 3) + 0 : ""
+    }
+    function median(which, n,    i, j, t) {
+      for (i = 2; i <= n; ++i)
+        for (j = i; j > 1 && values[which, j] < values[which, j - 1]; --j) {
+          t = values[which, j]; values[which, j] = values[which, j - 1]; values[which, j - 1] = t
+        }
+      return values[which, int((n + 1) / 2)]
+    }
+    BEGIN { split("sm_mhz memory_mhz watts celsius", names, " ") }
+    {
+      from = number("from"); until = number("until"); added = ""
+      if (from != "" && until != "") {
+        for (i = 1; i <= 4; ++i) counts[i] = 0
+        while ((getline line < file) > 0) {
+          split(line, sample, /, */)
+          if (sample[1] + 0 < from || sample[1] + 0 > until) continue
+          for (i = 1; i <= 4; ++i) if (sample[i + 1] ~ /^[0-9]+([.][0-9]+)?$/) values[i, ++counts[i]] = sample[i + 1] + 0
+        }
+        close(file)
+        for (i = 1; i <= 4; ++i) if (counts[i]) added = added sprintf(", \"%s\": %g", names[i], median(i, counts[i]))
+      }
+      sub(/}$/, added "}")
+      print
+      fflush()
+    }'
+}
+
+# 20 steps of a model, three times, in every precision, by some of the ways to compute all convolutions: by the table,
+# pinned to an algorithm, or composed of copies and matrix products.
+steps() { # MODEL BATCH WAYS OPTIONS...
+  local job=(--device cuda --model "$1" --batch "$2" --steps 20 --runs 3 --precision "fp32,tf32,bf16" --algo "$3")
+  shift 3
+  limited 60 "$build/tests/train_bench" train "${job[@]}" "$@" | with_clocks | tee -a "$rows"
 }
 device_figures() {
   limited 60 "$build/tests/train_bench" device --device cuda | tee -a "$rows"
 }
+# Ordinary steps, each kernel between two events. The images/s of these runs tell nothing.
+profile() { # MODEL BATCH
+  local precision file=$work/profile status=0
+  for precision in fp32 bf16; do
+    rm -f "$file"
+    WEFT_CUDA_PROFILE=$file limited 60 "$build/tests/train_bench" train --device cuda --model "$1" --batch "$2" --steps 20 \
+      --precision "$precision" || status=$?
+    sed -E "s/^\{\"what\": \"(kernel|profile)\"/&, \"model\": \"$1\", \"batch\": $2, \"mode\": \"$precision\"/" "$file" |
+      tee -a "$rows" || status=$?
+  done
+  return "$status"
+}
+columns() { # MODEL BATCH: of how many MiB a convolution by im2col gathers its columns at a time
+  local job=(--device cuda --model "$1" --batch "$2" --steps 20 --runs 3 --precision bf16 --algo im2col --graph) mib status=0
+  for mib in 32 64 128 256 512; do
+    WEFT_CUDA_COLUMN_MIB=$mib limited 30 "$build/tests/train_bench" train "${job[@]}" | with_clocks | tee -a "$rows" ||
+      status=$?
+  done
+  return "$status"
+}
 
 bench() { # MODEL BATCH: a process per figure, so that the peak memory is its own
-  local job=(--device cuda --model "$1" --batch "$2" --seconds 0.5) precision mode_options status=0
+  local job=(--device cuda --model "$1" --batch "$2" --seconds 0.5 --runs 3) precision mode_options status=0
   local modes=(--graph)
   [[ $2 != 128 ]] || modes+=('')
   [[ $2 != 512 ]] || modes+=('--graph --conv-timing')
   for mode_options in "${modes[@]}"; do
     for precision in fp32 tf32 bf16; do
       # shellcheck disable=SC2086
-      limited 60 "$build/tests/train_bench" train "${job[@]}" --precision "$precision" $mode_options |
+      limited 60 "$build/tests/train_bench" train "${job[@]}" --precision "$precision" $mode_options | with_clocks |
         tee -a "$rows" || status=$?
     done
   done
@@ -213,13 +278,30 @@ table() {
       work = field("model") " " field("batch"); speed = field("images_per_s"); who = field("peer")
       if (!(work in lines)) works[++count] = work
       few = field("steps") == "" ? "" : ", " field("steps") " steps"
-      lines[work] = lines[work] sprintf("  %-8s %-34s %12s images/s %8s MiB\n", who, field("mode") few,
-        speed == "" ? "error" : int(speed), int(field("peak_mib")))
+      spread = field("runs") == "" ? "" : " (" int(field("images_per_s_min")) " to " int(field("images_per_s_max")) ")"
+      host = field("host_us") == "" ? "" : sprintf(", host %.0f us", field("host_us"))
+      if (field("graph_nodes") != "") host = host ", " field("graph_nodes") " nodes"
+      if (field("sm_mhz") != "") host = host ", " field("sm_mhz") " MHz"
+      if (field("watts") != "") host = host sprintf(", %.0f W", field("watts"))
+      lines[work] = lines[work] sprintf("  %-8s %-34s %12s images/s%s %8s MiB%s\n", who, field("mode") few,
+        speed == "" ? "error" : int(speed), spread, int(field("peak_mib")), host)
       if (few == "" && speed + 0 > best[work, who]) best[work, who] = speed + 0
     }
     /"what": *"device"/ {
       printf "device: first kernel after %.2f s, first product %.2f s, copy %d GB/s, product %s: %.1f TFLOP/s\n",
         field("s_to_first_kernel"), field("s_of_first_product"), field("copy_gb_per_s"), field("product"), field("tflop_per_s")
+    }
+    /"what": *"profile"/ {
+      profiles[++profile_count] = sprintf("%s %s %s, ordinary steps by kernel: %d launches, %.0f us, of each time %.1f us are its two events\n",
+        field("model"), field("batch"), field("mode"), field("launches"), field("us"), field("empty_us"))
+      listed = 0
+    }
+    /"what": *"kernel"/ && ++listed <= 10 {
+      registers = field("registers") == "" ? "" : sprintf(", %d registers, %d bytes shared, occupancy %.2f",
+        field("registers"), field("shared_bytes"), field("occupancy"))
+      profiles[profile_count] = profiles[profile_count] sprintf("  %5.1f %%  %-40s %6d times %9.2f us%s\n",
+        100 * field("share"), field("name") (field("instance") > 1 ? " #" field("instance") : ""), field("count"),
+        field("mean_us"), registers)
     }
     /"what": *"failed test"/ { print "failed: " field("stage") " " field("name") }
     /"what": *"run"/ { name = field("name"); sub(/.*"test": */, ""); print name ": test accuracy " field("accuracy") }
@@ -229,6 +311,7 @@ table() {
         print works[i] (peer ? sprintf(": best to best %.2f", best[works[i], "weft"] / peer) : "")
         printf "%s", lines[works[i]]
       }
+      for (i = 1; i <= profile_count; ++i) printf "%s", profiles[i]
     }' "$rows"
   sed -E 's/.*"stage": "(.*)", "seconds": (.*), "result": "(.*)"}/\1: \3, \2 s/' "$stages"
 }
@@ -249,9 +332,14 @@ run_first() {
   stage info "$build/weft" info
   stage device device_figures
   stage weft_check limited 60 "$build/weft" check --device cuda:0
-  stage steps_needle steps needle 128
-  stage steps_needle_graph steps needle 128 --graph
-  stage steps_page_graph steps page 512 --graph
+  local ways=automatic,implicit_gemm,im2col
+  stage steps_needle steps needle 128 $ways
+  stage steps_needle_graph steps needle 128 $ways --graph
+  stage steps_page_graph steps page 512 $ways --graph
+  stage profile_needle profile needle 128
+  stage profile_page profile page 512
+  stage steps_needle_composed steps needle 128 composed --graph
+  stage steps_page_composed steps page 512 composed --graph
 }
 run_checks() {
   stage op_table op_table 8 250 op_table "$build/tests/device_test"
@@ -265,6 +353,7 @@ run_benchmarks() {
     for batch in 128 512 1024; do stage "bench_${model}_$batch" bench "$model" "$batch"; done
     [[ -z $peer ]] || stage "peer_$model" bench_peer "$model" 128,512,1024 150
   done
+  stage columns columns page 512
   for model in needle page; do stage "conv_$model" conv "$model" 512 im2col,implicit_gemm,winograd; done
   stage conv_pointwise conv pointwise 128 im2col,implicit_gemm
   stage conv_depthwise conv depthwise 128 automatic,direct,copy
@@ -275,13 +364,24 @@ built() { # PROGRAM...: whether all are there
   local program
   for program in "$@"; do [[ -x $build/$program ]] || return; done
 }
+begin_part() { part_end=$((SECONDS + 480)); }
+[[ $mode != all ]] || begin_part
+sample_clocks
 stage configure configure || { report && exit 1; }
 case $mode in
   all)
     stage build_first compile weft_program train_bench
     if [[ $part =~ ^(all|first)$ ]]; then built weft tests/train_bench && run_first; fi
-    if [[ $part =~ ^(all|check)$ ]]; then stage build_tests compile all; built weft && run_checks; fi
-    if [[ $part =~ ^(all|bench)$ ]]; then stage build_bench compile conv_bench; built tests/train_bench && run_benchmarks; fi
+    if [[ $part =~ ^(all|check)$ ]]; then
+      [[ $part != all ]] || begin_part
+      stage build_tests compile all
+      built weft && run_checks
+    fi
+    if [[ $part =~ ^(all|bench)$ ]]; then
+      [[ $part != all ]] || begin_part
+      stage build_bench compile conv_bench
+      built tests/train_bench && run_benchmarks
+    fi
     ;;
   compile)
     stage build compile train_bench
