@@ -160,7 +160,7 @@ class Replay {
  public:
   virtual ~Replay() = default;
   virtual void run() = 0;
-  /// Kernels, copies and fills that a run consists of on a GPU; 0 on the CPU.
+  /// Returns how many kernels, copies and fills a run has on a GPU; 0 on the CPU.
   virtual std::int64_t nodes() const = 0;
 };
 

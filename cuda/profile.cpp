@@ -20,33 +20,34 @@ namespace weft::cuda::profile {
 
 struct Pair {
   std::shared_ptr<Row> row;
-  bool first = false;   // of the row
-  bool closed = false;  // `end` is recorded
+  bool first = false;   // the first launch of the row
+  bool closed = false;  // its scope has ended
+  bool lost = false;    // the event `end` failed
   runtime::Event start = nullptr, end = nullptr;
   runtime::Stream stream = nullptr;
 };
 
 namespace {
 
-constexpr std::size_t kMostPairs = 1024;  // that wait to be read
-constexpr std::ptrdiff_t kAhead = 4;      // launches that the host is ahead of the stream
+constexpr std::size_t kMostPairs = 1024;  // pairs that are kept before their times are read
+constexpr std::ptrdiff_t kAhead = 4;      // launches by which the host stays ahead of the stream
 
-/// What is measured on one device. Events and memory are kept until the process ends.
-struct Lane {
+/// Holds the pairs of one device. Its events and its memory live until the process ends.
+struct DevicePairs {
   std::list<Pair> pairs;
-  std::vector<runtime::Event> events;  // that no pair has
+  std::vector<runtime::Event> events;  // events that no pair uses
   float* word = nullptr;
 };
 
 struct State {
   std::mutex mutex;
-  std::map<int, Lane> lanes;  // by CUDA's number of the device
+  std::map<int, DevicePairs> devices;  // by CUDA's number of the device
   std::map<std::tuple<std::string, const void*, int>, std::shared_ptr<Row>> rows;
   std::map<std::string, int> instances;
   std::string file;
-  bool registered = false;  // the exit handler
+  bool registered = false;  // the exit handler is registered
   double empty_us = 0;
-  std::int64_t untimed = 0, recorded = 0;
+  std::int64_t untimed = 0, captured = 0;
 };
 
 std::string wanted_file() {
@@ -64,27 +65,28 @@ State& state() {
   return instance;
 }
 
-runtime::Event take_event(Lane& lane) {
-  if (lane.events.empty()) return runtime::create_event();
-  const runtime::Event event = lane.events.back();
-  lane.events.pop_back();
+runtime::Event take_event(DevicePairs& device) {
+  if (device.events.empty()) return runtime::create_event();
+  const runtime::Event event = device.events.back();
+  device.events.pop_back();
   return event;
 }
 
-void give_back(Lane& lane, const Pair& pair) {
+void give_back(DevicePairs& device, const Pair& pair) {
   for (const runtime::Event event : {pair.start, pair.end}) {
-    if (event != nullptr) lane.events.push_back(event);
+    if (event != nullptr) device.events.push_back(event);
   }
 }
 
 // Waits for the closed pairs and adds their times to their rows.
-void collect(State& s, Lane& lane) {
-  for (auto pair = lane.pairs.begin(); pair != lane.pairs.end();) {
+void collect(State& s, DevicePairs& device) {
+  for (auto pair = device.pairs.begin(); pair != device.pairs.end();) {
     if (!pair->closed) {
       ++pair;
       continue;
     }
     try {
+      if (pair->lost) throw DeviceError("cuda: the profile lost an event");
       runtime::synchronize(pair->end);
       const double us = 1e3 * static_cast<double>(runtime::elapsed(pair->start, pair->end));
       if (pair->first) {
@@ -96,25 +98,25 @@ void collect(State& s, Lane& lane) {
     } catch (const Error&) {
       ++s.untimed;
     }
-    give_back(lane, *pair);
-    pair = lane.pairs.erase(pair);
+    give_back(device, *pair);
+    pair = device.pairs.erase(pair);
   }
 }
 
-// The median of nine pairs with nothing between.
-double empty_pair_us(Lane& lane, runtime::Stream stream) {
+// Returns the median over nine pairs without work between their events.
+double empty_pair_us(DevicePairs& device, runtime::Stream stream) {
   constexpr int kPairs = 9;
   std::vector<runtime::Event> events;
   std::vector<float> milliseconds;
-  for (int i = 0; i < 2 * kPairs; ++i) events.push_back(take_event(lane));
-  delay(lane.word, stream);
+  for (int i = 0; i < 2 * kPairs; ++i) events.push_back(take_event(device));
+  delay(device.word, stream);
   for (const runtime::Event event : events) runtime::record(event, stream);
   runtime::synchronize(events.back());
   for (std::size_t i = 0; i < events.size(); i += 2) {
     milliseconds.push_back(runtime::elapsed(events[i], events[i + 1]));
   }
   std::sort(milliseconds.begin(), milliseconds.end());
-  lane.events.insert(lane.events.end(), events.begin(), events.end());
+  device.events.insert(device.events.end(), events.begin(), events.end());
   return 1e3 * static_cast<double>(milliseconds[kPairs / 2]);
 }
 
@@ -128,23 +130,23 @@ void write_at_exit() {
   }
 }
 
-Lane& lane_of(State& s, runtime::Stream stream) {
-  // Handlers run in the reverse order: this one comes before that of the CUDA runtime, which has begun by now.
+DevicePairs& pairs_of(State& s, runtime::Stream stream) {
+  // Exit handlers run in reverse order. The CUDA runtime registered its handler earlier, so this one runs first.
   if (!std::exchange(s.registered, true)) std::atexit(write_at_exit);
-  Lane& lane = s.lanes[runtime::current_device()];
-  if (lane.word != nullptr) return lane;
+  DevicePairs& device = s.devices[runtime::current_device()];
+  if (device.word != nullptr) return device;
   constexpr std::size_t kBytes = 256;
-  lane.word = static_cast<float*>(runtime::allocate(kBytes, stream));
-  if (lane.word == nullptr) throw OutOfMemoryError("cuda: no memory for the profile's 256 bytes");
-  s.empty_us = empty_pair_us(lane, stream);
-  return lane;
+  device.word = static_cast<float*>(runtime::allocate(kBytes, stream));
+  if (device.word == nullptr) throw OutOfMemoryError("cuda: no memory for the profile's 256 bytes");
+  s.empty_us = empty_pair_us(device, stream);
+  return device;
 }
 
-// An event that the stream passes before the kernel is enqueued would count the host's time, so the host has to be
-// ahead.
-void keep_busy(const Lane& lane, runtime::Stream stream) {
-  const bool few = std::ssize(lane.pairs) < kAhead;
-  if (few || runtime::is_finished(std::prev(lane.pairs.end(), kAhead)->end)) delay(lane.word, stream);
+// Delays the stream where it has caught up with the host. A pair would otherwise include the time that the host takes
+// between the first event and the launch.
+void keep_busy(const DevicePairs& device, runtime::Stream stream) {
+  const bool few = std::ssize(device.pairs) < kAhead;
+  if (few || runtime::is_finished(std::prev(device.pairs.end(), kAhead)->end)) delay(device.word, stream);
 }
 
 std::shared_ptr<Row> row_of(State& s, const char* name, const void* kernel, int threads) {
@@ -192,7 +194,7 @@ void start(const std::string& file) {
   s.file = file;
   s.rows.clear();
   s.instances.clear();
-  s.untimed = s.recorded = 0;
+  s.untimed = s.captured = 0;
   on = true;
 }
 
@@ -200,8 +202,8 @@ Profile stop() {
   on = false;
   State& s = state();
   const std::lock_guard lock(s.mutex);
-  for (auto& [device, lane] : s.lanes) collect(s, lane);
-  Profile profile{.rows = {}, .empty_us = s.empty_us, .untimed = s.untimed, .recorded = s.recorded};
+  for (auto& [number, device] : s.devices) collect(s, device);
+  Profile profile{.rows = {}, .empty_us = s.empty_us, .untimed = s.untimed, .captured = s.captured};
   for (const auto& [key, row] : s.rows) profile.rows.push_back(*row);
   std::stable_sort(profile.rows.begin(), profile.rows.end(), [](const Row& a, const Row& b) { return a.us > b.us; });
   return profile;
@@ -218,7 +220,7 @@ void write(const std::string& file, const Profile& profile) {
   out.imbue(std::locale::classic());
   out << std::fixed << std::setprecision(3) << R"({"what": "profile", "launches": )" << launches << R"(, "us": )"
       << all_us << R"(, "empty_us": )" << profile.empty_us << R"(, "untimed": )" << profile.untimed
-      << R"(, "recorded": )" << profile.recorded << "}\n";
+      << R"(, "captured": )" << profile.captured << "}\n";
   for (const Row& row : profile.rows) write_row(out, row, all_us);
   out.flush();
   if (!out) throw IoError("the profile cannot be written to " + file);
@@ -230,23 +232,23 @@ void Scope::begin(const char* name, runtime::Stream stream, const void* kernel, 
   const std::lock_guard lock(s.mutex);
   try {
     if (runtime::is_capturing(stream)) {
-      ++s.recorded;
+      ++s.captured;
       return;
     }
-    Lane& lane = lane_of(s, stream);
-    if (lane.pairs.size() >= kMostPairs) collect(s, lane);
+    DevicePairs& device = pairs_of(s, stream);
+    if (device.pairs.size() >= kMostPairs) collect(s, device);
     std::shared_ptr<Row> row = row_of(s, name, kernel, threads);
     const auto before = static_cast<double>(row->count++);
     row->blocks += (static_cast<double>(blocks) - row->blocks) / (before + 1);
-    keep_busy(lane, stream);
-    Pair& pair = lane.pairs.emplace_back(Pair{.row = row, .first = row->count == 1, .stream = stream});
+    keep_busy(device, stream);
+    Pair& pair = device.pairs.emplace_back(Pair{.row = row, .first = row->count == 1, .stream = stream});
     try {
-      pair.start = take_event(lane);
-      pair.end = take_event(lane);
+      pair.start = take_event(device);
+      pair.end = take_event(device);
       runtime::record(pair.start, stream);
     } catch (...) {
-      give_back(lane, pair);
-      lane.pairs.pop_back();
+      give_back(device, pair);
+      device.pairs.pop_back();
       throw;
     }
     pair_ = &pair;
@@ -260,7 +262,8 @@ void Scope::end() noexcept {
   const std::lock_guard lock(s.mutex);
   try {
     runtime::record(pair_->end, pair_->stream);
-  } catch (const std::exception&) {  // collect() finds that it was not recorded
+  } catch (const std::exception&) {
+    pair_->lost = true;  // the event may have the time of an earlier pair
   }
   pair_->closed = true;
 }

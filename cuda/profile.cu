@@ -8,7 +8,7 @@ namespace weft::cuda::profile {
 
 namespace {
 
-constexpr int kSteps = 1 << 16;  // each waits for the one before: 4 cycles at about 1.75 GHz
+constexpr int kSteps = 1 << 16;  // a step waits 4 cycles for the one before, at about 1.75 GHz
 
 WEFT_KERNEL delay_kernel(float* word, int steps) {
   float x = 1;

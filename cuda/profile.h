@@ -8,46 +8,46 @@
 
 #include "cuda/runtime.h"
 
-// The time of each kernel, matrix product and host copy, between two events of its stream. The environment variable
-// WEFT_CUDA_PROFILE=FILE has every launch of the process measured and the rows written to FILE at the exit. What a
-// recording (StepGraph) takes up, and what it replays, is not measured.
+// A profile holds the time of each kernel, matrix product and host copy, measured between two events of its stream. The
+// environment variable WEFT_CUDA_PROFILE=FILE measures all launches of the process and writes the profile to FILE at
+// the exit. Launches that a StepGraph captures or replays are not measured.
 
 namespace weft::cuda::profile {
 
-/// Whether launches are measured.
+/// Says whether launches are measured.
 extern std::atomic<bool> on;
 
-/// All launches of one function with blocks of one size.
+/// Sums up all launches of one function with blocks of one size.
 struct Row {
-  std::string name;        ///< the launch's
-  int instance = 1;        ///< numbers the functions and block sizes of a name, in the order of their first launches
+  std::string name;        ///< the name that the launch gave
+  int instance = 1;        ///< a number for each function and block size of a name, in the order of first launches
   std::int64_t count = 0;  ///< launches
-  std::int64_t timed = 0;  ///< launches in `us`: all but the first, which may load code, and those that failed
+  std::int64_t timed = 0;  ///< launches in `us`, which leaves out the first one, that may load code, and failed ones
   double us = 0;           ///< microseconds in all
   double first_us = 0;     ///< microseconds of the first launch
-  double blocks = 0;       ///< of a launch, on average; 0 for products and copies
-  int threads = 0;         ///< of a block; 0 for products and copies
-  runtime::KernelFacts facts;  ///< of the device of the first launch
+  double blocks = 0;       ///< mean blocks of a launch; 0 for products and copies
+  int threads = 0;         ///< threads of a block; 0 for products and copies
+  runtime::KernelFacts facts;  ///< as the device of the first launch has them
 };
 
 struct Profile {
   std::vector<Row> rows;      ///< the longest `us` first
-  double empty_us = 0;        ///< between two events with nothing between them: every time of a row has this added
+  double empty_us = 0;        ///< time between two events without work, which the time of every launch includes
   std::int64_t untimed = 0;   ///< launches whose events failed
-  std::int64_t recorded = 0;  ///< launches that a recording took up
+  std::int64_t captured = 0;  ///< launches that a StepGraph captured
 };
 
-/// Forgets what was measured and measures from now on. Where `file` is not empty, the rows measured until then are
-/// written there when the process exits; a file that cannot be written is reported on standard error.
+/// Forgets earlier launches and measures from now on. Where `file` is not empty, the profile is written there when the
+/// process exits. Standard error says so where that fails.
 void start(const std::string& file = {});
 /// Waits for the launches that were measured, returns their times and measures no more.
 Profile stop();
-/// JSON objects, one a line: {"what": "profile", ...} and {"what": "kernel", ...} for each row. Throws IoError.
+/// Writes one JSON object a line: {"what": "profile", ...}, then {"what": "kernel", ...} for each row. Throws IoError.
 void write(const std::string& file, const Profile& profile);
 
 struct Pair;
 
-/// Measures what its scope enqueues on the stream. A failure of its own is counted and otherwise swallowed.
+/// Measures the work that is enqueued on the stream in its scope. Its own failures are counted and not thrown.
 class Scope {
  public:
   Scope(const char* name, runtime::Stream stream, const void* kernel = nullptr, std::int64_t blocks = 0,
@@ -69,7 +69,7 @@ class Scope {
   Pair* pair_ = nullptr;
 };
 
-/// Keeps the stream busy for about 150 us (a prediction); `word` is device memory of 4 bytes.
+/// Keeps the stream busy for about 150 us (a prediction). `word` is device memory of 4 bytes.
 void delay(float* word, runtime::Stream stream);
 
 }  // namespace weft::cuda::profile

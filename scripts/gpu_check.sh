@@ -170,12 +170,12 @@ training() {
     same_bits page page_no_graph
 }
 
-# Clocks in MHz, power in W and temperature in C, four times a second, each line after its time.
+# Writes clocks (MHz), power (W) and temperature (C) four times a second, after the time of the sample.
 sample_clocks() {
   stdbuf -oL nvidia-smi -i 0 --query-gpu=clocks.sm,clocks.mem,power.draw,temperature.gpu --format=csv,noheader,nounits -lms 250 \
     2> /dev/null > >(LC_ALL=C && while read -r line; do echo "$EPOCHREALTIME, $line"; done > "$work/clocks") &
 }
-# Rows get the medians of the samples between their "from" and "until"; values that are not numbers are left out.
+# Adds the medians of the samples between "from" and "until" to a row. Values that are not numbers are left out.
 with_clocks() {
   LC_ALL=C awk -v file="$work/clocks" '
     function number(name) {
@@ -207,8 +207,8 @@ with_clocks() {
     }'
 }
 
-# 20 steps of a model, three times, in every precision, by some of the ways to compute all convolutions: by the table,
-# pinned to an algorithm, or composed of copies and matrix products.
+# Times 20 steps of a model three times, in every precision. A way computes all convolutions: by the table, pinned to an
+# algorithm, or composed of copies and matrix products.
 steps() { # MODEL BATCH WAYS OPTIONS...
   local job=(--device cuda --model "$1" --batch "$2" --steps 20 --runs 3 --precision "fp32,tf32,bf16" --algo "$3")
   shift 3
@@ -217,7 +217,7 @@ steps() { # MODEL BATCH WAYS OPTIONS...
 device_figures() {
   limited 60 "$build/tests/train_bench" device --device cuda | tee -a "$rows"
 }
-# Ordinary steps, each kernel between two events. The images/s of these runs tell nothing.
+# Profiles ordinary steps. The events slow these runs down, so that their images/s are not kept.
 profile() { # MODEL BATCH
   local precision file=$work/profile status=0
   for precision in fp32 bf16; do
@@ -229,7 +229,7 @@ profile() { # MODEL BATCH
   done
   return "$status"
 }
-columns() { # MODEL BATCH: of how many MiB a convolution by im2col gathers its columns at a time
+columns() { # MODEL BATCH: steps by im2col with columns of several MiB at a time
   local job=(--device cuda --model "$1" --batch "$2" --steps 20 --runs 3 --precision bf16 --algo im2col --graph) mib status=0
   for mib in 32 64 128 256 512; do
     WEFT_CUDA_COLUMN_MIB=$mib limited 30 "$build/tests/train_bench" train "${job[@]}" | with_clocks | tee -a "$rows" ||

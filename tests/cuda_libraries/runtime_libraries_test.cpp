@@ -8,6 +8,7 @@
 #include <iostream>
 
 #include "cuda/context.h"
+#include "cuda/profile.h"
 #include "cuda/runtime.h"
 #include "faults.h"
 #include "twin.h"
@@ -237,6 +238,21 @@ TEST_F(Runtime, RecordingsSayWhatTheyAre) {
   faults().fail("cudaEventQuery", cudaErrorNotReady);
   EXPECT_FALSE(runtime::is_finished(event));
   EXPECT_NO_THROW(runtime::check_launch("kernel"));
+}
+
+// The event then has the time of an earlier pair.
+TEST_F(Runtime, ProfilesLeaveOutPairsThatLostAnEvent) {
+  cuda::profile::start();
+  for (const bool fails : {false, false, true}) {
+    const cuda::profile::Scope measured("work", stream);
+    if (fails) faults().fail("cudaEventRecord", cudaErrorUnknown);
+  }
+  const cuda::profile::Profile profile = cuda::profile::stop();
+  ASSERT_EQ(profile.rows.size(), 1u);
+  EXPECT_EQ(profile.rows[0].count, 3);
+  EXPECT_EQ(profile.rows[0].timed, 1);
+  EXPECT_EQ(profile.untimed, 1);
+  before["event"] = live_objects().counts()["event"] - 1;  // the profile keeps its events
 }
 
 TEST_F(Runtime, LaunchesAreChecked) {

@@ -1,4 +1,4 @@
-// cuda/profile.h: what is counted of launches, products and copies, and that a profile changes nothing else.
+// These tests show that cuda/profile.h counts launches, products and copies, and that a profile changes nothing else.
 #include "cuda/profile.h"
 
 #include <gtest/gtest.h>
@@ -17,7 +17,7 @@ namespace {
 
 namespace profile = cuda::profile;
 
-/// By the name of a launch, over all functions that have it.
+/// Counts the launches of a name over all functions that have it.
 std::int64_t count_of(const profile::Profile& found, const std::string& name) {
   std::int64_t count = 0;
   for (const profile::Row& row : found.rows) count += row.name == name ? row.count : 0;
@@ -29,7 +29,7 @@ std::int64_t kernels_of(const profile::Profile& found) {
   return count;
 }
 
-/// Two products of f32 and one of f64, copies up and down, additions and sums.
+/// Runs two products of f32 and one of f64, copies to and from the device, an addition and a sum.
 void work() {
   const Tensor a = ones({4, 3}, {.device = Device::cuda()}), b = ones({3, 5}, {.device = Device::cuda()});
   const Tensor y = matmul(a, b) + matmul(a, b);
@@ -53,7 +53,7 @@ TEST(Profile, CountsEachLaunchOnce) {
   EXPECT_EQ(count_of(found, "copy to the device"), 3);
   EXPECT_EQ(count_of(found, "copy to the host"), 3);
   EXPECT_EQ(found.untimed, 0);
-  EXPECT_EQ(found.recorded, 0);
+  EXPECT_EQ(found.captured, 0);
   EXPECT_GT(found.empty_us, 0);
   for (const profile::Row& row : found.rows) {
     EXPECT_EQ(row.timed, row.count - 1) << row.name;
@@ -79,7 +79,6 @@ TEST(Profile, ReadsMoreLaunchesThanItKeeps) {
   EXPECT_EQ(found.rows[0].timed, 1499);
 }
 
-// Functions of one name are told apart.
 TEST(Profile, NumbersTheFunctionsOfAName) {
   const TensorOptions gpu{.device = Device::cuda()}, gpu64{.dtype = DType::f64, .device = Device::cuda()};
   const Tensor x = ones({5}, gpu), y = ones({5}, gpu64);
@@ -93,7 +92,7 @@ TEST(Profile, NumbersTheFunctionsOfAName) {
   EXPECT_EQ(instances, (std::vector<int>{1, 2}));
 }
 
-/// The weights after four steps, the second of which is recorded and run, and the nodes of the recording.
+/// Returns the weights after four steps, the second of which is captured, and the nodes of the graph.
 std::pair<std::vector<float>, std::int64_t> train() {
   manual_seed(5);
   const Tensor weight(Array::full({3}, 1, DType::f32, Device::cuda()), true);
@@ -111,16 +110,16 @@ std::pair<std::vector<float>, std::int64_t> train() {
   return {weight.to_vector<float>(), graph.nodes()};
 }
 
-TEST(Profile, LeavesRecordingsAlone) {
+TEST(Profile, LeavesCapturesAlone) {
   const auto expected = train();
   profile::start();
   const auto found = train();
   const profile::Profile profiled = profile::stop();
   EXPECT_EQ(found, expected);
-  EXPECT_EQ(profiled.recorded, found.second);
+  EXPECT_EQ(profiled.captured, found.second);
   const std::int64_t eager = kernels_of(profiled);
   EXPECT_GT(eager, 5);
-  EXPECT_LT(eager, 2 * found.second) << "recorded or replayed kernels count";
+  EXPECT_LT(eager, 2 * found.second) << "captured or replayed kernels count";
 }
 
 TEST(Profile, IsWrittenAsLinesOfJson) {
@@ -158,7 +157,7 @@ TEST(Profile, ThatCannotBeWrittenIsAnError) {
   EXPECT_THROW(profile::write("/dev/full", {}), IoError);
 }
 
-// In processes of their own: this program again, with the variable set.
+// Runs one test of this program in a process that has the variable set. Returns 0 where it reports a lost profile.
 int run_again(const std::string& file) {
   const std::string program = std::filesystem::read_symlink("/proc/self/exe").string();
   const std::string command =
@@ -166,7 +165,7 @@ int run_again(const std::string& file) {
   return std::system((command + " | grep -q 'the profile is lost: the profile cannot be written'").c_str());
 }
 
-// In a process without and, run again by the next test, in one with a profile.
+// The next test runs this one again with a profile.
 TEST(Profile, LeavesResultsAlone) { work(); }
 
 TEST(Profile, OfTheEnvironmentIsWrittenAtTheExit) {

@@ -41,7 +41,7 @@ class StepGraph {
   /// Forgets the recording, after a change of what the step does.
   void reset();
   bool is_captured() const { return replay_ != nullptr; }
-  /// Kernels, copies and fills of the recording; 0 without one.
+  /// Returns how many kernels, copies and fills a replay has; 0 before the capture.
   std::int64_t nodes() const;
 
  private:
