@@ -192,7 +192,6 @@ void Engine::shuffle_threads() {
 void Engine::run(const char* name, std::int64_t blocks, int threads, const std::function<void()>& body, Order order) {
   const std::lock_guard lock(mutex_);
   const Quiet quiet;
-  launch_count.fetch_add(1);
   name_ = name;
   body_ = &body;
   threads_ = threads;
@@ -425,6 +424,7 @@ void launch_body(const char* name, std::int64_t blocks, int threads, cuda::runti
   }
   enqueue(what, stream, [name = std::string(name), blocks, threads, call = std::move(call), body = std::move(body)] {
     if (blocks == 0) return;
+    launch_count.fetch_add(1);
     const auto fibers = [&] { engine.run(name.c_str(), blocks, threads, body, current_order()); };
     if (call.kernel == nullptr || !ptx_on_cpu::wanted()) return fibers();
     ptx_on_cpu::run_kernel({name, call.kernel, call.arguments, blocks, threads, fibers});

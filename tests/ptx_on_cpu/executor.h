@@ -12,7 +12,7 @@
 //   WEFT_PTX_MODE=beside    And then by the fibers, on the same memory; the bytes are compared.
 //   WEFT_PTX_MODE=fences    Kernels whose blocks communicate run in many schedules on an adversarial memory, whole and
 //                           with each of their fences left out.
-//   WEFT_PTX_REPORT=FOLDER  The process leaves a file there that says what ran (report.sh adds them up).
+//   WEFT_PTX_REPORT=FOLDER  The process leaves a file there that says what ran (ptx_report adds them up).
 
 namespace weft::ptx_on_cpu {
 

@@ -32,6 +32,7 @@ struct Launch {
   /// may read early what they then do not use. Where null, it is an error.
   std::string* unwritten = nullptr;
   unsigned char fill = 0xFF;
+  bool shares = false;  ///< some block counted with others, so that it may see what they wrote
 };
 
 enum class Stop : std::uint8_t { done, barrier, fence, atomic };

@@ -220,6 +220,7 @@ void atomic_increment(Frame& frame, const Instruction& in, const Lanes& lanes) {
       std::uint32_t old = 0;
       std::memcpy(&old, reinterpret_cast<const void*>(at), sizeof old);
       const std::uint32_t now = old >= limit[i] ? 0 : old + 1;
+      frame.block().launch().shares |= limit[i] > 0;
       d[i] = old;
       if (memory.adversarial()) {
         const std::uint64_t shift = at % 8 * 8;

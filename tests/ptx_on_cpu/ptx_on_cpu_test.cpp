@@ -2,9 +2,12 @@
 // planted in a kernel's text.
 #include <gtest/gtest.h>
 
+#include <bit>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 
+#include "compare.h"
 #include "frame.h"
 
 namespace weft::ptx_on_cpu {
@@ -82,6 +85,24 @@ std::uint32_t bits(float x) {
   std::uint32_t word = 0;
   std::memcpy(&word, &x, sizeof word);
   return word;
+}
+
+template <class T>
+Difference difference_of(const std::vector<T>& a, const std::vector<T>& b) {
+  return compare(reinterpret_cast<const unsigned char*>(a.data()), reinterpret_cast<const unsigned char*>(b.data()),
+                 a.size() * sizeof(T));
+}
+
+TEST(PtxCompare, DistancesAreOfTheAllocationsDtype) {
+  const float nan = std::bit_cast<float>(0x7FFFFFFFu), other_nan = std::bit_cast<float>(0xFFC00001u);
+  EXPECT_EQ(difference_of<float>({1, nan, 2}, {1, other_nan, 2}).differing, 0u);
+  EXPECT_EQ(difference_of<float>({1, nan, 2}, {1, 3, 2}).ulps, ~std::uint64_t{0});
+  // The last word has four bytes.
+  EXPECT_EQ(difference_of<float>({0, 4, 1}, {0, 4, std::nextafter(1.0f, 2.0f)}).ulps, 1u);
+  const float far = std::bit_cast<float>(std::bit_cast<std::uint32_t>(1.0f) + 0x10800u);
+  EXPECT_EQ(difference_of<float>({0, 4, 1}, {0, 4, far}).ulps, 0x800u);  // 1 and 0x800 of its halves as bf16
+  EXPECT_EQ(difference_of<double>({0.1, -0.0}, {std::nextafter(0.1, 1.0), 0.0}).ulps, 1u);
+  EXPECT_DOUBLE_EQ(difference_of<float>({3, 4.5F}, {3, 4}).norm, 0.1);
 }
 
 TEST(PtxInstructions, Integers) {

@@ -1,11 +1,16 @@
 // Adds up what the processes of a run left in a folder (executor.h) and names what no launch executed.
 //   ptx_report FOLDER_OF_PTX FOLDER_OF_REPORTS
+// Fails where kernels ran with fences left out and some fence was missed in no schedule.
+#include <cxxabi.h>
+
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <set>
 #include <sstream>
 #include <string>
@@ -17,6 +22,7 @@ namespace {
 
 struct Sum {
   unsigned long long launches = 0, executed = 0, compared = 0, differing = 0, ulps = 0, nan = 0;
+  double norm_ulps = 0;
   bool approximate = false, tensor_core = false;
 };
 using Name = std::pair<std::string, std::string>;  // module and entry
@@ -25,8 +31,16 @@ struct Sums {
   std::map<Name, Sum> kernels;
   std::map<std::string, unsigned long long> forms;
   std::map<std::pair<Name, int>, unsigned long long> fences;  // by line; 0: never missed
+  unsigned long long results = 0, identical_results = 0;      // of rows of the table
   double seconds = 0;
 };
+
+std::string readable(const std::string& entry) {
+  int status = 0;
+  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(entry.c_str(), nullptr, nullptr, &status),
+                                                    std::free);
+  return status == 0 ? text.get() : entry;
+}
 
 void read(const std::filesystem::path& file, Sums& sums) {
   std::ifstream in(file);
@@ -38,16 +52,22 @@ void read(const std::filesystem::path& file, Sums& sums) {
       double seconds = 0;
       words >> seconds;
       sums.seconds += seconds;
+    } else if (what == "results") {
+      unsigned long long results = 0, identical = 0;
+      words >> results >> identical;
+      sums.results += results;
+      sums.identical_results += identical;
     } else if (what == "kernel") {
       Sum one;
       words >> module >> entry >> one.launches >> one.executed >> one.compared >> one.differing >> one.ulps >>
-          one.nan >> one.approximate >> one.tensor_core;
+          one.norm_ulps >> one.nan >> one.approximate >> one.tensor_core;
       Sum& all = sums.kernels[{module, entry}];
       all.launches += one.launches;
       all.executed += one.executed;
       all.compared += one.compared;
       all.differing += one.differing;
       all.ulps = std::max(all.ulps, one.ulps);
+      all.norm_ulps = std::max(all.norm_ulps, one.norm_ulps);
       all.nan += one.nan;
       all.approximate |= one.approximate;
       all.tensor_core |= one.tensor_core;
@@ -85,7 +105,9 @@ int report(const std::string& ptx, const std::string& reports) {
   std::size_t compared = 0, identical = 0, exact = 0;
   std::set<Name> executed;
   std::printf(
-      "kernels that differ from the C++ (launches that differ, of those compared; largest distance in ulps):\n");
+      "kernels that differ from the C++ (launches that differ, of those compared; largest distance in ulps of a "
+      "number, "
+      "of the norm):\n");
   for (const auto& [name, sum] : sums.kernels) {
     executed.insert({name.first, without_anonymous_names(name.second)});
     total.launches += sum.launches;
@@ -96,8 +118,8 @@ int report(const std::string& ptx, const std::string& reports) {
     identical += sum.compared > 0 && sum.differing == 0;
     exact += sum.compared > 0 && !sum.approximate;
     if (sum.differing > 0) {
-      std::printf("  %llu of %llu, %llu ulps: %s %s\n", sum.differing, sum.compared, sum.ulps, name.first.c_str(),
-                  name.second.c_str());
+      std::printf("  %llu of %llu, %llu, %.1f: %s %s\n", sum.differing, sum.compared, sum.ulps, sum.norm_ulps,
+                  name.first.c_str(), readable(name.second).c_str());
     }
   }
   std::printf("kernels that nothing executed:\n");
@@ -105,7 +127,7 @@ int report(const std::string& ptx, const std::string& reports) {
   for (const Name& name : all_entries) {
     if (executed.contains(name)) continue;
     ++missing;
-    std::printf("  %s %s\n", name.first.c_str(), name.second.c_str());
+    std::printf("  %s %s\n", name.first.c_str(), readable(name.second).c_str());
   }
   std::printf("forms that nothing executed:");
   std::size_t missing_forms = 0;
@@ -122,25 +144,29 @@ int report(const std::string& ptx, const std::string& reports) {
     missed += schedule > 0;
     if (schedule == 0) {
       std::printf("no schedule missed the fence at line %d of %s %s\n", fence.second, fence.first.first.c_str(),
-                  fence.first.second.c_str());
+                  readable(fence.first.second).c_str());
     }
   }
+  bool untried = false;
   for (const Name& name : with_fences) {
     if (!sums.fences.empty() && !tried.contains(name)) {
-      std::printf("no adversarial run of %s %s\n", name.first.c_str(), name.second.c_str());
+      untried = true;
+      std::printf("no adversarial run of %s %s\n", name.first.c_str(), readable(name.second).c_str());
     }
   }
   std::printf("%zu of %zu kernels and %zu of %zu forms executed\n", all_entries.size() - missing, all_entries.size(),
               all_forms.size() - missing_forms, all_forms.size());
-  std::printf("%llu launches, %llu thread instructions in %.1f s: %.0f million a second\n", total.launches,
+  std::printf("%llu launches, %llu thread instructions in %.1f s of a core: %.0f million a second\n", total.launches,
               total.executed, sums.seconds, static_cast<double>(total.executed) / 1e6 / std::max(sums.seconds, 1e-9));
   std::printf(
       "%llu launches of %zu kernels compared with the C++: %llu launches and %zu kernels bit-identical; "
       "%zu kernels without approximations\n",
       total.compared, compared, total.compared - total.differing, identical, exact);
+  std::printf("%llu of %llu results of rows of the table by launches that are all bit-identical\n",
+              sums.identical_results, sums.results);
   std::printf("%zu of %zu fences of %zu of %zu kernels missed when left out\n", missed, sums.fences.size(),
               tried.size(), with_fences.size());
-  return 0;
+  return untried || missed < sums.fences.size() ? 1 : 0;
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <utility>
 
 #include "executor.h"
 
@@ -19,17 +20,24 @@ constexpr int kFenceLaunches = 8;  // of an entry that are repeated
 
 struct Record {
   std::uint64_t launches = 0, executed = 0, compared = 0, differing = 0, ulps = 0, nan = 0;
+  double norm_ulps = 0;
   bool approximate = false, tensor_core = false;
   int fence_launches = 0;
   std::map<std::uint32_t, std::uint64_t> fences;  // the schedule that missed each
+};
+
+// What took part in the launches of one result.
+struct Result {
+  Traits traits;
+  bool ran = false, product = false, differs = false;
 };
 
 struct Report {
   std::map<const Function*, Record> records;
   double seconds = 0;
   std::uint64_t last = 0;
-  Traits traits;
-  bool ran = false, product = false;
+  Result result;
+  std::uint64_t results = 0, identical_results = 0;
   ~Report() { write(); }
   void write() const;
 };
@@ -45,12 +53,12 @@ void Report::write() const {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   std::ofstream out(std::string(folder) + "/" + std::to_string(getpid()) + ".txt");
-  out << "seconds " << seconds << "\n";
+  out << "seconds " << seconds << "\nresults " << results << " " << identical_results << "\n";
   std::map<std::string, std::uint64_t> forms;
   for (const auto& [entry, record] : records) {
     out << "kernel " << entry->module->name() << " " << entry->name << " " << record.launches << " " << record.executed
-        << " " << record.compared << " " << record.differing << " " << record.ulps << " " << record.nan << " "
-        << record.approximate << " " << record.tensor_core << "\n";
+        << " " << record.compared << " " << record.differing << " " << record.ulps << " " << record.norm_ulps << " "
+        << record.nan << " " << record.approximate << " " << record.tensor_core << "\n";
     std::set<const Function*> functions{entry};
     for (const Instruction& in : entry->code) {
       if (in.callee != nullptr) functions.insert(in.callee);
@@ -112,18 +120,20 @@ void note_launch(const Function& entry, std::uint64_t executed, double seconds) 
 }
 
 void note_traits(const Traits& traits) {
-  report().traits |= traits;
-  report().ran = true;
+  report().result.traits |= traits;
+  report().result.ran = true;
 }
 
-void note_product() { report().product = true; }
+void note_product() { report().result.product = true; }
 
 void note_difference(const Function& entry, const Difference& difference, const Traits& traits) {
   Record& record = report().records[&entry];
   ++record.compared;
   record.differing += difference.differing > 0;
+  report().result.differs |= difference.differing > 0;
   record.nan += difference.only_nan > 0;
   record.ulps = std::max(record.ulps, difference.ulps);
+  record.norm_ulps = std::max(record.norm_ulps, difference.norm_ulps);
   record.approximate |= traits.approximate;
   record.tensor_core |= traits.tensor_core;
 }
@@ -149,13 +159,17 @@ void note_fence(const Function& entry, std::uint32_t fence, std::uint64_t schedu
 
 }  // namespace weft::ptx_on_cpu
 
-int weft_ptx_traits() {
+void weft_ptx_begin_result() { weft::ptx_on_cpu::report().result = {}; }
+
+int weft_ptx_end_result() {
   using namespace weft::ptx_on_cpu;
+  if (!wanted()) return -1;
   Report& all = report();
-  const int result =
-      (all.traits.approximate ? 1 : 0) | (all.traits.tensor_core ? 2 : 0) | (all.product ? 4 : 0) | (all.ran ? 0 : 8);
-  all.product = false;
-  all.traits = {};
-  all.ran = false;
-  return result;
+  const Result result = std::exchange(all.result, {});
+  if (result.ran) {
+    ++all.results;
+    all.identical_results += !result.differs;
+  }
+  return (result.traits.approximate ? 1 : 0) | (result.traits.tensor_core ? 2 : 0) | (result.product ? 4 : 0) |
+         (result.ran ? 0 : 8);
 }

@@ -41,6 +41,8 @@ void note_fence(const Function& entry, std::uint32_t fence, std::uint64_t schedu
 
 }  // namespace weft::ptx_on_cpu
 
-/// What took part in the launches since the latest call: 1 an approximation, 2 a tensor core, 4 a product of cuBLAS,
-/// all of them added up, or 8 when no PTX ran. For tests/hashes.h, which also serves where there is no PTX.
-extern "C" int weft_ptx_traits();
+/// The launches from here on make one result. nn/cli/check_hashes.cpp calls these two where they are linked.
+extern "C" void weft_ptx_begin_result();
+/// What took part in the launches since then: 1 an approximation, 2 a tensor core, 4 a product of cuBLAS, all of them
+/// added up, or 8 when no PTX ran; -1 without WEFT_PTX.
+extern "C" int weft_ptx_end_result();
