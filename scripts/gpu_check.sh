@@ -332,7 +332,7 @@ fi
 run_first() {
   stage info "$build/weft" info
   stage device device_figures
-  stage weft_check limited 60 "$build/weft" check --device cuda:0
+  stage weft_check limited 60 "$build/weft" check --device cuda:0 --hashes tests/golden/gpu_hashes.txt
   local ways=automatic,implicit_gemm,im2col
   stage steps_needle steps needle 128 $ways
   stage steps_needle_graph steps needle 128 $ways --graph

@@ -48,7 +48,7 @@ Difference compare_with_hash(const Case& c, const std::string& name, const Outco
                              const Hashes& hashes) {
   Difference difference = compare(c, found, expected);
   const auto hash = hashes.find(name);
-  if (difference.failure.empty() && hash != hashes.end() && hash->second != hash_of(found)) {
+  if (difference.failure.empty() && hash != hashes.end() && hash->second != hash_of(found.results)) {
     difference.failure = "its bits have another hash than the stored one";
   }
   return difference;
@@ -62,19 +62,23 @@ int check_gpu(const Device& device, const Options& options) {
               device_description(Device::cpu()).c_str());
   std::fflush(stdout);
   Report report;
+  std::size_t with_hash = 0;
   for (const Family& family : all) {
     std::vector<Difference> differences;
     for (const Case& c : family.cases) {
-      const std::string name = full_name(family, c);
+      const std::string name = family.name + ": " + c.name;
+      begin_result();
       const Outcome found = run(c, device);
+      const bool exact = end_result(true);
       differences.push_back(compare_with_hash(c, name, found, run(c, Device::cpu()), hashes));
-      if (found.error.empty()) found_hashes[name] = hash_of(found);
+      with_hash += hashes.count(name);
+      if (found.error.empty() && exact) found_hashes[name] = hash_of(found.results);
     }
     report.add(family, differences, "");
   }
   if (!options.write_hashes.empty()) write_hashes(options.write_hashes, found_hashes);
   std::string beside = "the CPU";
-  if (!hashes.empty()) beside += " and " + std::to_string(hashes.size()) + " stored hashes";
+  if (!options.hashes.empty()) beside += " and " + std::to_string(with_hash) + " stored hashes";
   return report.print("weft check " + to_string(device), beside) ? kOk : kRuntimeError;
 }
 

@@ -7,18 +7,20 @@
 
 #include "core/quote.h"
 
+// tests/ptx_on_cpu/report.h
+extern "C" [[gnu::weak]] void weft_ptx_begin_result();
+extern "C" [[gnu::weak]] int weft_ptx_end_result();
+
 namespace weft::cli::check {
 
-std::string full_name(const Family& family, const Case& c) { return family.name + ": " + c.name; }
-
-std::uint64_t hash_of(const Outcome& outcome) {
+std::uint64_t hash_of(const std::vector<Array>& results) {
   std::uint64_t hash = 14695981039346656037u;
   const auto mix = [&hash](const void* data, std::size_t bytes) {
     for (std::size_t i = 0; i < bytes; ++i) {
       hash = (hash ^ static_cast<const unsigned char*>(data)[i]) * 1099511628211u;
     }
   };
-  for (const Array& array : outcome.results) {
+  for (const Array& array : results) {
     const DType dtype = array.dtype();
     mix(&dtype, sizeof dtype);
     for (const std::int64_t size : array.shape()) mix(&size, sizeof size);
@@ -53,15 +55,26 @@ Hashes read_hashes(const std::string& path) {
   return hashes;
 }
 
+std::string hash_line(const std::string& name, std::uint64_t hash) {
+  char digits[17];
+  std::snprintf(digits, sizeof digits, "%016lx", static_cast<unsigned long>(hash));
+  return digits + (" " + name) + "\n";
+}
+
 void write_hashes(const std::string& path, const Hashes& hashes) {
   std::ofstream file(path);
-  for (const auto& [name, hash] : hashes) {
-    char digits[17];
-    std::snprintf(digits, sizeof digits, "%016lx", static_cast<unsigned long>(hash));
-    file << digits << ' ' << name << '\n';
-  }
+  for (const auto& [name, hash] : hashes) file << hash_line(name, hash);
   file.close();
   if (!file) throw IoError(path + ": cannot be written");
+}
+
+void begin_result() {
+  if (weft_ptx_begin_result != nullptr) weft_ptx_begin_result();
+}
+
+bool end_result(bool otherwise) {
+  const int traits = weft_ptx_end_result == nullptr ? -1 : weft_ptx_end_result();
+  return traits < 0 ? otherwise : traits == 0;
 }
 
 }  // namespace weft::cli::check
