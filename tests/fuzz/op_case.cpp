@@ -99,7 +99,11 @@ std::int64_t OpInput::option(std::int64_t low, int count) {
 Axes OpInput::axes(int rank) {
   if (!rarely(3)) return Axes::all();
   Dims list;
-  for (int count = below(3); count > 0; --count) list.push_back(flag() ? axis(rank) : axis(rank) - rank);
+  for (int count = below(3); count > 0; --count) {
+    const bool from_front = flag();
+    const int a = axis(rank);
+    list.push_back(from_front || a < 0 ? a : a - rank);
+  }
   return list;
 }
 
