@@ -147,9 +147,9 @@ Tensor instance_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, 
   check_eps("instance_norm", eps);
   check_parameter("instance_norm", "weight", weight, {x.size(1)}, x);
   check_parameter("instance_norm", "bias", bias, {x.size(1)}, x);
-  std::int64_t values = 1;
-  for (int i = 2; i < x.rank(); ++i) values *= x.size(i);
-  if (values == 1) {
+  bool one_value = true;  // the product of the sizes may overflow where there are no images or no channels
+  for (int i = 2; i < x.rank(); ++i) one_value = one_value && x.size(i) == 1;
+  if (one_value) {
     throw ValueError("instance_norm: needs more than one value per channel, got input " + to_string(x.shape()));
   }
   return grouped("instance_norm", x, x.size(1), weight, bias, eps);

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,13 @@ TEST(InstanceNorm, WrongArguments) {
               instance_norm(randn({2, 4, 3}), ones({3}));
             }),
             "instance_norm: weight (3,) of f32 does not fit (4,) of input (2, 4, 3) of f32");
+}
+
+TEST(InstanceNorm, NoImagesOfAnySize) {
+  const std::int64_t most = std::numeric_limits<std::int64_t>::max();  // its square is 1 modulo 2^64
+  EXPECT_EQ(instance_norm(zeros({0, 2, most, 1})).shape(), (Shape{0, 2, most, 1}));
+  EXPECT_EQ(message_of<ShapeError>([] { instance_norm(zeros({0, 2, most, most})); }),
+            "shape: (1, 9223372036854775807, 9223372036854775807) has more than 2^63 - 1 elements");
 }
 
 TEST(GroupNorm, AMeanFarFromZeroDoesNotTakeTheVariance) {
