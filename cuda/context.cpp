@@ -57,10 +57,10 @@ Contexts& contexts() {
 Context::Context(int device_index)
     : device(device_index),
       properties(runtime::properties(device)),
+      column_bytes(weft::cuda::column_bytes()),
       stream(runtime::create_stream()),
       memory(stream, segment_bytes()),
       blas(blas::create_handle()),
-      column_bytes(weft::cuda::column_bytes()),
       counters(zeroed_counters(stream)) {}
 
 Context& context(int device) {

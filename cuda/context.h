@@ -22,13 +22,13 @@ struct Context {
 
   int device;
   runtime::Properties properties;
+  /// Bytes of the columns that a convolution gathers at a time. Smaller ones would stay in the second-level cache, but
+  /// their products would have too few tiles for a large chip. The environment variable WEFT_CUDA_COLUMN_MIB sets it.
+  std::int64_t column_bytes;
   runtime::Stream stream;
   Memory memory;
   Staging staging;
   blas::Handle* blas;
-  /// Of the columns that a convolution gathers at a time. Smaller ones would stay in the second-level cache but leave
-  /// too few tiles of a product for a large chip. The environment variable WEFT_CUDA_COLUMN_MIB sets it.
-  std::int64_t column_bytes;
   /// kCounters zeros for last_block (cuda/launch.h). Kernels of the stream use them in turn, and leave zeros.
   unsigned* counters;
   static constexpr std::int64_t kCounters = 16384;

@@ -70,7 +70,9 @@ TEST(InstanceNorm, WrongArguments) {
 TEST(InstanceNorm, NoImagesOfAnySize) {
   const std::int64_t most = std::numeric_limits<std::int64_t>::max();  // its square is 1 modulo 2^64
   EXPECT_EQ(instance_norm(zeros({0, 2, most, 1})).shape(), (Shape{0, 2, most, 1}));
-  EXPECT_EQ(message_of<ShapeError>([] { instance_norm(zeros({0, 2, most, most})); }),
+  EXPECT_EQ(message_of<ShapeError>([] {
+              instance_norm(zeros({0, 2, most, most}));
+            }),
             "shape: (1, 9223372036854775807, 9223372036854775807) has more than 2^63 - 1 elements");
 }
 

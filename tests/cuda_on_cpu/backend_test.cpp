@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <random>
 
 #include "core/backend.h"
@@ -91,6 +92,18 @@ TEST(Conv, ChunksAddUp) {
     SCOPED_TRACE(name(algo));
     expect_chunks_add_up(algo);
   }
+}
+
+TEST(Conv, ColumnsHaveTheMebibytesOfTheEnvironment) {
+  constexpr const char* name = "WEFT_CUDA_COLUMN_MIB";
+  ASSERT_EQ(setenv(name, "7", 1), 0);
+  static const cuda::Context& made = *new cuda::Context(1);  // a context is never destroyed
+  EXPECT_EQ(made.column_bytes, 7 << 20);
+  for (const char* text : {"", "0", "-1", "3x", "x", "65537", "99999999999999999999"}) {
+    ASSERT_EQ(setenv(name, text, 1), 0);
+    EXPECT_THROW(cuda::Context(1), ValueError) << text;
+  }
+  ASSERT_EQ(unsetenv(name), 0);
 }
 
 TEST(Launch, GridsHoldAsManyBlocksAsCudaTakes) {
