@@ -65,43 +65,69 @@ double bfloat_of(std::uint32_t word, int half) {
   return double{std::bit_cast<float>(half == 0 ? word << 16 : word & 0xFFFF0000u)};
 }
 
-// Registers: d of 4, a of 4, b of 2, c of 4. The products and their sum in double precision, rounded once: what the
-// hardware adds to is not specified.
+// A product of matrices: a and b by depth, sums by column.
+struct Product {
+  double a[16][16], b[16][8], sums[8][16];
+};
+
+// The products and their sum in double precision: what the hardware adds to is not specified. Pairs of bf16 are added
+// first, because their words follow each other; tf32 one by one.
 template <bool kBfloat>
-void multiply(Frame& frame, const Instruction& in, const Lanes& lanes) {
-  constexpr int kDepth = kBfloat ? 16 : 8;
-  for_each_warp(frame, in, lanes, [&](int first) {
-    double a[16][kDepth], b[8][kDepth];
-    float sums[4][kWarp];
-    for (int lane = 0; lane < kWarp; ++lane) {
-      const int g = lane / 4, t = lane % 4, thread = first + lane;
-      for (int i = 0; i < (kBfloat ? 8 : 4); ++i) {
-        const std::uint32_t word = frame.reg<std::uint32_t>(in.registers[4 + (kBfloat ? i / 2 : i)])[thread];
-        const bool below = kBfloat ? !(i < 2 || (i >= 4 && i < 6)) : i % 2 == 1;
-        const int column = kBfloat ? 2 * t + (i & 1) + (i >= 4 ? 8 : 0) : t + (i >= 2 ? 4 : 0);
-        a[below ? g + 8 : g][column] =
-            kBfloat ? bfloat_of(word, i & 1) : double{std::bit_cast<float>(word & 0xFFFFE000u)};
-      }
-      for (int i = 0; i < (kBfloat ? 4 : 2); ++i) {
-        const std::uint32_t word = frame.reg<std::uint32_t>(in.registers[8 + (kBfloat ? i / 2 : i)])[thread];
-        const int row = kBfloat ? 2 * t + (i & 1) + (i >= 2 ? 8 : 0) : t + 4 * i;
-        b[g][row] = kBfloat ? bfloat_of(word, i & 1) : double{std::bit_cast<float>(word & 0xFFFFE000u)};
+[[gnu::always_inline]] inline void add_products(Product& p) {
+  for (int n = 0; n < 8; ++n) {
+    double* const sums = p.sums[n];
+    for (int k = 0; k < (kBfloat ? 16 : 8); k += kBfloat ? 2 : 1) {
+      for (int row = 0; row < 16; ++row) {
+        sums[row] += kBfloat ? p.a[k][row] * p.b[k][n] + p.a[k + 1][row] * p.b[k + 1][n] : p.a[k][row] * p.b[k][n];
       }
     }
+  }
+}
+#if defined(__x86_64__)
+const bool has_avx2 = __builtin_cpu_supports("avx2");
+template <bool kBfloat>
+[[gnu::target("avx2")]] void add_products_wide(Product& p) {
+  add_products<kBfloat>(p);
+}
+#else
+constexpr bool has_avx2 = false;
+template <bool kBfloat>
+void add_products_wide(Product&) {}
+#endif
+
+// Registers: d of 4, a of 4, b of 2, c of 4.
+template <bool kBfloat>
+void multiply(Frame& frame, const Instruction& in, const Lanes& lanes) {
+  for_each_warp(frame, in, lanes, [&](int first) {
+    Product p;
+    const auto word_at = [&](int which, int lane) {
+      return frame.reg<std::uint32_t>(in.registers[which])[first + lane];
+    };
+    const auto tf32_of = [](std::uint32_t word) { return double{std::bit_cast<float>(word & 0xFFFFE000u)}; };
+    for (int lane = 0; lane < kWarp; ++lane) {
+      const int g = lane / 4, t = lane % 4;
+      for (int i = 0; i < (kBfloat ? 8 : 4); ++i) {
+        const std::uint32_t word = word_at(4 + (kBfloat ? i / 2 : i), lane);
+        const bool below = kBfloat ? !(i < 2 || (i >= 4 && i < 6)) : i % 2 == 1;
+        const int column = kBfloat ? 2 * t + (i & 1) + (i >= 4 ? 8 : 0) : t + (i >= 2 ? 4 : 0);
+        p.a[column][below ? g + 8 : g] = kBfloat ? bfloat_of(word, i & 1) : tf32_of(word);
+      }
+      for (int i = 0; i < (kBfloat ? 4 : 2); ++i) {
+        const std::uint32_t word = word_at(8 + (kBfloat ? i / 2 : i), lane);
+        const int row = kBfloat ? 2 * t + (i & 1) + (i >= 2 ? 8 : 0) : t + 4 * i;
+        p.b[row][g] = kBfloat ? bfloat_of(word, i & 1) : tf32_of(word);
+      }
+      for (int i = 0; i < 4; ++i) {
+        p.sums[2 * t + (i & 1)][i < 2 ? g : g + 8] = double{std::bit_cast<float>(word_at(10 + i, lane))};
+      }
+    }
+    has_avx2 ? add_products_wide<kBfloat>(p) : add_products<kBfloat>(p);
     for (int lane = 0; lane < kWarp; ++lane) {
       const int g = lane / 4, t = lane % 4;
       for (int i = 0; i < 4; ++i) {
-        const int row = i < 2 ? g : g + 8, column = 2 * t + (i & 1);
-        double sum = double{frame.reg<float>(in.registers[10 + i])[first + lane]};
-        // Pairs of bf16 are added first, as their words follow each other; tf32 one by one.
-        for (int k = 0; k < kDepth; k += kBfloat ? 2 : 1) {
-          sum += kBfloat ? a[row][k] * b[column][k] + a[row][k + 1] * b[column][k + 1] : a[row][k] * b[column][k];
-        }
-        sums[i][lane] = canonical(static_cast<float>(sum));
+        const double sum = p.sums[2 * t + (i & 1)][i < 2 ? g : g + 8];
+        frame.reg<float>(in.registers[i])[first + lane] = canonical(static_cast<float>(sum));
       }
-    }
-    for (int i = 0; i < 4; ++i) {
-      std::memcpy(frame.reg<float>(in.registers[i]) + first, sums[i], sizeof sums[i]);
     }
   });
 }

@@ -105,6 +105,22 @@ TEST(PtxCompare, DistancesAreOfTheAllocationsDtype) {
   EXPECT_DOUBLE_EQ(difference_of<float>({3, 4.5F}, {3, 4}).norm, 0.1);
 }
 
+TEST(PtxCompare, ADifferenceIsHeldToTheBoundOfItsKind) {
+  const std::string text = entry(".param .u64 a", "ret;");
+  Module plain("unary", text), losses("loss", text);
+  const Function &function = *plain.find("k"), &loss = *losses.find("k");
+  const Difference few{.differing = 1, .ulps = 8, .norm = 9e-7, .norm_ulps = 5};
+  const Difference many{.differing = 1, .ulps = 9, .norm = 2e-6, .norm_ulps = 4};
+  EXPECT_EQ(excess(function, {.only_nan = 1}, {}), "");
+  EXPECT_NE(excess(function, few, {}), "");
+  EXPECT_EQ(excess(function, few, {.approximate = true}), "");
+  EXPECT_NE(excess(function, many, {.approximate = true}), "");
+  EXPECT_NE(excess(loss, few, {.approximate = true}), "");
+  EXPECT_EQ(excess(loss, many, {.approximate = true}), "");
+  EXPECT_EQ(excess(function, few, {.tensor_core = true}), "");
+  EXPECT_NE(excess(function, many, {.tensor_core = true}), "");
+}
+
 TEST(PtxInstructions, Integers) {
   EXPECT_EQ(through("shl.b32 %r2, %r1, 4;", {1, 0x80000001u}), (Words{16, 16}));
   EXPECT_EQ(through("shl.b32 %r2, 1, %r1;", {31, 32, 200}), (Words{0x80000000u, 0, 0}));

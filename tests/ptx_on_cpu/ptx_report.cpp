@@ -1,6 +1,7 @@
 // Adds up what the processes of a run left in a folder (executor.h) and names what no launch executed.
-//   ptx_report FOLDER_OF_PTX FOLDER_OF_REPORTS
-// Fails where kernels ran with fences left out and some fence was missed in no schedule.
+//   ptx_report FOLDER_OF_PTX FOLDER_OF_REPORTS [FOLDER_OF_OTHER_PTX]
+// and says which kernels have other instructions in another folder. Fails where kernels ran with fences left out and
+// some fence was missed in no schedule.
 #include <cxxabi.h>
 
 #include <algorithm>
@@ -83,6 +84,36 @@ void read(const std::filesystem::path& file, Sums& sums) {
       if (known == 0) known = schedule;
     }
   }
+}
+
+// The instructions of every entry, by module and name.
+std::map<Name, std::vector<std::string>> texts_of(const std::string& ptx) {
+  std::map<Name, std::vector<std::string>> all;
+  ModuleFolder folder(ptx);
+  for (const auto& module : folder.modules()) {
+    for (const Function& named : module->functions()) {
+      if (!named.is_entry) continue;
+      std::vector<std::string>& texts = all[{module->name(), without_anonymous_names(named.name)}];
+      for (const std::string& text : module->find(named.name)->texts) texts.push_back(without_anonymous_names(text));
+    }
+  }
+  return all;
+}
+
+// Says which kernels have other instructions for another architecture.
+void compare_texts(const std::string& ptx, const std::string& other) {
+  const auto ours = texts_of(ptx), theirs = texts_of(other);
+  std::size_t same = 0;
+  for (const auto& [name, texts] : theirs) {
+    const auto found = ours.find(name);
+    if (found != ours.end() && found->second == texts) {
+      ++same;
+    } else {
+      std::printf("other instructions in %s: %s %s\n", other.c_str(), name.first.c_str(),
+                  readable(name.second).c_str());
+    }
+  }
+  std::printf("%zu of %zu kernels in %s have the same instructions\n", same, theirs.size(), other.c_str());
 }
 
 int report(const std::string& ptx, const std::string& reports) {
@@ -173,12 +204,14 @@ int report(const std::string& ptx, const std::string& reports) {
 }  // namespace weft::ptx_on_cpu
 
 int main(int argc, char** argv) {
-  if (argc != 3) {
-    std::fprintf(stderr, "ptx_report FOLDER_OF_PTX FOLDER_OF_REPORTS\n");
+  if (argc != 3 && argc != 4) {
+    std::fprintf(stderr, "ptx_report FOLDER_OF_PTX FOLDER_OF_REPORTS [FOLDER_OF_OTHER_PTX]\n");
     return 2;
   }
   try {
-    return weft::ptx_on_cpu::report(argv[1], argv[2]);
+    const int status = weft::ptx_on_cpu::report(argv[1], argv[2]);
+    if (argc == 4) weft::ptx_on_cpu::compare_texts(argv[1], argv[3]);
+    return status;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

@@ -29,7 +29,7 @@ struct Record {
 // What took part in the launches of one result.
 struct Result {
   Traits traits;
-  bool ran = false, product = false, differs = false;
+  bool ran = false, product = false, compared = false, differs = false;
 };
 
 struct Report {
@@ -130,6 +130,7 @@ void note_difference(const Function& entry, const Difference& difference, const 
   Record& record = report().records[&entry];
   ++record.compared;
   record.differing += difference.differing > 0;
+  report().result.compared = true;
   report().result.differs |= difference.differing > 0;
   record.nan += difference.only_nan > 0;
   record.ulps = std::max(record.ulps, difference.ulps);
@@ -166,7 +167,7 @@ int weft_ptx_end_result() {
   if (!wanted()) return -1;
   Report& all = report();
   const Result result = std::exchange(all.result, {});
-  if (result.ran) {
+  if (result.compared) {
     ++all.results;
     all.identical_results += !result.differs;
   }
