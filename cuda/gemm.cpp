@@ -100,21 +100,12 @@ void gemm(Context& context, const Gemm& g) {
     }
     return;
   }
-  if (g.k == 0) {
-    const View out{g.out, {g.batch, g.m, g.n}, {g.out_batch, g.out_row, 1}, g.out_type};
-    if (g.bias != nullptr) {
-      copy(context, {g.bias, out.shape, {0, 0, 1}, g.out_type}, out);
-    } else if (!g.accumulate) {
-      fill(context, out, 0);
-    }
-    return;
-  }
   bool accumulate = g.accumulate;
   // cuBLASLt adds an aligned one, and to f32 and bf16 only.
-  const bool bias_first =
-      g.bias != nullptr && (g.in == DType::f64 || reinterpret_cast<std::uintptr_t>(g.bias) % kBiasAlignment != 0);
+  const bool bias_first = g.bias != nullptr && (g.k == 0 || g.in == DType::f64 ||
+                                                reinterpret_cast<std::uintptr_t>(g.bias) % kBiasAlignment != 0);
+  const View out{g.out, {g.batch, g.m, g.n}, {g.out_batch, g.out_row, 1}, g.out_type};
   if (bias_first) {
-    const View out{g.out, {g.batch, g.m, g.n}, {g.out_batch, g.out_row, 1}, g.out_type};
     const ConstView bias{g.bias, out.shape, {0, 0, 1}, g.out_type};
     if (accumulate) {
       binary(context, BinaryOp::add, out, bias, out);
@@ -122,6 +113,10 @@ void gemm(Context& context, const Gemm& g) {
       copy(context, bias, out);
     }
     accumulate = true;
+  }
+  if (g.k == 0) {
+    if (!accumulate) fill(context, out, 0);
+    return;
   }
   // A row-major product is the column-major product of the transposes: outᵀ (n, m) = bᵀ (n, k) · aᵀ (k, m).
   const Placed left(context, g.in, g.b, g.b.column, g.b.row, g.n, g.k, g.batch);
