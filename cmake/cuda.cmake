@@ -1,5 +1,5 @@
 # WEFT_CUDA=AUTO|ON|OFF: finds nvcc, cuBLASLt and the runtime, enables the language CUDA and sets weft_cuda (ON or OFF),
-# weft_cuda_libraries, and weft_cuda_pc_libs for weft.pc; tells cuda/cublaslt_library.cpp where cuBLASLt is. nvcc is looked for in CMAKE_CUDA_COMPILER, CUDACXX, the PATH,
+# weft_cuda_libraries, and weft_cuda_pc_libs for weft.pc; tells cuda/runtime/cublaslt_library.cpp where cuBLASLt is. nvcc is looked for in CMAKE_CUDA_COMPILER, CUDACXX, the PATH,
 # CUDA_PATH, CUDA_HOME and /usr/local/cuda.
 set(weft_cuda OFF)
 set(weft_cuda_libraries "")
@@ -71,7 +71,7 @@ if(weft_cuda)
     list(TRANSFORM CMAKE_CUDA_ARCHITECTURES_NATIVE REPLACE "^(90|1[0-9][0-9])-real$" "\\1a-real"
       OUTPUT_VARIABLE CMAKE_CUDA_ARCHITECTURES)
   endif()
-  # cuBLASLt is opened at the first product (cuda/cublaslt_library.h): the file found here, by its soname, which outlives
+  # cuBLASLt is opened at the first product (cuda/runtime/cublaslt_library.h): the file found here, by its soname, which outlives
   # updates; where that is gone, the soname wherever the system looks. Only a toolkit without a shared one is linked.
   set(weft_cuda_libraries CUDA::cudart_static ${CMAKE_DL_LIBS})
   set(weft_cuda_pc_libs "${CUDA_cudart_static_LIBRARY} -lrt -ldl")
@@ -87,7 +87,7 @@ if(weft_cuda)
     list(PREPEND weft_cuda_libraries CUDA::cublasLt_static)
     string(PREPEND weft_cuda_pc_libs "${CUDA_cublasLt_static_LIBRARY} ${CUDA_culibos_LIBRARY} ")
   endif()
-  set_property(SOURCE cuda/cublaslt_library.cpp APPEND PROPERTY COMPILE_DEFINITIONS ${weft_cublaslt})
+  set_property(SOURCE cuda/runtime/cublaslt_library.cpp APPEND PROPERTY COMPILE_DEFINITIONS ${weft_cublaslt})
   message(STATUS "weft: CUDA ${CMAKE_CUDA_COMPILER_VERSION} (${CMAKE_CUDA_COMPILER}) for ${CMAKE_CUDA_ARCHITECTURES}")
 
   # Kernels round as the same code on the CPU does: products and sums are fused where a kernel says so (fmaf) only.

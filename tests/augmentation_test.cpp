@@ -4,7 +4,7 @@
 #include <cmath>
 #include <utility>
 
-#include "core/philox.h"
+#include "core/device/philox.h"
 #include "weft/weft.h"
 
 namespace weft::nn {

@@ -1,4 +1,4 @@
-#include "core/autograd.h"
+#include "core/autograd/autograd.h"
 
 #include <gtest/gtest.h>
 

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "core/backend.h"
+#include "core/device/backend.h"
 #include "tests/device.h"
 #include "weft/weft.h"
 

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "core/conv_algo.h"
+#include "core/device/conv_algo.h"
 #include "tests/conv_shapes.h"
 #include "weft/io.h"
 #include "weft/weft.h"

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "core/backend.h"
-#include "core/spatial.h"
+#include "core/device/backend.h"
+#include "core/device/spatial.h"
 
 /// Convolutions for the tests of the backends: shapes, operands and plain loops in double precision.
 namespace weft {

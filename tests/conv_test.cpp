@@ -1,4 +1,4 @@
-#include "cpu/conv.h"
+#include "cpu/conv/conv.h"
 
 #include <gtest/gtest.h>
 
@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "core/conv_algo.h"
-#include "core/sanitizers.h"
-#include "cpu/threads.h"
+#include "core/device/conv_algo.h"
+#include "core/device/sanitizers.h"
+#include "cpu/runtime/threads.h"
 #include "tests/conv_shapes.h"
 #include "weft/error.h"
 

@@ -6,8 +6,8 @@
 #include <numeric>
 #include <set>
 
-#include "cpu/threads.h"
-#include "nn/device_batches.h"
+#include "cpu/runtime/threads.h"
+#include "nn/data/device_batches.h"
 #include "tests/nn_support.h"
 #include "weft/weft.h"
 

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "core/sanitizers.h"
+#include "core/device/sanitizers.h"
 
 namespace {
 

@@ -1,12 +1,12 @@
 // Denormal numbers as the library is told to treat them, and the caller's own mode left alone.
-#include "cpu/denormals.h"
+#include "cpu/runtime/denormals.h"
 
 #include <gtest/gtest.h>
 
 #include <limits>
 #include <vector>
 
-#include "cpu/threads.h"
+#include "cpu/runtime/threads.h"
 #include "weft/weft.h"
 
 namespace weft {

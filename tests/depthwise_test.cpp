@@ -1,4 +1,4 @@
-#include "cpu/depthwise.h"
+#include "cpu/conv/depthwise.h"
 
 #include <limits>
 

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/backend.h"
+#include "core/device/backend.h"
 #include "tests/device.h"
 #include "tests/trajectory.h"
 

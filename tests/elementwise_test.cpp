@@ -1,4 +1,4 @@
-#include "cpu/elementwise.h"
+#include "cpu/array/pointwise.h"
 
 #include <gtest/gtest.h>
 
@@ -9,10 +9,10 @@
 #include <string>
 #include <type_traits>
 
-#include "cpu/elementwise_kernels.h"
-#include "cpu/gather.h"
-#include "cpu/gather_kernels.h"
-#include "cpu/threads.h"
+#include "cpu/array/gather.h"
+#include "cpu/array/gather_kernels.h"
+#include "cpu/array/pointwise_kernels.h"
+#include "cpu/runtime/threads.h"
 #include "scalar_reference.h"
 #include "strided_buffer.h"
 #include "weft/error.h"

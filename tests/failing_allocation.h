@@ -8,7 +8,7 @@
 #include <thread>
 #include <utility>
 
-#include "core/sanitizers.h"
+#include "core/device/sanitizers.h"
 #include "weft/weft.h"
 
 // Allocations of a whole test program that fail where a test says so: the C++ ones by its own operator new, the

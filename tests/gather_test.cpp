@@ -1,4 +1,4 @@
-#include "cpu/gather.h"
+#include "cpu/array/gather.h"
 
 #include <gtest/gtest.h>
 
@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "cpu/gather_kernels.h"
-#include "cpu/threads.h"
+#include "cpu/array/gather_kernels.h"
+#include "cpu/runtime/threads.h"
 #include "strided_buffer.h"
 
 namespace weft::cpu {

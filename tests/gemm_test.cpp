@@ -1,4 +1,4 @@
-#include "cpu/gemm.h"
+#include "cpu/matmul/gemm.h"
 
 #include <gtest/gtest.h>
 
@@ -14,8 +14,8 @@
 #include <type_traits>
 #include <vector>
 
-#include "core/sanitizers.h"
-#include "cpu/threads.h"
+#include "core/device/sanitizers.h"
+#include "cpu/runtime/threads.h"
 #include "weft/ops.h"
 #include "weft/random.h"
 

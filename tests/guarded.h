@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "core/backend.h"
-#include "cpu/simd.h"
-#include "cpu/threads.h"
+#include "core/device/backend.h"
+#include "cpu/runtime/simd.h"
+#include "cpu/runtime/threads.h"
 #include "tests/normals.h"
 
 namespace weft {

@@ -1,4 +1,4 @@
-#include "core/io_file.h"
+#include "core/io/file.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

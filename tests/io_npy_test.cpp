@@ -3,7 +3,7 @@
 #include <string>
 #include <utility>
 
-#include "core/io_parse.h"
+#include "core/io/parse.h"
 #include "tests/io_support.h"
 #include "weft/error.h"
 #include "weft/io.h"

@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/io_parse.h"
+#include "core/io/parse.h"
 #include "tests/io_support.h"
 #include "weft/error.h"
 #include "weft/io.h"

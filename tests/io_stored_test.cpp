@@ -1,12 +1,12 @@
 // Elements of files that are no dtype of weft's: converted where one of its dtypes holds every value, else named.
-#include "core/io_stored.h"
+#include "core/io/stored.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <cstring>
 
-#include "core/io_parse.h"
+#include "core/io/parse.h"
 #include "tests/error_support.h"
 #include "tests/io_support.h"
 #include "weft/error.h"

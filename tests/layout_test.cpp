@@ -1,5 +1,5 @@
 // Sizes, axes and amounts at the ends of their ranges.
-#include "core/layout.h"
+#include "core/value/layout.h"
 
 #include <limits>
 

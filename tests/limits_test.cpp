@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "core/conv_plan.h"
-#include "core/overlap.h"
+#include "core/device/conv_plan.h"
+#include "core/device/overlap.h"
 #include "tests/error_support.h"
 #include "weft/weft.h"
 

@@ -11,8 +11,8 @@
 #include <sanitizer/lsan_interface.h>
 #endif
 
-#include "core/sanitizers.h"
-#include "cpu/cgroup.h"
+#include "core/device/sanitizers.h"
+#include "cpu/runtime/cgroup.h"
 #include "tests/error_support.h"
 #include "tests/io_support.h"
 #include "weft/weft.h"

@@ -1,11 +1,11 @@
-#include "cpu/loss.h"
+#include "cpu/train/loss.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>
 
-#include "cpu/loss_kernels.h"
+#include "cpu/train/loss_kernels.h"
 #include "tests/guarded.h"
 
 namespace weft::cpu {

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <fstream>
 
-#include "core/sanitizers.h"
+#include "core/device/sanitizers.h"
 #include "weft/weft.h"
 
 namespace weft {

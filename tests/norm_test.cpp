@@ -1,4 +1,4 @@
-#include "cpu/norm.h"
+#include "cpu/norm/norm.h"
 
 #include <cmath>
 

@@ -5,7 +5,7 @@
 #include <random>
 #include <vector>
 
-#include "core/convert.h"
+#include "core/device/convert.h"
 
 namespace weft {
 

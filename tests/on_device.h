@@ -7,8 +7,8 @@
 #include <cstring>
 #include <vector>
 
-#include "core/backend.h"
-#include "core/convert.h"
+#include "core/device/backend.h"
+#include "core/device/convert.h"
 #include "tests/device.h"
 
 /// Operands of a GPU's backend, for tests of its methods.

@@ -1,4 +1,4 @@
-#include "core/conv_algo.h"
+#include "core/device/conv_algo.h"
 #include "tests/op_cases.h"
 
 namespace weft::cases {

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "core/quote.h"
+#include "core/value/quote.h"
 #include "tests/error_support.h"
 #include "weft/weft.h"
 

@@ -1,9 +1,9 @@
-#include "cpu/optim.h"
+#include "cpu/train/optim.h"
 
 #include <cmath>
 #include <memory>
 
-#include "cpu/optim_kernels.h"
+#include "cpu/train/optim_kernels.h"
 #include "tests/guarded.h"
 
 namespace weft::cpu {

@@ -6,7 +6,7 @@
 #include <functional>
 #include <optional>
 
-#include "cpu/threads.h"
+#include "cpu/runtime/threads.h"
 #include "tests/failing_allocation.h"
 
 // As SQLite tests itself: every allocation of a piece of work fails, once or lastingly. Each comes out as an exception,

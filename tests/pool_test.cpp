@@ -1,4 +1,4 @@
-#include "cpu/pool.h"
+#include "cpu/spatial/pool.h"
 
 #include <cmath>
 #include <limits>

@@ -1,4 +1,4 @@
-#include "cpu/random.h"
+#include "cpu/array/random.h"
 
 #include <gtest/gtest.h>
 
@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "core/philox.h"
-#include "cpu/random_kernels.h"
-#include "cpu/threads.h"
+#include "core/device/philox.h"
+#include "cpu/array/random_kernels.h"
+#include "cpu/runtime/threads.h"
 #include "tests/error_support.h"
 #include "weft/error.h"
 #include "weft/random.h"

@@ -1,4 +1,4 @@
-#include "cpu/reduce.h"
+#include "cpu/array/reduce.h"
 
 #include <gtest/gtest.h>
 
@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "cpu/reduce_kernels.h"
-#include "cpu/threads.h"
+#include "cpu/array/reduce_kernels.h"
+#include "cpu/runtime/threads.h"
 #include "strided_buffer.h"
 #include "weft/error.h"
 

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "core/scalar_ops.h"
+#include "core/device/scalar_ops.h"
 
 namespace weft::testing {
 

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "core/spatial.h"
+#include "core/device/spatial.h"
 #include "weft/conv_options.h"
 
 /// Loops over three axes for tests of one to three.

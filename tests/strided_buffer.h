@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-#include "core/backend.h"
+#include "core/device/backend.h"
 
 namespace weft::testing {
 

@@ -1,4 +1,4 @@
-#include "cpu/threads.h"
+#include "cpu/runtime/threads.h"
 
 #include <dlfcn.h>
 #include <gtest/gtest.h>
@@ -24,8 +24,8 @@
 #include <thread>
 #include <vector>
 
-#include "core/sanitizers.h"
-#include "cpu/cgroup.h"
+#include "core/device/sanitizers.h"
+#include "cpu/runtime/cgroup.h"
 #include "weft/error.h"
 #include "weft/nn/data.h"
 #include "weft/ops.h"

@@ -1,4 +1,4 @@
-#include "cpu/upsample.h"
+#include "cpu/spatial/interpolate.h"
 
 #include <cmath>
 

@@ -1,4 +1,4 @@
-// The functions that cpu/vector_math.h takes from the C library, through the tables of every instruction set.
+// The functions that cpu/runtime/vector_math.h takes from the C library, through the tables of every instruction set.
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "cpu/elementwise_kernels.h"
+#include "cpu/array/pointwise_kernels.h"
 #include "strided_buffer.h"
 
 namespace weft::cpu {

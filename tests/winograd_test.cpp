@@ -1,4 +1,4 @@
-#include "cpu/winograd.h"
+#include "cpu/conv/winograd.h"
 
 #include <gtest/gtest.h>
 
@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "cpu/conv.h"
-#include "cpu/winograd_fit.h"
+#include "cpu/conv/conv.h"
+#include "cpu/conv/winograd_fit.h"
 #include "tests/winograd_reference.h"
 
 namespace weft {
@@ -71,7 +71,7 @@ TEST(Winograd, BitsAreTheSameOnAnyThreads) {
   }
 }
 
-// cpu/winograd.h has what was measured, a third to a half of this.
+// cpu/conv/winograd.h has what was measured, a third to a half of this.
 TEST(Winograd, ErrorsOfLargeTilesStaySmall) {
   for (const std::int64_t depth : {3, 64, 512}) {
     for (const ConvPass pass : kPasses) {

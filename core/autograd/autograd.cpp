@@ -1,4 +1,4 @@
-#include "core/autograd.h"
+#include "core/autograd/autograd.h"
 
 #include <pthread.h>
 
@@ -11,8 +11,8 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "core/backend.h"
-#include "core/rollback.h"
+#include "core/autograd/rollback.h"
+#include "core/device/backend.h"
 #include "weft/error.h"
 #include "weft/ops.h"
 

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
-#include "core/autograd.h"
-#include "core/backend.h"
-#include "core/random_capture.h"
-#include "core/recording.h"
-#include "core/rollback.h"
+#include "core/autograd/autograd.h"
+#include "core/autograd/random_capture.h"
+#include "core/autograd/recording.h"
+#include "core/autograd/rollback.h"
+#include "core/device/backend.h"
 #include "weft/error.h"
 
 namespace weft {

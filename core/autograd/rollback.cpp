@@ -1,9 +1,9 @@
-#include "core/rollback.h"
+#include "core/autograd/rollback.h"
 
 #include <exception>
 
-#include "core/autograd.h"
-#include "core/backend.h"
+#include "core/autograd/autograd.h"
+#include "core/device/backend.h"
 #include "weft/error.h"
 
 namespace weft {

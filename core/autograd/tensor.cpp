@@ -2,9 +2,9 @@
 
 #include <ostream>
 
-#include "core/autograd.h"
-#include "core/layout.h"
-#include "core/rollback.h"
+#include "core/autograd/autograd.h"
+#include "core/autograd/rollback.h"
+#include "core/value/layout.h"
 #include "weft/error.h"
 #include "weft/ops.h"
 

@@ -1,16 +1,16 @@
-#include "core/backend.h"
+#include "core/device/backend.h"
 
 #include <string>
 
-#include "core/matrix_products.h"
-#include "cpu/backend.h"
-#include "cpu/gemm.h"
-#include "cpu/simd.h"
-#include "cpu/threads.h"
+#include "core/device/matrix_products.h"
+#include "cpu/matmul/gemm.h"
+#include "cpu/runtime/backend.h"
+#include "cpu/runtime/simd.h"
+#include "cpu/runtime/threads.h"
 #include "weft/error.h"
 
 #ifdef WEFT_CUDA
-#include "cuda/backend.h"
+#include "cuda/runtime/backend.h"
 #endif
 
 namespace weft {

@@ -9,8 +9,8 @@
 #include <span>
 #include <string>
 
-#include "core/resample.h"
-#include "core/scalar_ops.h"
+#include "core/device/interpolate.h"
+#include "core/device/scalar_ops.h"
 #include "weft/array.h"
 #include "weft/conv_algo.h"
 
@@ -144,8 +144,8 @@ struct AdamArguments {
   bool decoupled = false;
 };
 
-/// How a batch is made of 8-bit images (core/image_draw.h has the random choices): pad by `padding`, crop back, mirror,
-/// cut a square out, normalise to (byte / 255 - mean) / stddev. Padding and the square are the mean colour, 0.
+/// How a batch is made of 8-bit images (core/device/image_draw.h has the random choices): pad by `padding`, crop back,
+/// mirror, cut a square out, normalise to (byte / 255 - mean) / stddev. Padding and the square are the mean colour, 0.
 struct ImageBatchArguments {
   int padding = 0;
   bool reflect = false;  ///< pad by reflection instead
@@ -213,14 +213,14 @@ class Backend {
   /// (y's gradient, x) -> weight's, and unless null bias_grad (k,), dense: the sum of y's gradient over images and
   /// positions in a fixed tree. Both are null for the other passes. All are of one dtype, but weight, bias and their
   /// gradients are f32 where x and y are bf16; weight and bias may be rounded to bf16. shape.algo is `automatic` or
-  /// applies (core/conv_algo.h).
+  /// applies (core/device/conv_algo.h).
   virtual void conv(ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
                     const ConstView* bias, const View& out, const View* bias_grad) = 0;
   /// What conv takes for `automatic`: by a table, the same in every run.
   virtual ConvAlgo conv_algo(ConvPass pass, const ConvShape& shape, DType dtype) const = 0;
   virtual void pool(PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices,
                     const View& out) = 0;
-  /// forward: x -> y (core/resample.h says from which elements). adjoint: the gradient of y -> x's.
+  /// forward: x -> y (core/device/interpolate.h says from which elements). adjoint: the gradient of y -> x's.
   virtual void resample(ResamplePass pass, const ResampleShape& shape, const ConstView& in, const View& out) = 0;
 
   // Batch normalisation of dense x (rows, channels); the other vectors are (channels,), all of x's dtype (f32 where x

@@ -1,8 +1,8 @@
-#include "core/conv_algo.h"
+#include "core/device/conv_algo.h"
 
 #include <string>
 
-#include "core/spatial.h"
+#include "core/device/spatial.h"
 #include "weft/error.h"
 
 namespace weft {

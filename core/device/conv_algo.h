@@ -3,7 +3,7 @@
 #include <functional>
 #include <string_view>
 
-#include "core/backend.h"
+#include "core/device/backend.h"
 
 // Which algorithms a convolution has. The rules are those of its sizes, the same on every device.
 namespace weft {

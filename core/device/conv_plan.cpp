@@ -1,4 +1,4 @@
-#include "core/conv_plan.h"
+#include "core/device/conv_plan.h"
 
 #include <algorithm>
 #include <numeric>

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/backend.h"
+#include "core/device/backend.h"
 
 // The geometry of convolutions. Every pass is a product with columns: a matrix with one row per output position and one
 // column per (tap, channel), gathered from a channels-last source. The forward and weight gradient passes gather x; the

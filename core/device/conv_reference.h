@@ -1,7 +1,7 @@
 #pragma once
 
-#include "core/backend.h"
-#include "core/convert.h"
+#include "core/device/backend.h"
+#include "core/device/convert.h"
 
 // Convolution by its definition, compiled for every device: an element of each pass in plain loops, its products and
 // sum in double. What every other algorithm is tested against.

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <type_traits>
 
-#include "core/scalar_ops.h"
+#include "core/device/scalar_ops.h"
 
 /// Conversions between element types, branch-free so that loops of them vectorise; compiled by g++ and nvcc.
 namespace weft::scalar {

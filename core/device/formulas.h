@@ -1,6 +1,6 @@
 #pragma once
 
-#include "core/scalar_macro.h"
+#include "core/device/scalar_macro.h"
 
 /// Formulas of several steps, once for numbers and for vectors: V is either, T its number, and M has functions of V:
 /// not_below, not_above and minus_abs, through which NaN passes, erfc, exp of what is not positive, and tail. No

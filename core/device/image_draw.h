@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "core/philox.h"
+#include "core/device/philox.h"
 
 /// The random choices for one image of a training batch, the same on every device.
 namespace weft {

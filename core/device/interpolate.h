@@ -3,7 +3,7 @@
 #include <array>
 #include <cstdint>
 
-#include "core/scalar_ops.h"
+#include "core/device/scalar_ops.h"
 
 /// Where the elements of a resampling come from. The CPU and CUDA kernels share it, so that the coordinates are equal
 /// on both, bit by bit: sums and products of doubles that no compiler contracts.

@@ -1,4 +1,4 @@
-#include "core/loop_nest.h"
+#include "core/device/loop_nest.h"
 
 #include <algorithm>
 #include <cstdlib>

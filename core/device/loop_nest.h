@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <initializer_list>
 
-#include "core/backend.h"
+#include "core/device/backend.h"
 
 namespace weft {
 

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "core/scalar_ops.h"
+#include "core/device/scalar_ops.h"
 
 /// Philox 4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC11) and what weft
 /// makes of its numbers. The CPU and CUDA kernels and the host's Generator share it, so all draw the same numbers.

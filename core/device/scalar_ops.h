@@ -4,11 +4,11 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "core/formulas.h"
-#include "core/scalar_macro.h"
+#include "core/device/formulas.h"
+#include "core/device/scalar_macro.h"
 
 /// The pointwise functions as functors, compiled by g++ for the CPU and by nvcc for the GPU. A new one is a functor
-/// here, its name in a list below, a declaration in ops.h, a gradient in ops_unary.cpp or ops_binary.cpp and a row in
+/// here, its name in a list below, a declaration in ops.h, a gradient in ops/unary.cpp or ops/binary.cpp and a row in
 /// tests/op_cases.h; no backend is edited.
 
 // clang-format off

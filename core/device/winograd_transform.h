@@ -2,12 +2,12 @@
 
 // Winograd convolution F(m x m, 3x3), m = 2 or 4, of Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural
 // Networks", section 4: Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A with the matrices B, G and A printed there. Each matrix is a map
-// of a vector, applied to both sides of a square. P is one number or a vector of them, T its element. cpu/vec.h or
-// cuda/launch.h, which define WEFT_UNROLL, come first.
+// of a vector, applied to both sides of a square. P is one number or a vector of them, T its element. cpu/runtime/vec.h
+// or cuda/runtime/launch.h, which define WEFT_UNROLL, come first.
 #if defined(__CUDACC__)
 #define WEFT_TRANSFORM __device__ __forceinline__
 #else
-#define WEFT_TRANSFORM [[gnu::always_inline]] inline  // cpu/simd.h: its copies must not be merged
+#define WEFT_TRANSFORM [[gnu::always_inline]] inline  // cpu/runtime/simd.h: its copies must not be merged
 #endif
 
 namespace weft::winograd {

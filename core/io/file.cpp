@@ -1,4 +1,4 @@
-#include "core/io_file.h"
+#include "core/io/file.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -5,9 +5,9 @@
 #include <string>
 #include <utility>
 
-#include "core/io_parse.h"
-#include "core/io_stored.h"
-#include "core/quote.h"
+#include "core/io/parse.h"
+#include "core/io/stored.h"
+#include "core/value/quote.h"
 #include "weft/error.h"
 
 // The format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html

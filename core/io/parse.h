@@ -1,6 +1,6 @@
 #pragma once
 
-#include "core/io_file.h"
+#include "core/io/file.h"
 #include "weft/io.h"
 
 namespace weft::io {

@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include "core/io_parse.h"
-#include "core/io_stored.h"
-#include "core/quote.h"
+#include "core/io/parse.h"
+#include "core/io/stored.h"
+#include "core/value/quote.h"
 #include "weft/error.h"
 
 // The format: https://github.com/huggingface/safetensors#format

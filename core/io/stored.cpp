@@ -1,4 +1,4 @@
-#include "core/io_stored.h"
+#include "core/io/stored.h"
 
 #include <algorithm>
 #include <cmath>

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string_view>
 
-#include "core/io_file.h"
+#include "core/io/file.h"
 
 /// Elements as files hold them, which are of more dtypes than weft's.
 namespace weft::io {

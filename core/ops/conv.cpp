@@ -1,7 +1,7 @@
-#include "core/ops_conv.h"
+#include "core/ops/conv.h"
 
-#include "core/conv_algo.h"
-#include "core/conv_plan.h"
+#include "core/device/conv_algo.h"
+#include "core/device/conv_plan.h"
 
 namespace weft {
 

@@ -4,8 +4,8 @@
 #include <string>
 #include <string_view>
 
-#include "core/op_support.h"
-#include "core/spatial.h"
+#include "core/device/spatial.h"
+#include "core/ops/op_support.h"
 
 /// What the convolutions share: one to three spatial axes as the last of the three of ConvShape.
 namespace weft {

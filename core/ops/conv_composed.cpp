@@ -1,5 +1,5 @@
-#include "core/op_support.h"
-#include "core/ops_conv.h"
+#include "core/ops/conv.h"
+#include "core/ops/op_support.h"
 
 /// Convolution written in the other public ops: pad, as_strided, matmul, dilate, flip. It is what convolution means;
 /// conv2d is what it is computed by.

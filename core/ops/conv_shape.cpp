@@ -1,4 +1,4 @@
-#include "core/ops_conv.h"
+#include "core/ops/conv.h"
 
 #include <algorithm>
 

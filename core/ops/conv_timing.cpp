@@ -5,9 +5,9 @@
 #include <limits>
 #include <mutex>
 
-#include "core/conv_algo.h"
-#include "core/quote.h"
-#include "core/random_capture.h"
+#include "core/autograd/random_capture.h"
+#include "core/device/conv_algo.h"
+#include "core/value/quote.h"
 #include "weft/error.h"
 
 namespace weft {

@@ -1,5 +1,5 @@
-#include "core/conv_algo.h"
-#include "core/ops_conv.h"
+#include "core/device/conv_algo.h"
+#include "core/ops/conv.h"
 
 namespace weft {
 

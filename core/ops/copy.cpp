@@ -1,7 +1,7 @@
 #include <algorithm>
 
-#include "core/number.h"
-#include "core/op_support.h"
+#include "core/ops/op_support.h"
+#include "core/value/number.h"
 
 namespace weft {
 

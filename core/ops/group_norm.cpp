@@ -1,7 +1,7 @@
 #include <algorithm>
 
-#include "core/norm_support.h"
-#include "core/number.h"
+#include "core/ops/norm_support.h"
+#include "core/value/number.h"
 
 namespace weft {
 

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "core/op_support.h"
+#include "core/ops/op_support.h"
 
 namespace weft {
 

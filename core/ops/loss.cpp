@@ -2,8 +2,8 @@
 #include <limits>
 #include <span>
 
-#include "core/number.h"
-#include "core/op_support.h"
+#include "core/ops/op_support.h"
+#include "core/value/number.h"
 
 namespace weft {
 

@@ -1,8 +1,8 @@
 #include <cmath>
 
-#include "core/norm_support.h"
-#include "core/number.h"
-#include "core/rollback.h"
+#include "core/autograd/rollback.h"
+#include "core/ops/norm_support.h"
+#include "core/value/number.h"
 
 namespace weft {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "core/op_support.h"
+#include "core/ops/op_support.h"
 
 /// What the ops that normalise share.
 namespace weft {

@@ -1,6 +1,6 @@
-#include "core/op_support.h"
+#include "core/ops/op_support.h"
 
-#include "core/overlap.h"
+#include "core/device/overlap.h"
 #include "weft/precision.h"
 
 namespace weft {

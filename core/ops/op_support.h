@@ -5,9 +5,9 @@
 #include <string>
 #include <string_view>
 
-#include "core/autograd.h"
-#include "core/backend.h"
-#include "core/layout.h"
+#include "core/autograd/autograd.h"
+#include "core/device/backend.h"
+#include "core/value/layout.h"
 #include "weft/error.h"
 #include "weft/ops.h"
 

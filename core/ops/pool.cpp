@@ -1,8 +1,8 @@
-#include "core/ops_pool.h"
+#include "core/ops/pool.h"
 
 #include <cmath>
 
-#include "core/number.h"
+#include "core/value/number.h"
 
 namespace weft {
 

@@ -4,8 +4,8 @@
 #include <string>
 #include <string_view>
 
-#include "core/op_support.h"
-#include "core/ops_conv.h"
+#include "core/ops/conv.h"
+#include "core/ops/op_support.h"
 
 /// What the poolings share: one to three spatial axes as the last of the three of PoolShape.
 namespace weft {

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/ops_pool.h"
+#include "core/ops/pool.h"
 
 namespace weft {
 

@@ -2,11 +2,11 @@
 
 #include <limits>
 
-#include "core/number.h"
-#include "core/op_support.h"
-#include "core/philox.h"
-#include "core/random_capture.h"
-#include "core/rollback.h"
+#include "core/autograd/random_capture.h"
+#include "core/autograd/rollback.h"
+#include "core/device/philox.h"
+#include "core/ops/op_support.h"
+#include "core/value/number.h"
 
 namespace weft {
 

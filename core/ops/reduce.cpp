@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "core/op_support.h"
+#include "core/ops/op_support.h"
 
 namespace weft {
 

@@ -1,8 +1,8 @@
 #include "weft/array.h"
 
-#include "core/backend.h"
-#include "core/layout.h"
-#include "core/number.h"
+#include "core/device/backend.h"
+#include "core/value/layout.h"
+#include "core/value/number.h"
 #include "weft/error.h"
 
 namespace weft {

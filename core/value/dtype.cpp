@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/convert.h"
+#include "core/device/convert.h"
 
 namespace weft {
 

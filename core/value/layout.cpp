@@ -1,4 +1,4 @@
-#include "core/layout.h"
+#include "core/value/layout.h"
 
 #include <algorithm>
 #include <string>

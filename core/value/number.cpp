@@ -1,8 +1,8 @@
-#include "core/number.h"
+#include "core/value/number.h"
 
 #include <cmath>
 
-#include "core/convert.h"
+#include "core/device/convert.h"
 #include "weft/error.h"
 
 namespace weft {

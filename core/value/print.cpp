@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "core/backend.h"
-#include "core/layout.h"
-#include "core/number.h"
+#include "core/device/backend.h"
+#include "core/value/layout.h"
+#include "core/value/number.h"
 #include "weft/array.h"
 #include "weft/error.h"
 

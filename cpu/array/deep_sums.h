@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "cpu/chains.h"
-#include "cpu/threads.h"
+#include "cpu/array/chains.h"
+#include "cpu/runtime/threads.h"
 
 namespace weft::cpu {
 

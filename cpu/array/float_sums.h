@@ -3,8 +3,8 @@
 // Sums of f32 rows and columns, with 64 bytes of totals in double on every instruction set, so that they have the same
 // bits on all of them. For reduce_simd.cpp.
 
-#include "cpu/long_sum.h"
-#include "cpu/tile.h"
+#include "cpu/array/long_sum.h"
+#include "cpu/array/tile.h"
 
 namespace weft::cpu::WEFT_ISA {
 

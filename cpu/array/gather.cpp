@@ -1,11 +1,11 @@
-#include "cpu/gather.h"
+#include "cpu/array/gather.h"
 
 #include <algorithm>
 #include <bit>
 
-#include "cpu/gather_kernels.h"
-#include "cpu/nest.h"
-#include "cpu/threads.h"
+#include "cpu/array/gather_kernels.h"
+#include "cpu/array/nest.h"
+#include "cpu/runtime/threads.h"
 
 namespace weft::cpu {
 

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "cpu/simd.h"
-#include "cpu/tile.h"
+#include "cpu/array/tile.h"
+#include "cpu/runtime/simd.h"
 
 namespace weft::cpu {
 

@@ -1,9 +1,9 @@
 #include <cstdint>
 #include <cstring>
 
-#include "core/convert.h"
-#include "cpu/gather_kernels.h"
-#include "cpu/vec.h"
+#include "core/device/convert.h"
+#include "cpu/array/gather_kernels.h"
+#include "cpu/runtime/vec.h"
 
 namespace weft::cpu::WEFT_ISA {
 namespace {

@@ -1,12 +1,12 @@
 #pragma once
 
 // Sums of many f32 numbers that keep their accuracy: at most kShortSum are added in f32, and such short sums are added
-// in double. For *_simd.cpp files only, as cpu/vec.h.
+// in double. For *_simd.cpp files only, as cpu/runtime/vec.h.
 
 #include <cstdint>
 #include <cstring>
 
-#include "cpu/pack.h"
+#include "cpu/runtime/pack.h"
 
 namespace weft::cpu::WEFT_ISA {
 

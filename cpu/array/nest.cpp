@@ -1,8 +1,8 @@
-#include "cpu/nest.h"
+#include "cpu/array/nest.h"
 
 #include <algorithm>
 
-#include "cpu/threads.h"
+#include "cpu/runtime/threads.h"
 
 namespace weft::cpu {
 

@@ -2,9 +2,9 @@
 
 #include <cstdint>
 
-#include "core/loop_nest.h"
-#include "cpu/function_ref.h"
-#include "cpu/tile.h"
+#include "core/device/loop_nest.h"
+#include "cpu/array/tile.h"
+#include "cpu/runtime/function_ref.h"
 
 namespace weft::cpu {
 

@@ -1,14 +1,14 @@
-#include "cpu/elementwise.h"
+#include "cpu/array/pointwise.h"
 
 #include <algorithm>
 #include <bit>
 #include <string>
 
-#include "core/overlap.h"
-#include "cpu/elementwise_kernels.h"
-#include "cpu/gather_kernels.h"
-#include "cpu/nest.h"
-#include "cpu/threads.h"
+#include "core/device/overlap.h"
+#include "cpu/array/gather_kernels.h"
+#include "cpu/array/nest.h"
+#include "cpu/array/pointwise_kernels.h"
+#include "cpu/runtime/threads.h"
 #include "weft/error.h"
 
 namespace weft::cpu {

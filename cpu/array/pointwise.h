@@ -1,6 +1,6 @@
 #pragma once
 
-#include "core/backend.h"
+#include "core/device/backend.h"
 
 namespace weft::cpu {
 

@@ -1,8 +1,8 @@
 #pragma once
 
-#include "core/scalar_ops.h"
-#include "cpu/simd.h"
-#include "cpu/tile.h"
+#include "core/device/scalar_ops.h"
+#include "cpu/array/tile.h"
+#include "cpu/runtime/simd.h"
 
 namespace weft::cpu {
 

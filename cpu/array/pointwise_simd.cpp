@@ -1,8 +1,8 @@
 #include <cstdint>
 
-#include "core/scalar_ops.h"
-#include "cpu/elementwise_kernels.h"
-#include "cpu/vector_math.h"
+#include "core/device/scalar_ops.h"
+#include "cpu/array/pointwise_kernels.h"
+#include "cpu/runtime/vector_math.h"
 
 #ifdef __clang__
 #pragma clang diagnostic ignored "-Wpass-failed"  // loops that call libm stay scalar

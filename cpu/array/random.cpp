@@ -1,9 +1,9 @@
-#include "cpu/random.h"
+#include "cpu/array/random.h"
 
 #include <string>
 
-#include "cpu/random_kernels.h"
-#include "cpu/threads.h"
+#include "cpu/array/random_kernels.h"
+#include "cpu/runtime/threads.h"
 #include "weft/error.h"
 
 namespace weft::cpu {

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "cpu/simd.h"
+#include "cpu/runtime/simd.h"
 
 namespace weft::cpu {
 

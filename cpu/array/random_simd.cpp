@@ -1,8 +1,8 @@
 #include <cmath>
 #include <cstdint>
 
-#include "core/philox.h"
-#include "cpu/random_kernels.h"
+#include "core/device/philox.h"
+#include "cpu/array/random_kernels.h"
 
 #ifdef __clang__
 #pragma clang diagnostic ignored "-Wpass-failed"

@@ -1,4 +1,4 @@
-#include "cpu/reduce.h"
+#include "cpu/array/reduce.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -6,9 +6,9 @@
 #include <string>
 #include <utility>
 
-#include "cpu/gather.h"
-#include "cpu/nest.h"
-#include "cpu/reduce_kernels.h"
+#include "cpu/array/gather.h"
+#include "cpu/array/nest.h"
+#include "cpu/array/reduce_kernels.h"
 #include "weft/error.h"
 
 namespace weft::cpu {

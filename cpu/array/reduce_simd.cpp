@@ -2,10 +2,10 @@
 #include <cstring>
 #include <type_traits>
 
-#include "core/scalar_ops.h"
-#include "cpu/float_sums.h"
-#include "cpu/reduce_kernels.h"
-#include "cpu/vec.h"
+#include "core/device/scalar_ops.h"
+#include "cpu/array/float_sums.h"
+#include "cpu/array/reduce_kernels.h"
+#include "cpu/runtime/vec.h"
 
 namespace weft::cpu::WEFT_ISA {
 namespace {

@@ -1,17 +1,17 @@
-#include "cpu/conv.h"
+#include "cpu/conv/conv.h"
 
 #include <algorithm>
 #include <array>
 #include <string>
 
-#include "core/conv_algo.h"
-#include "core/conv_plan.h"
-#include "cpu/conv_product.h"
-#include "cpu/conv_reference.h"
-#include "cpu/depthwise.h"
-#include "cpu/pointwise.h"
-#include "cpu/reduce.h"
-#include "cpu/winograd.h"
+#include "core/device/conv_algo.h"
+#include "core/device/conv_plan.h"
+#include "cpu/array/reduce.h"
+#include "cpu/conv/conv_product.h"
+#include "cpu/conv/conv_reference.h"
+#include "cpu/conv/depthwise.h"
+#include "cpu/conv/one_by_one.h"
+#include "cpu/conv/winograd.h"
 #include "weft/error.h"
 
 namespace weft::cpu {

@@ -2,11 +2,11 @@
 
 #include <cstdint>
 
-#include "cpu/chains.h"
-#include "cpu/simd.h"
+#include "cpu/array/chains.h"
+#include "cpu/runtime/simd.h"
 
-// The inner part of a convolution's products, as cpu/gemm.h's kernel but with rows that are copied from a channels-last
-// source tap by tap: columns never exist but as one panel in the first-level cache.
+// The inner part of a convolution's products, as cpu/matmul/gemm.h's kernel but with rows that are copied from a
+// channels-last source tap by tap: columns never exist but as one panel in the first-level cache.
 namespace weft::cpu {
 
 /// Columns [depth, depth + length) of a panel: for rows [first_row, end_row) the values at source + row·source_stride,
@@ -21,7 +21,8 @@ template <class T>
 struct ConvPanel {
   const ConvRun* runs = nullptr;
   std::int64_t run_count = 0;
-  std::int64_t first_chain = 0;  ///< runs whose products are one chain (cpu/chains.h); those of the others are another
+  std::int64_t first_chain =
+      0;  ///< runs whose products are one chain (cpu/array/chains.h); those of the others are another
   const T* source = nullptr;
   std::int64_t rows = 0, source_stride = 0;
   const T* weight = nullptr;  ///< blocks of two vectors of columns, the last one or two, each (weight_depth, width)

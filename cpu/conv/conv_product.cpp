@@ -1,9 +1,9 @@
-#include "cpu/conv_product.h"
+#include "cpu/conv/conv_product.h"
 
 #include <algorithm>
 #include <type_traits>
 
-#include "cpu/conv_kernels.h"
+#include "cpu/conv/conv_kernels.h"
 
 namespace weft::cpu {
 

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/conv_plan.h"
-#include "cpu/threads.h"
+#include "core/device/conv_plan.h"
+#include "cpu/runtime/threads.h"
 
 namespace weft::cpu {
 

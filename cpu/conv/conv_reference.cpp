@@ -1,7 +1,7 @@
-#include "cpu/conv_reference.h"
+#include "cpu/conv/conv_reference.h"
 
-#include "core/conv_reference.h"
-#include "cpu/threads.h"
+#include "core/device/conv_reference.h"
+#include "cpu/runtime/threads.h"
 
 namespace weft::cpu {
 namespace {

@@ -1,5 +1,5 @@
-#include "cpu/conv_kernels.h"
-#include "cpu/vec.h"
+#include "cpu/conv/conv_kernels.h"
+#include "cpu/runtime/vec.h"
 
 namespace weft::cpu::WEFT_ISA {
 namespace {

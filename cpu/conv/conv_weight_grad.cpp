@@ -1,8 +1,8 @@
 #include <algorithm>
 
-#include "cpu/conv_kernels.h"
-#include "cpu/conv_product.h"
-#include "cpu/deep_sums.h"
+#include "cpu/array/deep_sums.h"
+#include "cpu/conv/conv_kernels.h"
+#include "cpu/conv/conv_product.h"
 
 namespace weft::cpu {
 namespace {

@@ -1,14 +1,14 @@
-#include "cpu/depthwise.h"
+#include "cpu/conv/depthwise.h"
 
 #include <algorithm>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "core/conv_plan.h"
-#include "cpu/chains.h"
-#include "cpu/depthwise_rows.h"
-#include "cpu/threads.h"
+#include "core/device/conv_plan.h"
+#include "cpu/array/chains.h"
+#include "cpu/conv/depthwise_rows.h"
+#include "cpu/runtime/threads.h"
 
 namespace weft::cpu {
 

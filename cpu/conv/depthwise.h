@@ -1,7 +1,7 @@
 #pragma once
 
-#include "core/backend.h"
-#include "cpu/simd.h"
+#include "core/device/backend.h"
+#include "cpu/runtime/simd.h"
 
 namespace weft::cpu {
 

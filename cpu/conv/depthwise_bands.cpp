@@ -2,7 +2,7 @@
 #include <cstring>
 #include <type_traits>
 
-#include "cpu/depthwise_rows.h"
+#include "cpu/conv/depthwise_rows.h"
 
 namespace weft::cpu {
 

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "cpu/simd.h"
+#include "cpu/runtime/simd.h"
 
 // The inner part of depthwise convolutions: rows of a destination, or rows' share of the weight's gradient, with the
 // channels, which lie next to each other, as a vector's lanes.
@@ -22,8 +22,8 @@ struct DepthwiseLine {
   const T* weight;
 };
 
-/// out (axis.out, channels) = start + Σ over lines and taps, one chain (cpu/chains.h), of source·weight. Strides count
-/// elements from a column, or a tap, to the next.
+/// out (axis.out, channels) = start + Σ over lines and taps, one chain (cpu/array/chains.h), of source·weight. Strides
+/// count elements from a column, or a tap, to the next.
 template <class T>
 struct DepthwiseRow {
   DepthwiseAxis axis;
@@ -43,9 +43,9 @@ struct DepthwiseSumLine {
   T* sums;
 };
 
-/// For each line and tap, sums += Σ over `rows` rows and their columns, one chain (cpu/chains.h), of y·source. `width`
-/// is `channels` in whole vectors if they fill one at least. The last vector ends with the last channel: there, channel
-/// c has its sum at width - (channels - c), otherwise at c.
+/// For each line and tap, sums += Σ over `rows` rows and their columns, one chain (cpu/array/chains.h), of y·source.
+/// `width` is `channels` in whole vectors if they fill one at least. The last vector ends with the last channel: there,
+/// channel c has its sum at width - (channels - c), otherwise at c.
 template <class T>
 struct DepthwiseSum {
   DepthwiseAxis axis;

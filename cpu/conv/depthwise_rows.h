@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/conv_plan.h"
-#include "cpu/depthwise_kernels.h"
-#include "cpu/threads.h"
+#include "core/device/conv_plan.h"
+#include "cpu/conv/depthwise_kernels.h"
+#include "cpu/runtime/threads.h"
 
 // What the passes of depthwise convolutions share.
 namespace weft::cpu {

@@ -1,5 +1,5 @@
-#include "cpu/depthwise_kernels.h"
-#include "cpu/pack.h"
+#include "cpu/conv/depthwise_kernels.h"
+#include "cpu/runtime/pack.h"
 
 namespace weft::cpu::WEFT_ISA {
 namespace {

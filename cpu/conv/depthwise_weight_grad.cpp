@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "cpu/deep_sums.h"
-#include "cpu/depthwise_rows.h"
+#include "cpu/array/deep_sums.h"
+#include "cpu/conv/depthwise_rows.h"
 
 namespace weft::cpu {
 namespace {

@@ -1,9 +1,9 @@
-#include "cpu/pointwise.h"
+#include "cpu/conv/one_by_one.h"
 
 #include <algorithm>
 
-#include "cpu/gemm.h"
-#include "cpu/threads.h"
+#include "cpu/matmul/gemm.h"
+#include "cpu/runtime/threads.h"
 
 namespace weft::cpu {
 namespace {

@@ -1,12 +1,12 @@
-#include "cpu/winograd.h"
+#include "cpu/conv/winograd.h"
 
 #include <algorithm>
 #include <vector>
 
-#include "cpu/conv_product.h"
-#include "cpu/winograd_direct.h"
-#include "cpu/winograd_fit.h"
-#include "cpu/winograd_weight_grad.h"
+#include "cpu/conv/conv_product.h"
+#include "cpu/conv/winograd_direct.h"
+#include "cpu/conv/winograd_fit.h"
+#include "cpu/conv/winograd_weight_grad.h"
 
 namespace weft::cpu {
 

@@ -1,13 +1,13 @@
 #pragma once
 
-#include "core/backend.h"
+#include "core/device/backend.h"
 
 namespace weft::cpu {
 
-/// A pass of Backend::conv by Winograd's F(tile x tile, 3x3), tile 2 or 4 (core/winograd_transform.h). shape: filter
-/// {1, 3, 3}, stride, dilation and groups 1, in[0] and out[0] 1, padding[0] 0; any padding >= 0 on the other axes and
-/// any sizes. bias (k,) or null; passes other than forward have none. T: float, double. The same bits for any number of
-/// threads.
+/// A pass of Backend::conv by Winograd's F(tile x tile, 3x3), tile 2 or 4 (core/device/winograd_transform.h). shape:
+/// filter {1, 3, 3}, stride, dilation and groups 1, in[0] and out[0] 1, padding[0] 0; any padding >= 0 on the other
+/// axes and any sizes. bias (k,) or null; passes other than forward have none. T: float, double. The same bits for any
+/// number of threads.
 ///
 /// f32 errors beside double sums, random normal data on 8x8 maps, as norm of the error over norm of the result /
 /// largest error over largest element. Depth counts channels summed over, for the weight gradient images:
@@ -22,9 +22,9 @@ namespace weft::cpu {
 template <class T>
 void winograd(ConvPass pass, int tile, const ConvShape& shape, const T* a, const T* b, const T* bias, T* out);
 
-/// The same within the promise of ConvAlgo::automatic: tiles that cpu/winograd_fit.h does not let Winograd's algorithm
-/// compute go by a direct product. False where the whole should go by im2col: the filter is not finite or above 2^100,
-/// most tiles do not fit, or a product sums over more than 4096 channels. `out` then has any values.
+/// The same within the promise of ConvAlgo::automatic: tiles that cpu/conv/winograd_fit.h does not let Winograd's
+/// algorithm compute go by a direct product. False where the whole should go by im2col: the filter is not finite or
+/// above 2^100, most tiles do not fit, or a product sums over more than 4096 channels. `out` then has any values.
 template <class T>
 bool winograd_bounded(ConvPass pass, int tile, const ConvShape& shape, const T* a, const T* b, const T* bias, T* out);
 

@@ -1,9 +1,9 @@
-#include "cpu/winograd_direct.h"
+#include "cpu/conv/winograd_direct.h"
 
 #include <algorithm>
 
-#include "cpu/conv_kernels.h"
-#include "cpu/conv_product.h"
+#include "cpu/conv/conv_kernels.h"
+#include "cpu/conv/conv_product.h"
 
 namespace weft::cpu::tiles {
 namespace {

@@ -2,9 +2,10 @@
 
 #include <vector>
 
-#include "cpu/winograd_tiles.h"
+#include "cpu/conv/winograd_tiles.h"
 
-// Direct products of the tiles that Winograd's algorithm would not compute within its promise (cpu/winograd_fit.h).
+// Direct products of the tiles that Winograd's algorithm would not compute within its promise
+// (cpu/conv/winograd_fit.h).
 namespace weft::cpu::tiles {
 
 /// The numbers of the tiles marked by 1, in order.

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <vector>
 
-#include "cpu/winograd_tiles.h"
+#include "cpu/conv/winograd_tiles.h"
 
 // Which tiles Winograd's algorithm computes within the promise of ConvAlgo::automatic (weft/conv_algo.h). Its rounding
 // errors grow with the largest pixel of a tile, an output's tolerance with the largest that the output sees.

@@ -3,10 +3,10 @@
 #include <cstdint>
 #include <limits>
 
-#include "cpu/simd.h"
+#include "cpu/runtime/simd.h"
 
-// The inner parts of cpu/winograd.cpp. A tile has e = tile + 2 numbers a side, so each transformed operand is e² = 16
-// or 36 matrices, one per place of the tile.
+// The inner parts of cpu/conv/winograd.cpp. A tile has e = tile + 2 numbers a side, so each transformed operand is e² =
+// 16 or 36 matrices, one per place of the tile.
 namespace weft::cpu {
 
 /// Depths of the left operand of a product that lie together: its memory is (depth / kWinogradDepth, rows,

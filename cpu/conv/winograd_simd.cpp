@@ -1,7 +1,7 @@
-#include "cpu/vec.h"
-#include "cpu/winograd_kernels.h"
+#include "cpu/conv/winograd_kernels.h"
+#include "cpu/runtime/vec.h"
 
-#include "core/winograd_transform.h"
+#include "core/device/winograd_transform.h"
 
 namespace weft::cpu::WEFT_ISA {
 namespace {

@@ -3,11 +3,11 @@
 #include <array>
 #include <type_traits>
 
-#include "core/conv_plan.h"
-#include "cpu/memory.h"
-#include "cpu/winograd_kernels.h"
+#include "core/device/conv_plan.h"
+#include "cpu/conv/winograd_kernels.h"
+#include "cpu/runtime/memory.h"
 
-// What the passes of cpu/winograd.h share: the tiles of a map, and memory for them.
+// What the passes of cpu/conv/winograd.h share: the tiles of a map, and memory for them.
 namespace weft::cpu::tiles {
 
 inline constexpr std::int64_t kLine = 16;  // elements between matrices, which else would share cache sets

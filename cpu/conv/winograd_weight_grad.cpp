@@ -1,12 +1,12 @@
-#include "cpu/winograd_weight_grad.h"
+#include "cpu/conv/winograd_weight_grad.h"
 
 #include <algorithm>
 #include <type_traits>
 #include <vector>
 
-#include "cpu/conv_product.h"
-#include "cpu/winograd_direct.h"
-#include "cpu/winograd_fit.h"
+#include "cpu/conv/conv_product.h"
+#include "cpu/conv/winograd_direct.h"
+#include "cpu/conv/winograd_fit.h"
 
 namespace weft::cpu::tiles {
 namespace {

@@ -1,10 +1,10 @@
-#include "cpu/gemm.h"
+#include "cpu/matmul/gemm.h"
 
 #include <algorithm>
 #include <atomic>
 #include <type_traits>
 
-#include "cpu/threads.h"
+#include "cpu/runtime/threads.h"
 
 #ifdef WEFT_ONEDNN
 #include <dnnl.h>

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "cpu/simd.h"
+#include "cpu/runtime/simd.h"
 
 namespace weft::cpu {
 

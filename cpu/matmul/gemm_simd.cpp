@@ -1,11 +1,11 @@
-#include "cpu/chains.h"
-#include "cpu/gemm.h"
-#include "cpu/vec.h"
+#include "cpu/array/chains.h"
+#include "cpu/matmul/gemm.h"
+#include "cpu/runtime/vec.h"
 
 // A blocked product. B is packed in blocks of kDepth x kWidth that stay in the second-level cache, as panels one
 // register tile wide; then each panel of kRows rows of A is packed into the first-level cache and meets every panel of
 // the block. An element of C is summed in order of k within a block of depth, whatever the tile it lies in.
-// Floats are summed in chains (cpu/chains.h): a block of depth is one.
+// Floats are summed in chains (cpu/array/chains.h): a block of depth is one.
 
 namespace weft::cpu::WEFT_ISA {
 namespace {

@@ -1,10 +1,10 @@
-#include "cpu/matmul.h"
+#include "cpu/matmul/matmul.h"
 
 #include <string>
 
-#include "cpu/gather.h"
-#include "cpu/gemm.h"
-#include "cpu/threads.h"
+#include "cpu/array/gather.h"
+#include "cpu/matmul/gemm.h"
+#include "cpu/runtime/threads.h"
 #include "weft/error.h"
 
 namespace weft::cpu {

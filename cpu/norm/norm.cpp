@@ -1,4 +1,4 @@
-#include "cpu/norm.h"
+#include "cpu/norm/norm.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,8 +6,8 @@
 #include <type_traits>
 #include <vector>
 
-#include "core/backend.h"
-#include "cpu/threads.h"
+#include "core/device/backend.h"
+#include "cpu/runtime/threads.h"
 
 namespace weft::cpu {
 

@@ -4,7 +4,7 @@
 
 #include <type_traits>
 
-#include "cpu/float_sums.h"
+#include "cpu/array/float_sums.h"
 
 namespace weft::cpu::WEFT_ISA {
 

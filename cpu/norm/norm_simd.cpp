@@ -1,5 +1,5 @@
-#include "cpu/norm.h"
-#include "cpu/norm_rows.h"
+#include "cpu/norm/norm.h"
+#include "cpu/norm/norm_rows.h"
 
 namespace weft::cpu::WEFT_ISA {
 namespace {

@@ -1,23 +1,23 @@
-#include "cpu/backend.h"
+#include "cpu/runtime/backend.h"
 
 #include <cstring>
 #include <utility>
 
-#include "core/backend.h"
-#include "cpu/conv.h"
-#include "cpu/denormals.h"
-#include "cpu/elementwise.h"
-#include "cpu/gather.h"
-#include "cpu/image_batch.h"
-#include "cpu/loss.h"
-#include "cpu/matmul.h"
-#include "cpu/memory.h"
-#include "cpu/norm.h"
-#include "cpu/optim.h"
-#include "cpu/pool.h"
-#include "cpu/random.h"
-#include "cpu/reduce.h"
-#include "cpu/upsample.h"
+#include "core/device/backend.h"
+#include "cpu/array/gather.h"
+#include "cpu/array/pointwise.h"
+#include "cpu/array/random.h"
+#include "cpu/array/reduce.h"
+#include "cpu/conv/conv.h"
+#include "cpu/matmul/matmul.h"
+#include "cpu/norm/norm.h"
+#include "cpu/runtime/denormals.h"
+#include "cpu/runtime/memory.h"
+#include "cpu/spatial/interpolate.h"
+#include "cpu/spatial/pool.h"
+#include "cpu/train/image_batch.h"
+#include "cpu/train/loss.h"
+#include "cpu/train/optim.h"
 
 namespace weft::cpu {
 

@@ -1,4 +1,4 @@
-#include "cpu/cgroup.h"
+#include "cpu/runtime/cgroup.h"
 
 #include <algorithm>
 #include <cmath>

@@ -29,7 +29,7 @@ inline void set_thread_flushes([[maybe_unused]] bool on) {
 }
 
 /// While it lives, this thread treats denormal numbers as it is told, whatever the caller's mode is, so that results do
-/// not depend on the caller. Threads that take part in its regions do the same (cpu/threads.h).
+/// not depend on the caller. Threads that take part in its regions do the same (cpu/runtime/threads.h).
 class DenormalMode {
  public:
 #if defined(__SSE2__)

@@ -1,4 +1,4 @@
-#include "cpu/memory.h"
+#include "cpu/runtime/memory.h"
 
 #include <malloc.h>
 #include <pthread.h>
@@ -10,9 +10,9 @@
 #include <new>
 #include <string>
 
-#include "core/sanitizers.h"
-#include "core/size_class.h"
-#include "cpu/space.h"
+#include "core/device/sanitizers.h"
+#include "core/device/size_class.h"
+#include "cpu/runtime/space.h"
 #include "weft/error.h"
 
 #if __has_include(<valgrind/valgrind.h>)

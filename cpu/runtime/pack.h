@@ -1,12 +1,12 @@
 #pragma once
 
 // Loops over columns for kernels whose body is a template on its pack: a whole vector, or one element where no vector
-// fits. For *_simd.cpp files only, as cpu/vec.h.
+// fits. For *_simd.cpp files only, as cpu/runtime/vec.h.
 
 #include <cstdint>
 #include <cstring>
 
-#include "cpu/vec.h"
+#include "cpu/runtime/vec.h"
 
 namespace weft::cpu::WEFT_ISA {
 

@@ -1,4 +1,4 @@
-#include "cpu/simd.h"
+#include "cpu/runtime/simd.h"
 
 #include <algorithm>
 #include <cstdlib>

@@ -15,7 +15,7 @@
 // The header of the family must be included by foo_simd.cpp: it gives the table external linkage. Every template and
 // inline function used there must live in namespace weft::cpu::WEFT_ISA (or be static), and no standard container or
 // algorithm header may be included: the linker merges equal inline functions of different files, and the copy it
-// keeps may hold AVX-512 code. cpu/vec.h has vector types of the set's width.
+// keeps may hold AVX-512 code. cpu/runtime/vec.h has vector types of the set's width.
 
 namespace weft::cpu {
 

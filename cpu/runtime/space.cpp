@@ -1,4 +1,4 @@
-#include "cpu/space.h"
+#include "cpu/runtime/space.h"
 
 #include <sys/mman.h>
 

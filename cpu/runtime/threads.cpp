@@ -1,4 +1,4 @@
-#include "cpu/threads.h"
+#include "cpu/runtime/threads.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -17,8 +17,8 @@
 #include <utility>
 #include <vector>
 
-#include "cpu/cgroup.h"
-#include "cpu/denormals.h"
+#include "cpu/runtime/cgroup.h"
+#include "cpu/runtime/denormals.h"
 #include "weft/error.h"
 
 namespace weft::cpu {

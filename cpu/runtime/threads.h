@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "cpu/function_ref.h"
+#include "cpu/runtime/function_ref.h"
 
 namespace weft::cpu {
 

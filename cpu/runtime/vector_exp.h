@@ -1,7 +1,7 @@
 #pragma once
 
 // The exponential of numbers that are not positive, as code that the compiler puts into the loops that call it. For
-// *_simd.cpp files only, as cpu/vec.h.
+// *_simd.cpp files only, as cpu/runtime/vec.h.
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -9,7 +9,7 @@
 
 #include <limits>
 
-#include "cpu/vec.h"
+#include "cpu/runtime/vec.h"
 
 namespace weft::cpu::WEFT_ISA {
 

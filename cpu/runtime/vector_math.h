@@ -3,15 +3,16 @@
 // Functions of whole vectors for *_simd.cpp files. Most are the C library's: on x86-64 with glibc 2.35 or newer;
 // elsewhere there is vector_exp alone, lane by lane. They are within 4 units in the last place, with libm's values at
 // zeros, infinities, NaN and subnormal numbers, and a lane's value does not depend on the other lanes. log10 is not
-// taken: it is not exact at powers of ten. The formulas of core/formulas.h take the exponential of cpu/vector_exp.h.
+// taken: it is not exact at powers of ten. The formulas of core/device/formulas.h take the exponential of
+// cpu/runtime/vector_exp.h.
 
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
-#include "core/scalar_ops.h"
-#include "cpu/vector_exp.h"
+#include "core/device/scalar_ops.h"
+#include "cpu/runtime/vector_exp.h"
 
 #if defined(__x86_64__) && defined(__GLIBC__)
 #if __GLIBC_PREREQ(2, 35)
@@ -74,7 +75,7 @@ V vector_function(scalar::cos, V x) {
   return within_one(vector_cos(x));
 }
 
-// What the formulas of core/formulas.h take.
+// What the formulas of core/device/formulas.h take.
 template <class V>
 using lane_t = std::remove_reference_t<decltype(V{}[0])>;
 struct VectorMath {

@@ -1,12 +1,12 @@
-#include "cpu/upsample.h"
+#include "cpu/spatial/interpolate.h"
 
 #include <algorithm>
 #include <array>
 #include <type_traits>
 #include <vector>
 
-#include "core/backend.h"
-#include "cpu/threads.h"
+#include "core/device/backend.h"
+#include "cpu/runtime/threads.h"
 
 namespace weft::cpu {
 

@@ -1,6 +1,6 @@
-#include "cpu/upsample.h"
+#include "cpu/spatial/interpolate.h"
 
-#include "cpu/long_sum.h"
+#include "cpu/array/long_sum.h"
 
 namespace weft::cpu::WEFT_ISA {
 namespace {

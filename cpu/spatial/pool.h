@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-#include "cpu/simd.h"
-#include "cpu/sum_plan.h"
+#include "cpu/array/sum_plan.h"
+#include "cpu/runtime/simd.h"
 
 namespace weft {
 struct ConstView;

@@ -1,6 +1,6 @@
-#include "cpu/pool.h"
+#include "cpu/spatial/pool.h"
 
-#include "cpu/long_sum.h"
+#include "cpu/array/long_sum.h"
 
 namespace weft::cpu::WEFT_ISA {
 namespace {

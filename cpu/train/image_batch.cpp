@@ -1,12 +1,12 @@
-#include "cpu/image_batch.h"
+#include "cpu/train/image_batch.h"
 
 #include <algorithm>
 #include <array>
 #include <string>
 #include <vector>
 
-#include "core/image_draw.h"
-#include "cpu/threads.h"
+#include "core/device/image_draw.h"
+#include "cpu/runtime/threads.h"
 #include "weft/error.h"
 
 namespace weft::cpu {

@@ -1,12 +1,12 @@
-#include "cpu/loss.h"
+#include "cpu/train/loss.h"
 
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
 #include <vector>
 
-#include "cpu/loss_kernels.h"
-#include "cpu/threads.h"
+#include "cpu/runtime/threads.h"
+#include "cpu/train/loss_kernels.h"
 
 namespace weft::cpu {
 

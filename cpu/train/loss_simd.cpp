@@ -2,9 +2,9 @@
 #include <cstdint>
 #include <limits>
 
-#include "cpu/loss_kernels.h"
-#include "cpu/tile.h"
-#include "cpu/vector_math.h"
+#include "cpu/array/tile.h"
+#include "cpu/runtime/vector_math.h"
+#include "cpu/train/loss_kernels.h"
 
 namespace weft::cpu::WEFT_ISA {
 namespace {

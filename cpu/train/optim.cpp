@@ -1,12 +1,12 @@
-#include "cpu/optim.h"
+#include "cpu/train/optim.h"
 
 #include <algorithm>
 #include <cmath>
 #include <map>
 #include <vector>
 
-#include "cpu/optim_kernels.h"
-#include "cpu/threads.h"
+#include "cpu/runtime/threads.h"
+#include "cpu/train/optim_kernels.h"
 
 namespace weft::cpu {
 

@@ -1,5 +1,5 @@
-#include "cpu/optim_kernels.h"
-#include "cpu/pack.h"
+#include "cpu/runtime/pack.h"
+#include "cpu/train/optim_kernels.h"
 
 #if defined(__SSE2__)
 #include <immintrin.h>

@@ -1,5 +1,5 @@
-#include "cuda/elementwise.h"
-#include "cuda/functions.cuh"
+#include "cuda/array/functions.cuh"
+#include "cuda/array/pointwise.h"
 
 namespace weft::cuda {
 namespace {

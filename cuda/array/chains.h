@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cuda/launch.h"
+#include "cuda/runtime/launch.h"
 
 // A float sum that grows term by term errs by up to 2^-26 of itself for each term. So products are summed in chains of
 // floats, and the chains' sums with what each addition loses (Kahan's): within 5e-6 of the sum of the terms' magnitudes

@@ -8,8 +8,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "core/convert.h"
-#include "cuda/launch.h"
+#include "core/device/convert.h"
+#include "cuda/runtime/launch.h"
 #include "weft/dtype.h"
 #include "weft/error.h"
 

@@ -3,12 +3,12 @@
 #include <tuple>
 #include <type_traits>
 
-#include "core/scalar_ops.h"
-#include "cuda/map.cuh"
+#include "core/device/scalar_ops.h"
+#include "cuda/array/map.cuh"
 
-// The pointwise functions of the lists in core/scalar_ops.h, chosen at run time. A kernel for each function, dtype and
-// layout would be over 500 kernels to compile. f32 and bf16 have them where operands are dense; one kernel for each
-// dtype serves all else, and all functions to bool.
+// The pointwise functions of the lists in core/device/scalar_ops.h, chosen at run time. A kernel for each function,
+// dtype and layout would be over 500 kernels to compile. f32 and bf16 have them where operands are dense; one kernel
+// for each dtype serves all else, and all functions to bool.
 namespace weft::cuda {
 
 /// T, whatever V is: T repeated for each type of a pack.

@@ -1,6 +1,6 @@
-#include "cuda/gather.h"
+#include "cuda/array/gather.h"
 
-#include "cuda/map.cuh"
+#include "cuda/array/map.cuh"
 
 namespace weft::cuda {
 

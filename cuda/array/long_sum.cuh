@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cuda/element.h"
+#include "cuda/array/element.h"
 
 namespace weft::cuda {
 

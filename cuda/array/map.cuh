@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <utility>
 
-#include "cuda/context.h"
-#include "cuda/element.h"
-#include "cuda/walk.h"
+#include "cuda/array/element.h"
+#include "cuda/array/walk.h"
+#include "cuda/runtime/context.h"
 
 // out[i] = f(in[i]...) for operands of one shape and any strides: one kernel for operands that are dense in one order,
 // 16 bytes at a time, and one for all others. F is a functor called with widened values. Each pair of a functor and a

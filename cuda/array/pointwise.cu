@@ -1,8 +1,8 @@
-#include "cuda/elementwise.h"
+#include "cuda/array/pointwise.h"
 
-#include "core/overlap.h"
-#include "core/scalar_ops.h"
-#include "cuda/map.cuh"
+#include "core/device/overlap.h"
+#include "core/device/scalar_ops.h"
+#include "cuda/array/map.cuh"
 
 namespace weft::cuda {
 

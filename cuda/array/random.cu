@@ -1,12 +1,12 @@
-#include "cuda/random.h"
+#include "cuda/array/random.h"
 
 #include <cmath>
 #include <cstdint>
 #include <string>
 
-#include "core/philox.h"
-#include "cuda/element.h"
-#include "cuda/walk.h"
+#include "core/device/philox.h"
+#include "cuda/array/element.h"
+#include "cuda/array/walk.h"
 
 namespace weft::cuda {
 namespace {

@@ -1,13 +1,13 @@
-#include "cuda/reduce.h"
+#include "cuda/array/reduce.h"
 
 #include <algorithm>
 #include <bit>
 #include <type_traits>
 
-#include "cuda/element.h"
-#include "cuda/elementwise.h"
-#include "cuda/gather.h"
-#include "cuda/walk.h"
+#include "cuda/array/element.h"
+#include "cuda/array/gather.h"
+#include "cuda/array/pointwise.h"
+#include "cuda/array/walk.h"
 
 namespace weft::cuda {
 

@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <initializer_list>
 
-#include "core/loop_nest.h"
-#include "core/philox.h"
-#include "cuda/launch.h"
+#include "core/device/loop_nest.h"
+#include "core/device/philox.h"
+#include "cuda/runtime/launch.h"
 
 namespace weft::cuda {
 

@@ -5,11 +5,11 @@
 #include <cstdlib>
 #include <string>
 
-#include "core/conv_plan.h"
-#include "cuda/walk.h"
+#include "core/device/conv_plan.h"
+#include "cuda/array/walk.h"
 #include "weft/error.h"
 
-// The columns of a convolution (core/conv_plan.h) as kernels see them.
+// The columns of a convolution (core/device/conv_plan.h) as kernels see them.
 namespace weft::cuda {
 
 /// One axis: output o and tap t read place o·step + offset + t·tap_step of the source.
@@ -36,7 +36,8 @@ WEFT_DEVICE std::uint32_t split(std::uint32_t& value, const Divisor& divisor) {
 }
 
 /// Kernels count places of an image, and the `depth` products of an output, in 32 bits. An output's first place and the
-/// way from there to its last tap (which reads inside, core/conv_plan.h) must not wrap. Throws ShapeError beyond.
+/// way from there to its last tap (which reads inside, core/device/conv_plan.h) must not wrap. Throws ShapeError
+/// beyond.
 inline void check_places(const ConvColumns& columns, std::int64_t depth) {
   constexpr std::int64_t kMost = std::int64_t{1} << 30;
   bool fits = columns.positions() < kMost && depth < kMost;

@@ -1,21 +1,21 @@
-#include "cuda/conv.h"
+#include "cuda/conv/conv.h"
 
 #include <algorithm>
 #include <array>
 #include <optional>
 
-#include "core/conv_algo.h"
-#include "cuda/columns.h"
-#include "cuda/conv_reference.h"
-#include "cuda/depthwise.h"
-#include "cuda/element.h"
-#include "cuda/elementwise.h"
-#include "cuda/gather.h"
-#include "cuda/gemm.h"
-#include "cuda/implicit_gemm.h"
-#include "cuda/reduce.h"
-#include "cuda/walk.h"
-#include "cuda/winograd.h"
+#include "core/device/conv_algo.h"
+#include "cuda/array/element.h"
+#include "cuda/array/gather.h"
+#include "cuda/array/pointwise.h"
+#include "cuda/array/reduce.h"
+#include "cuda/array/walk.h"
+#include "cuda/conv/columns.h"
+#include "cuda/conv/conv_reference.h"
+#include "cuda/conv/depthwise.h"
+#include "cuda/conv/implicit_gemm.h"
+#include "cuda/conv/winograd.h"
+#include "cuda/matmul/gemm.h"
 
 namespace weft::cuda {
 

@@ -1,8 +1,8 @@
-#include "core/conv_reference.h"
+#include "core/device/conv_reference.h"
 
-#include "cuda/conv_reference.h"
-#include "cuda/element.h"
-#include "cuda/walk.h"
+#include "cuda/array/element.h"
+#include "cuda/array/walk.h"
+#include "cuda/conv/conv_reference.h"
 
 namespace weft::cuda {
 namespace {

@@ -1,14 +1,14 @@
-#include "cuda/depthwise.h"
+#include "cuda/conv/depthwise.h"
 
 #include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
-#include "core/conv_plan.h"
-#include "cuda/chains.h"
-#include "cuda/element.h"
-#include "cuda/elementwise.h"
-#include "cuda/walk.h"
+#include "core/device/conv_plan.h"
+#include "cuda/array/chains.h"
+#include "cuda/array/element.h"
+#include "cuda/array/pointwise.h"
+#include "cuda/array/walk.h"
 
 namespace weft::cuda {
 namespace {

@@ -1,12 +1,12 @@
-#include "cuda/implicit_gemm.h"
+#include "cuda/conv/implicit_gemm.h"
 
 #include <algorithm>
 #include <array>
 #include <type_traits>
 #include <vector>
 
-#include "cuda/columns.h"
-#include "cuda/implicit_tile.cuh"
+#include "cuda/conv/columns.h"
+#include "cuda/conv/implicit_tile.cuh"
 #include "weft/precision.h"
 
 namespace weft::cuda {

@@ -5,8 +5,8 @@
 #include <cstring>
 #include <type_traits>
 
-#include "cuda/chains.h"
-#include "cuda/element.h"
+#include "cuda/array/chains.h"
+#include "cuda/array/element.h"
 
 // Tiles of a product that a block computes from shared memory: kRows x kColumns sums, kDepth products of each at a
 // time. a is (rows, depth), b is (columns, depth). Memory is read in packs of neighbours, in depth (kAlongA, kAlongB)

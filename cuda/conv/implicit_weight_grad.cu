@@ -2,9 +2,9 @@
 #include <optional>
 #include <type_traits>
 
-#include "cuda/columns.h"
-#include "cuda/implicit_gemm.h"
-#include "cuda/implicit_tile.cuh"
+#include "cuda/conv/columns.h"
+#include "cuda/conv/implicit_gemm.h"
+#include "cuda/conv/implicit_tile.cuh"
 #include "weft/precision.h"
 
 namespace weft::cuda {

@@ -1,16 +1,16 @@
-#include "cuda/winograd.h"
+#include "cuda/conv/winograd.h"
 
 #include <algorithm>
 #include <cstdint>
 #include <limits>
 
-#include "core/conv_plan.h"
-#include "cuda/element.h"
-#include "cuda/elementwise.h"
-#include "cuda/gemm.h"
-#include "cuda/walk.h"
+#include "core/device/conv_plan.h"
+#include "cuda/array/element.h"
+#include "cuda/array/pointwise.h"
+#include "cuda/array/walk.h"
+#include "cuda/matmul/gemm.h"
 
-#include "core/winograd_transform.h"
+#include "core/device/winograd_transform.h"
 
 namespace weft::cuda {
 namespace {

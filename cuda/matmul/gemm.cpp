@@ -1,4 +1,4 @@
-#include "cuda/gemm.h"
+#include "cuda/matmul/gemm.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -6,9 +6,9 @@
 #include <string>
 #include <type_traits>
 
-#include "cuda/elementwise.h"
-#include "cuda/gather.h"
-#include "cuda/profile.h"
+#include "cuda/array/gather.h"
+#include "cuda/array/pointwise.h"
+#include "cuda/runtime/profile.h"
 #include "weft/error.h"
 #include "weft/precision.h"
 

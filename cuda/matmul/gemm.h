@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-#include "core/backend.h"
-#include "cuda/context.h"
+#include "core/device/backend.h"
+#include "cuda/runtime/context.h"
 
 namespace weft::cuda {
 

@@ -1,9 +1,9 @@
-#include "cuda/matmul.h"
+#include "cuda/matmul/matmul.h"
 
-#include "core/scalar_ops.h"
-#include "cuda/element.h"
-#include "cuda/gemm.h"
-#include "cuda/walk.h"
+#include "core/device/scalar_ops.h"
+#include "cuda/array/element.h"
+#include "cuda/array/walk.h"
+#include "cuda/matmul/gemm.h"
 
 namespace weft::cuda {
 

@@ -1,10 +1,10 @@
-#include "cuda/norm.h"
+#include "cuda/norm/norm.h"
 
 #include <limits>
 #include <type_traits>
 
-#include "cuda/norm_grid.cuh"
-#include "cuda/norm_small.cuh"
+#include "cuda/norm/norm_grid.cuh"
+#include "cuda/norm/norm_small.cuh"
 
 namespace weft::cuda {
 namespace {

@@ -1,6 +1,6 @@
-#include "cuda/norm.h"
-#include "cuda/norm_grid.cuh"
-#include "cuda/norm_small.cuh"
+#include "cuda/norm/norm.h"
+#include "cuda/norm/norm_grid.cuh"
+#include "cuda/norm/norm_small.cuh"
 
 namespace weft::cuda {
 namespace {

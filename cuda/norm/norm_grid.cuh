@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "cuda/context.h"
-#include "cuda/element.h"
-#include "cuda/walk.h"
+#include "cuda/array/element.h"
+#include "cuda/array/walk.h"
+#include "cuda/runtime/context.h"
 
 // What the kernels of batch normalisation share: how they cover (rows, channels), and sums over rows.
 namespace weft::cuda::norm {

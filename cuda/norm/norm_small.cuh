@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "cuda/norm_grid.cuh"
+#include "cuda/norm/norm_grid.cuh"
 
 // What the kernels of batch normalisation share that do all of it: few rows, which a block keeps in registers. Block b
 // has channels [V·b, V·b + V), thread t rows t, t + threads, ...

@@ -1,25 +1,25 @@
-#include "cuda/backend.h"
+#include "cuda/runtime/backend.h"
 
 #include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
 
-#include "core/backend.h"
-#include "cuda/context.h"
-#include "cuda/conv.h"
-#include "cuda/elementwise.h"
-#include "cuda/gather.h"
-#include "cuda/image_batch.h"
-#include "cuda/loss.h"
-#include "cuda/matmul.h"
-#include "cuda/norm.h"
-#include "cuda/optim.h"
-#include "cuda/pool.h"
-#include "cuda/random.h"
-#include "cuda/reduce.h"
-#include "cuda/transfer.h"
-#include "cuda/upsample.h"
+#include "core/device/backend.h"
+#include "cuda/array/gather.h"
+#include "cuda/array/pointwise.h"
+#include "cuda/array/random.h"
+#include "cuda/array/reduce.h"
+#include "cuda/conv/conv.h"
+#include "cuda/matmul/matmul.h"
+#include "cuda/norm/norm.h"
+#include "cuda/runtime/context.h"
+#include "cuda/runtime/transfer.h"
+#include "cuda/spatial/interpolate.h"
+#include "cuda/spatial/pool.h"
+#include "cuda/train/image_batch.h"
+#include "cuda/train/loss.h"
+#include "cuda/train/optim.h"
 #include "weft/error.h"
 
 namespace weft::cuda {

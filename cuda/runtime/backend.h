@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "core/backend.h"
+#include "core/device/backend.h"
 
 namespace weft::cuda {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "cuda/runtime.h"
+#include "cuda/runtime/runtime.h"
 
 // Matrix products in BLAS's own terms: cublaslt.cpp calls cuBLASLt, tests/cuda_on_cpu computes the definition after
 // checking every rule that cuBLASLt has.

@@ -1,4 +1,4 @@
-#include "cuda/context.h"
+#include "cuda/runtime/context.h"
 
 #include <atomic>
 #include <cstdlib>

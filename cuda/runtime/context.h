@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <mutex>
 
-#include "cuda/blas.h"
-#include "cuda/memory.h"
-#include "cuda/runtime.h"
-#include "cuda/transfer.h"
+#include "cuda/runtime/blas.h"
+#include "cuda/runtime/memory.h"
+#include "cuda/runtime/runtime.h"
+#include "cuda/runtime/transfer.h"
 #include "weft/device.h"
 
 namespace weft::cuda {
@@ -29,7 +29,7 @@ struct Context {
   Memory memory;
   Staging staging;
   blas::Handle* blas;
-  /// kCounters zeros for last_block (cuda/launch.h). Kernels of the stream use them in turn, and leave zeros.
+  /// kCounters zeros for last_block (cuda/runtime/launch.h). Kernels of the stream use them in turn, and leave zeros.
   unsigned* counters;
   static constexpr std::int64_t kCounters = 16384;
   std::int64_t counters_at_once = kCounters;        ///< for one kernel of batch normalisation

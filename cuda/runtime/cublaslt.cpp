@@ -6,8 +6,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "cuda/blas.h"
-#include "cuda/cublaslt_library.h"
+#include "cuda/runtime/blas.h"
+#include "cuda/runtime/cublaslt_library.h"
 #include "weft/error.h"
 
 namespace weft::cuda::blas {

@@ -1,4 +1,4 @@
-#include "cuda/cublaslt_library.h"
+#include "cuda/runtime/cublaslt_library.h"
 
 #include <dlfcn.h>
 

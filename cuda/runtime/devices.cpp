@@ -1,4 +1,4 @@
-#include "cuda/devices.h"
+#include "cuda/runtime/devices.h"
 
 namespace weft::cuda {
 

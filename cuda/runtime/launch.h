@@ -15,8 +15,8 @@
 #include <cstdint>
 #include <utility>
 
-#include "cuda/profile.h"
-#include "cuda/runtime.h"
+#include "cuda/runtime/profile.h"
+#include "cuda/runtime/runtime.h"
 
 namespace weft::cuda {
 

@@ -1,4 +1,4 @@
-#include "cuda/memory.h"
+#include "cuda/runtime/memory.h"
 
 #include <algorithm>
 #include <string>

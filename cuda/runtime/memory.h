@@ -7,18 +7,18 @@
 #include <unordered_map>
 #include <vector>
 
-#include "core/size_class.h"
-#include "cuda/runtime.h"
+#include "core/device/size_class.h"
+#include "cuda/runtime/runtime.h"
 #include "weft/device.h"
 
 namespace weft::cuda {
 
-/// Device memory by size class (core/size_class.h): freed blocks are kept and handed out again in the order of the
-/// stream that all work of the device runs on, so a block may be reused while earlier work on it is still queued. The
-/// system is asked only when no cached block fits: runtime::allocate on a stream of its own that is then waited for, so
-/// that a new block can be used on any stream at once, also during a capture. Small blocks are cut from segments, so
-/// that a first step does not ask and wait for each; a segment goes back to the system when none of its blocks is held.
-/// Not thread-safe: the context's lock protects it.
+/// Device memory by size class (core/device/size_class.h): freed blocks are kept and handed out again in the order of
+/// the stream that all work of the device runs on, so a block may be reused while earlier work on it is still queued.
+/// The system is asked only when no cached block fits: runtime::allocate on a stream of its own that is then waited
+/// for, so that a new block can be used on any stream at once, also during a capture. Small blocks are cut from
+/// segments, so that a first step does not ask and wait for each; a segment goes back to the system when none of its
+/// blocks is held. Not thread-safe: the context's lock protects it.
 class Memory {
  public:
   /// For the device that is current; all work on its memory runs on `stream`. Blocks of up to an eighth of

@@ -1,4 +1,4 @@
-#include "cuda/profile.h"
+#include "cuda/runtime/profile.h"
 
 #include <cxxabi.h>
 

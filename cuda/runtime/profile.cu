@@ -1,8 +1,8 @@
-#include "cuda/profile.h"
+#include "cuda/runtime/profile.h"
 
 #include <cmath>
 
-#include "cuda/launch.h"
+#include "cuda/runtime/launch.h"
 
 namespace weft::cuda::profile {
 

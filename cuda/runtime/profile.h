@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "cuda/runtime.h"
+#include "cuda/runtime/runtime.h"
 
 // A profile holds the time of each kernel, matrix product and host copy, measured between two events of its stream. The
 // environment variable WEFT_CUDA_PROFILE=FILE measures all launches of the process and writes the profile to FILE at

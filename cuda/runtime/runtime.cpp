@@ -1,4 +1,4 @@
-#include "cuda/runtime.h"
+#include "cuda/runtime/runtime.h"
 
 #include <cuda_runtime_api.h>
 
@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "cuda/devices.h"
+#include "cuda/runtime/devices.h"
 #include "weft/error.h"
 
 namespace weft::cuda::runtime {

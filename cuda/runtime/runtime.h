@@ -20,8 +20,8 @@ using Stream = CUstream_st*;
 using Event = CUevent_st*;
 using GraphExec = CUgraphExec_st*;
 
-/// Devices that can be used: those of cuda/devices.h's rule; 0 when there is no driver, no device or the driver is too
-/// old. A device is its place among them, which is not CUDA's number where an unusable one comes before it.
+/// Devices that can be used: those of cuda/runtime/devices.h's rule; 0 when there is no driver, no device or the driver
+/// is too old. A device is its place among them, which is not CUDA's number where an unusable one comes before it.
 int device_count();
 /// Why device_count() is 0, or why other GPUs of the machine are not counted; empty when it counts all.
 std::string unavailable_reason();

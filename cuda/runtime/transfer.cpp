@@ -1,11 +1,11 @@
-#include "cuda/transfer.h"
+#include "cuda/runtime/transfer.h"
 
 #include <algorithm>
 #include <cstring>
 #include <string>
 
-#include "cuda/context.h"
-#include "cuda/profile.h"
+#include "cuda/runtime/context.h"
+#include "cuda/runtime/profile.h"
 #include "weft/error.h"
 
 namespace weft::cuda {

@@ -3,7 +3,7 @@
 #include <array>
 #include <cstddef>
 
-#include "cuda/runtime.h"
+#include "cuda/runtime/runtime.h"
 
 namespace weft::cuda {
 

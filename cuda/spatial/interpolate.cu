@@ -1,11 +1,11 @@
-#include "cuda/upsample.h"
+#include "cuda/spatial/interpolate.h"
 
 #include <cstdint>
 #include <type_traits>
 
-#include "cuda/element.h"
-#include "cuda/long_sum.cuh"
-#include "cuda/walk.h"
+#include "cuda/array/element.h"
+#include "cuda/array/long_sum.cuh"
+#include "cuda/array/walk.h"
 
 namespace weft::cuda {
 namespace {

@@ -1,12 +1,12 @@
-#include "cuda/pool.h"
+#include "cuda/spatial/pool.h"
 
 #include <array>
 #include <cstdint>
 #include <limits>
 #include <type_traits>
 
-#include "cuda/long_sum.cuh"
-#include "cuda/pool_window.cuh"
+#include "cuda/array/long_sum.cuh"
+#include "cuda/spatial/pool_window.cuh"
 
 namespace weft::cuda {
 namespace {

@@ -1,8 +1,8 @@
 #include <cstdint>
 
-#include "cuda/long_sum.cuh"
-#include "cuda/pool.h"
-#include "cuda/pool_window.cuh"
+#include "cuda/array/long_sum.cuh"
+#include "cuda/spatial/pool.h"
+#include "cuda/spatial/pool_window.cuh"
 
 // Averages whose windows differ in what they divide by.
 namespace weft::cuda {

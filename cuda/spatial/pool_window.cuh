@@ -7,9 +7,9 @@
 #include <initializer_list>
 #include <type_traits>
 
-#include "cuda/element.h"
-#include "cuda/pool.h"
-#include "cuda/walk.h"
+#include "cuda/array/element.h"
+#include "cuda/array/walk.h"
+#include "cuda/spatial/pool.h"
 
 namespace weft::cuda::pooling {
 

@@ -1,11 +1,11 @@
-#include "cuda/image_batch.h"
+#include "cuda/train/image_batch.h"
 
 #include <algorithm>
 #include <cstdint>
 
-#include "core/image_draw.h"
-#include "cuda/element.h"
-#include "cuda/walk.h"
+#include "core/device/image_draw.h"
+#include "cuda/array/element.h"
+#include "cuda/array/walk.h"
 
 namespace weft::cuda {
 namespace {

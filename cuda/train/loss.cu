@@ -1,4 +1,4 @@
-#include "cuda/loss.h"
+#include "cuda/train/loss.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,8 +7,8 @@
 #include <string>
 #include <type_traits>
 
-#include "cuda/element.h"
-#include "cuda/walk.h"
+#include "cuda/array/element.h"
+#include "cuda/array/walk.h"
 
 namespace weft::cuda {
 namespace {

@@ -1,4 +1,4 @@
-#include "cuda/optim.h"
+#include "cuda/train/optim.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "cuda/element.h"
-#include "cuda/walk.h"
+#include "cuda/array/element.h"
+#include "cuda/array/walk.h"
 
 namespace weft::cuda {
 namespace {

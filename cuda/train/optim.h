@@ -1,7 +1,7 @@
 #pragma once
 
-#include "core/backend.h"
-#include "cuda/context.h"
+#include "core/device/backend.h"
+#include "cuda/runtime/context.h"
 
 namespace weft::cuda {
 

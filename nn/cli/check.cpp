@@ -2,8 +2,8 @@
 #include <cstdio>
 #include <iostream>
 
-#include "core/backend.h"
-#include "cpu/simd.h"
+#include "core/device/backend.h"
+#include "cpu/runtime/simd.h"
 #include "nn/cli/check_compare.h"
 #include "nn/cli/check_hashes.h"
 #include "nn/cli/child.h"

@@ -1,6 +1,6 @@
 #include "nn/cli/check.h"
 
-// Copies, sums and random numbers: cuda/gather.cu, cuda/reduce.cu, cuda/random.cu and the transfers.
+// Copies, sums and random numbers: cuda/array/gather.cu, cuda/array/reduce.cu, cuda/array/random.cu and the transfers.
 
 namespace weft::cli::check {
 

@@ -1,7 +1,7 @@
 #include "nn/cli/check.h"
 
-// Convolutions by each algorithm: cuda/implicit_*.cu, cuda/conv.cu, cuda/depthwise.cu, cuda/winograd.cu and
-// cuda/conv_reference.cu.
+// Convolutions by each algorithm: cuda/implicit_*.cu, cuda/conv/conv.cu, cuda/conv/depthwise.cu, cuda/conv/winograd.cu
+// and cuda/conv/conv_reference.cu.
 
 namespace weft::cli::check {
 

@@ -3,7 +3,7 @@
 
 #include "nn/cli/check.h"
 
-// The pointwise functions: cuda/elementwise.cu.
+// The pointwise functions: cuda/array/pointwise.cu.
 
 namespace weft::cli::check {
 

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <fstream>
 
-#include "core/quote.h"
+#include "core/value/quote.h"
 
 // tests/ptx_on_cpu/report.h
 extern "C" [[gnu::weak]] void weft_ptx_begin_result();

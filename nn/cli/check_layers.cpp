@@ -1,6 +1,7 @@
 #include "nn/cli/check.h"
 
-// Pooling, resampling, normalisation and losses: cuda/pool*.cu, cuda/upsample.cu, cuda/norm*.cu and cuda/loss.cu.
+// Pooling, resampling, normalisation and losses: cuda/spatial/pool*.cu, cuda/spatial/interpolate.cu, cuda/norm/norm*.cu
+// and cuda/train/loss.cu.
 
 namespace weft::cli::check {
 

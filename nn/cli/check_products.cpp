@@ -1,6 +1,7 @@
 #include "nn/cli/check.h"
 
-// Matrix products: cuda/matmul.cu for whole numbers, cuBLASLt (cuda/gemm.cpp) for the rest, and linear layers.
+// Matrix products: cuda/matmul/matmul.cu for whole numbers, cuBLASLt (cuda/matmul/gemm.cpp) for the rest, and linear
+// layers.
 
 namespace weft::cli::check {
 

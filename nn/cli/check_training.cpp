@@ -1,9 +1,9 @@
-#include "core/matrix_products.h"
+#include "core/device/matrix_products.h"
 #include "nn/cli/check.h"
 #include "nn/cli/check_needle.h"
 
-// Optimizers, recorded steps and whole training steps: cuda/optim.cu, cuda/image_batch.cu, and all of the above
-// together.
+// Optimizers, recorded steps and whole training steps: cuda/train/optim.cu, cuda/train/image_batch.cu, and all of the
+// above together.
 
 namespace weft::cli::check {
 

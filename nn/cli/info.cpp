@@ -1,8 +1,8 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "core/backend.h"
-#include "core/quote.h"
+#include "core/device/backend.h"
+#include "core/value/quote.h"
 #include "nn/cli/commands.h"
 
 namespace weft::cli {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "core/io_file.h"
+#include "core/io/file.h"
 
 namespace weft::nn {
 

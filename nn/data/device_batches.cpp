@@ -1,10 +1,10 @@
-#include "nn/device_batches.h"
+#include "nn/data/device_batches.h"
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
-#include "core/number.h"
+#include "core/value/number.h"
 #include "weft/error.h"
 #include "weft/random.h"
 

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/backend.h"
+#include "core/device/backend.h"
 #include "weft/nn/data.h"
 
 namespace weft::nn {

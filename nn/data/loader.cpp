@@ -4,7 +4,7 @@
 #include <optional>
 #include <thread>
 
-#include "nn/device_batches.h"
+#include "nn/data/device_batches.h"
 #include "weft/error.h"
 #include "weft/ops.h"
 #include "weft/random.h"

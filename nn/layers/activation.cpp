@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "nn/check.h"
+#include "nn/layers/check.h"
 
 namespace weft::nn {
 

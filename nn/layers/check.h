@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "core/number.h"
+#include "core/value/number.h"
 #include "weft/error.h"
 #include "weft/tensor.h"
 

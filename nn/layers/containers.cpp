@@ -1,7 +1,7 @@
 #include "weft/nn/layers.h"
 
-#include "core/rollback.h"
-#include "nn/check.h"
+#include "core/autograd/rollback.h"
+#include "nn/layers/check.h"
 
 namespace weft::nn {
 

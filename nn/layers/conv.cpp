@@ -1,8 +1,8 @@
 #include "weft/nn/layers_conv.h"
 
-#include "core/rollback.h"
-#include "nn/check.h"
-#include "nn/initial.h"
+#include "core/autograd/rollback.h"
+#include "nn/layers/check.h"
+#include "nn/layers/initial.h"
 
 namespace weft::nn {
 namespace {

@@ -1,9 +1,9 @@
 #include <cmath>
 #include <optional>
 
-#include "core/rollback.h"
-#include "nn/check.h"
-#include "nn/initial.h"
+#include "core/autograd/rollback.h"
+#include "nn/layers/check.h"
+#include "nn/layers/initial.h"
 #include "weft/nn/layers.h"
 
 namespace weft::nn {

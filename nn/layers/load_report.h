@@ -4,7 +4,7 @@
 #include <string>
 #include <utility>
 
-#include "core/quote.h"
+#include "core/value/quote.h"
 #include "weft/array.h"
 #include "weft/error.h"
 

@@ -4,7 +4,7 @@
 #include <limits>
 #include <string>
 
-#include "nn/check.h"
+#include "nn/layers/check.h"
 #include "weft/error.h"
 
 namespace weft::nn {

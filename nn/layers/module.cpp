@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <set>
 
-#include "core/rollback.h"
-#include "nn/load_report.h"
+#include "core/autograd/rollback.h"
+#include "nn/layers/load_report.h"
 #include "weft/error.h"
 
 namespace weft::nn {

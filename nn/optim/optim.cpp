@@ -4,10 +4,10 @@
 #include <map>
 #include <set>
 
-#include "core/backend.h"
-#include "core/recording.h"
-#include "nn/check.h"
-#include "nn/load_report.h"
+#include "core/autograd/recording.h"
+#include "core/device/backend.h"
+#include "nn/layers/check.h"
+#include "nn/layers/load_report.h"
 
 namespace weft::nn {
 namespace {

@@ -1,5 +1,5 @@
-#include "core/backend.h"
-#include "nn/check.h"
+#include "core/device/backend.h"
+#include "nn/layers/check.h"
 #include "weft/nn/optim.h"
 
 namespace weft::nn {

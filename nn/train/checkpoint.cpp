@@ -4,7 +4,7 @@
 #include <string>
 #include <utility>
 
-#include "core/quote.h"
+#include "core/value/quote.h"
 #include "weft/conv_algo.h"
 #include "weft/error.h"
 #include "weft/io.h"

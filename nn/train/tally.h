@@ -4,7 +4,7 @@
 #include <chrono>
 #include <cstdint>
 
-#include "core/backend.h"
+#include "core/device/backend.h"
 #include "weft/nn/trainer.h"
 
 namespace weft::nn {

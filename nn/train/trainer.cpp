@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "nn/check.h"
-#include "nn/device_batches.h"
-#include "nn/tally.h"
+#include "nn/data/device_batches.h"
+#include "nn/layers/check.h"
+#include "nn/train/tally.h"
 #include "weft/graph.h"
 #include "weft/ops.h"
 

@@ -1,6 +1,6 @@
 #include "tests/bench/composed.h"
 
-#include "core/autograd.h"
+#include "core/autograd/autograd.h"
 
 namespace weft {
 namespace {

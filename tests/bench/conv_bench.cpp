@@ -13,9 +13,9 @@
 #include <string>
 #include <vector>
 
-#include "core/backend.h"
-#include "core/conv_algo.h"
-#include "cpu/threads.h"
+#include "core/device/backend.h"
+#include "core/device/conv_algo.h"
+#include "cpu/runtime/threads.h"
 #include "tests/bench/parse_algo.h"
 #include "weft/weft.h"
 

@@ -5,7 +5,7 @@
 #include <functional>
 #include <vector>
 
-#include "core/backend.h"
+#include "core/device/backend.h"
 #include "weft/weft.h"
 
 namespace weft {

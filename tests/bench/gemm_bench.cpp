@@ -10,8 +10,8 @@
 #include <ctime>
 #include <vector>
 
-#include "cpu/gemm.h"
-#include "cpu/threads.h"
+#include "cpu/matmul/gemm.h"
+#include "cpu/runtime/threads.h"
 
 namespace {
 

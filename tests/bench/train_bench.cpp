@@ -12,8 +12,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "core/backend.h"
-#include "cpu/threads.h"
+#include "core/device/backend.h"
+#include "cpu/runtime/threads.h"
 #include "tests/bench/composed.h"
 #include "tests/bench/device_figures.h"
 #include "tests/bench/parse_algo.h"
@@ -203,7 +203,7 @@ void measure(const Options& o, const std::string& model, std::int64_t batch, con
   if (mode.device.is_cuda()) {
     std::string name = precision + (o.graph ? "-graph" : "") + (o.timing ? "-timed" : "");
     if (algo != "automatic") name += "-" + algo;
-    if (const char* const mib = std::getenv("WEFT_CUDA_COLUMN_MIB")) {  // cuda/context.h
+    if (const char* const mib = std::getenv("WEFT_CUDA_COLUMN_MIB")) {  // cuda/runtime/context.h
       name += std::string("-columns") + mib;
     }
     row["mode"] = name;

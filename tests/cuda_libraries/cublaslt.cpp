@@ -1,7 +1,7 @@
-// The functions of cuBLASLt that cuda/cublaslt.cpp calls, as a library of their own that it opens. Each argument and
-// attribute is checked: its size, its value, and that what it describes is alive. A product is computed by its
-// definition in tests/cuda_on_cpu/blas.cpp, whose namespace weft::cuda::blas is weft::cuda::twin_blas here, from what
-// the descriptors say alone.
+// The functions of cuBLASLt that cuda/runtime/cublaslt.cpp calls, as a library of their own that it opens. Each
+// argument and attribute is checked: its size, its value, and that what it describes is alive. A product is computed by
+// its definition in tests/cuda_on_cpu/blas.cpp, whose namespace weft::cuda::blas is weft::cuda::twin_blas here, from
+// what the descriptors say alone.
 #include <cublasLt.h>
 
 #include <cstring>
@@ -9,7 +9,7 @@
 #include <set>
 #include <string>
 
-#include "cuda/blas.h"
+#include "cuda/runtime/blas.h"
 #include "faults.h"
 #include "weft/error.h"
 

@@ -1,5 +1,5 @@
-// cuda/cublaslt.cpp itself, on a stand-in of cuBLASLt: products of every kind against plain loops, what it tells the
-// library, what it does with the algorithms that it is offered, and what it reports of each call that fails.
+// cuda/runtime/cublaslt.cpp itself, on a stand-in of cuBLASLt: products of every kind against plain loops, what it
+// tells the library, what it does with the algorithms that it is offered, and what it reports of each call that fails.
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
@@ -8,9 +8,9 @@
 #include <iostream>
 #include <random>
 
-#include "core/convert.h"
-#include "cuda/blas.h"
-#include "cuda/cublaslt_library.h"
+#include "core/device/convert.h"
+#include "cuda/runtime/blas.h"
+#include "cuda/runtime/cublaslt_library.h"
 #include "faults.h"
 #include "weft/dtype.h"
 #include "weft/error.h"

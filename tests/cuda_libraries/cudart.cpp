@@ -1,5 +1,5 @@
-// The functions of the CUDA runtime that cuda/runtime.cpp calls, by the twin of tests/cuda_on_cpu, whose checks they
-// share. Here the twin's namespace weft::cuda::runtime is weft::cuda::twin_runtime (CMakeLists.txt).
+// The functions of the CUDA runtime that cuda/runtime/runtime.cpp calls, by the twin of tests/cuda_on_cpu, whose checks
+// they share. Here the twin's namespace weft::cuda::runtime is weft::cuda::twin_runtime (CMakeLists.txt).
 #include <cuda_runtime_api.h>
 
 #include <algorithm>

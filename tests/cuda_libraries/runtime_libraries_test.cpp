@@ -1,4 +1,5 @@
-// cuda/runtime.cpp itself, on a stand-in of the CUDA runtime: what it reports of each call that fails, and of the GPUs.
+// cuda/runtime/runtime.cpp itself, on a stand-in of the CUDA runtime: what it reports of each call that fails, and of
+// the GPUs.
 #include <gtest/gtest.h>
 
 #include <cuda_runtime_api.h>
@@ -7,9 +8,9 @@
 #include <functional>
 #include <iostream>
 
-#include "cuda/context.h"
-#include "cuda/profile.h"
-#include "cuda/runtime.h"
+#include "cuda/runtime/context.h"
+#include "cuda/runtime/profile.h"
+#include "cuda/runtime/runtime.h"
 #include "faults.h"
 #include "twin.h"
 #include "weft/error.h"

@@ -1,12 +1,12 @@
-// Training steps whose every call of CUDA's runtime and of cuBLASLt goes through cuda/runtime.cpp and
-// cuda/cublaslt.cpp to the stand-ins.
+// Training steps whose every call of CUDA's runtime and of cuBLASLt goes through cuda/runtime/runtime.cpp and
+// cuda/runtime/cublaslt.cpp to the stand-ins.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <utility>
 
-#include "cuda/profile.h"
+#include "cuda/runtime/profile.h"
 #include "faults.h"
 #include "tests/op_check.h"
 #include "weft/weft.h"

@@ -6,10 +6,10 @@
 #include <cstdlib>
 #include <random>
 
-#include "core/backend.h"
-#include "cuda/context.h"
-#include "cuda/memory.h"
-#include "cuda/walk.h"
+#include "core/device/backend.h"
+#include "cuda/array/walk.h"
+#include "cuda/runtime/context.h"
+#include "cuda/runtime/memory.h"
 #include "twin.h"
 #include "weft/weft.h"
 

@@ -1,17 +1,17 @@
-#include "cuda/blas.h"
+#include "cuda/runtime/blas.h"
 
 #include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
 
-#include "core/convert.h"
+#include "core/device/convert.h"
 #include "cuda_on_cpu.h"
 #include "tests/ptx_on_cpu/executor.h"
 #include "twin.h"
 #include "weft/error.h"
 
-// cuda/blas.h by the definition, after checking what cuBLASLt asks of its arguments.
+// cuda/runtime/blas.h by the definition, after checking what cuBLASLt asks of its arguments.
 
 namespace weft::cuda::blas {
 

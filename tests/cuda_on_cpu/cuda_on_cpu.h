@@ -10,14 +10,14 @@
 #include <utility>
 #include <vector>
 
-#include "cuda/runtime.h"
+#include "cuda/runtime/runtime.h"
 
 #if !defined(__cpp_lib_source_location)
 #include <experimental/source_location>
 #endif
 
-// CUDA's execution model on the CPU, for cuda/launch.h: one block at a time, one fiber per thread of the block. One
-// kernel runs at a time in the process; launches from several host threads wait for each other.
+// CUDA's execution model on the CPU, for cuda/runtime/launch.h: one block at a time, one fiber per thread of the block.
+// One kernel runs at a time in the process; launches from several host threads wait for each other.
 
 namespace weft::cuda_on_cpu {
 
@@ -70,7 +70,7 @@ T shuffle_down(T value, int lanes, int line) {
   return value;
 }
 
-/// The tensor cores of cuda/launch.h, with each sum of products in double precision, rounded once.
+/// The tensor cores of cuda/runtime/launch.h, with each sum of products in double precision, rounded once.
 enum class TensorCore : std::uint8_t { tf32, bf16 };
 std::uint32_t to_tf32(float x);
 std::uint32_t to_bfloats(float first, float second);

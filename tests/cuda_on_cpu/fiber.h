@@ -2,7 +2,7 @@
 
 #include <cstddef>
 
-#include "core/sanitizers.h"
+#include "core/device/sanitizers.h"
 
 #if WEFT_ASAN
 #include <sanitizer/asan_interface.h>

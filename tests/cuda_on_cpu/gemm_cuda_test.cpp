@@ -1,9 +1,9 @@
 // cuda::gemm beside plain loops: the sums, biases and sizes that convolutions and matmul do not ask for.
-#include "cuda/gemm.h"
+#include "cuda/matmul/gemm.h"
 
 #include <gtest/gtest.h>
 
-#include "cuda/context.h"
+#include "cuda/runtime/context.h"
 #include "weft/weft.h"
 
 namespace weft {

@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include "core/convert.h"
-#include "cuda/launch.h"
+#include "core/device/convert.h"
+#include "cuda/runtime/launch.h"
 #include "harness_test.h"
 
 // Tensor cores as kernels use them, against sums in double precision.

@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <thread>
 
-#include "cuda/launch.h"
+#include "cuda/runtime/launch.h"
 #include "fiber.h"
 #include "weft/error.h"
 

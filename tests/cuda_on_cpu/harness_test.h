@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "cuda/runtime.h"
+#include "cuda/runtime/runtime.h"
 #include "cuda_on_cpu.h"
 
 namespace weft::cuda_on_cpu {

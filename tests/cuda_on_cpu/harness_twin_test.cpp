@@ -5,9 +5,9 @@
 #include <cstring>
 #include <utility>
 
-#include "core/convert.h"
-#include "cuda/blas.h"
-#include "cuda/launch.h"
+#include "core/device/convert.h"
+#include "cuda/runtime/blas.h"
+#include "cuda/runtime/launch.h"
 #include "harness_test.h"
 #include "twin.h"
 #include "weft/error.h"

@@ -5,9 +5,9 @@
 #include <random>
 #include <vector>
 
-#include "core/size_class.h"
-#include "cuda/memory.h"
-#include "cuda/runtime.h"
+#include "core/device/size_class.h"
+#include "cuda/runtime/memory.h"
+#include "cuda/runtime/runtime.h"
 #include "twin.h"
 #include "weft/error.h"
 

@@ -3,7 +3,7 @@
 // loops by norm_device_test.
 #include <gtest/gtest.h>
 
-#include "cuda/context.h"
+#include "cuda/runtime/context.h"
 #include "cuda_on_cpu.h"
 #include "tests/norm_on_device.h"
 

@@ -2,7 +2,7 @@
 // order of threads. What it computes is compared with plain loops by optim_device_test.
 #include <gtest/gtest.h>
 
-#include "core/backend.h"
+#include "core/device/backend.h"
 #include "cuda_on_cpu.h"
 #include "weft/array.h"
 

@@ -6,7 +6,7 @@
 #include <limits>
 #include <span>
 
-#include "cuda/context.h"
+#include "cuda/runtime/context.h"
 #include "weft/weft.h"
 
 namespace weft {

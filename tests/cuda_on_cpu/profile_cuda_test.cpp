@@ -1,5 +1,6 @@
-// These tests show that cuda/profile.h counts launches, products and copies, and that a profile changes nothing else.
-#include "cuda/profile.h"
+// These tests show that cuda/runtime/profile.h counts launches, products and copies, and that a profile changes nothing
+// else.
+#include "cuda/runtime/profile.h"
 
 #include <gtest/gtest.h>
 

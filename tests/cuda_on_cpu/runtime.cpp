@@ -1,4 +1,4 @@
-#include "cuda/runtime.h"
+#include "cuda/runtime/runtime.h"
 
 #include <algorithm>
 #include <atomic>
@@ -13,11 +13,11 @@
 #include <utility>
 #include <vector>
 
-#include "cuda/devices.h"
+#include "cuda/runtime/devices.h"
 #include "twin.h"
 #include "weft/error.h"
 
-// cuda/runtime.h without CUDA. Streams run their work in the call that enqueues it; memory is the host's.
+// cuda/runtime/runtime.h without CUDA. Streams run their work in the call that enqueues it; memory is the host's.
 
 using Work = std::vector<std::function<void()>>;
 

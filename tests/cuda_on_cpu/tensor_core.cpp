@@ -2,7 +2,7 @@
 #include <cstring>
 #include <string>
 
-#include "core/convert.h"
+#include "core/device/convert.h"
 #include "cuda_on_cpu.h"
 #include "fiber.h"
 

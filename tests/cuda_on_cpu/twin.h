@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "cuda/runtime.h"
+#include "cuda/runtime/runtime.h"
 
 // What tests set and read of the CUDA runtime that stands on the CPU, and what its parts share.
 

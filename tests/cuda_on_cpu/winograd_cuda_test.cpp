@@ -1,8 +1,8 @@
 // cuda::winograd against plain loops, with tiles of both sizes, in one chunk of tiles and in many.
 #include <gtest/gtest.h>
 
-#include "cuda/context.h"
-#include "cuda/winograd.h"
+#include "cuda/conv/winograd.h"
+#include "cuda/runtime/context.h"
 #include "tests/on_device.h"
 #include "tests/winograd_reference.h"
 

@@ -2,7 +2,7 @@
 #include <string>
 #include <vector>
 
-#include "nn/cifar10_parse.h"
+#include "nn/data/cifar10_parse.h"
 #include "tests/fuzz/fuzz_input.h"
 #include "weft/error.h"
 

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "cpu/threads.h"
+#include "cpu/runtime/threads.h"
 #include "tests/fuzz/op_case.h"
 
 // The functions of weft/ops.h and weft/nn/loss.h with arguments that an input draws. Each either throws an exception of

@@ -3,7 +3,7 @@
 #include <numeric>
 #include <string_view>
 
-#include "core/io_parse.h"
+#include "core/io/parse.h"
 #include "weft/error.h"
 
 /// Any bytes either are refused with a typed error or load as arrays whose elements are all there.

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/io_parse.h"
+#include "core/io/parse.h"
 #include "tests/fuzz/fuzz_input.h"
 #include "weft/weft.h"
 

@@ -1,9 +1,9 @@
-// Every kernel whose blocks tell each other that they are done (cuda/launch.h's last_block), in several blocks: ctest
-// runs it with WEFT_PTX set and WEFT_PTX_MODE=fences, and the executor leaves out each fence (executor.h).
+// Every kernel whose blocks tell each other that they are done (cuda/runtime/launch.h's last_block), in several blocks:
+// ctest runs it with WEFT_PTX set and WEFT_PTX_MODE=fences, and the executor leaves out each fence (executor.h).
 #include <gtest/gtest.h>
 
-#include "cuda/context.h"
-#include "nn/tally.h"
+#include "cuda/runtime/context.h"
+#include "nn/train/tally.h"
 #include "tests/norm_on_device.h"
 
 namespace weft {

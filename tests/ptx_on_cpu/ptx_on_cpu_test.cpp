@@ -244,7 +244,8 @@ TEST(PtxFaults, AShuffleWithLanesMissing) {
   EXPECT_REPORTS(text, (std::vector<Range>{range_of(x), range_of(y)}), "not all 32 lanes");
 }
 
-// Each block writes its number squared; the last one to count adds them up: cuda/launch.h's last_block, as nvcc has it.
+// Each block writes its number squared; the last one to count adds them up: cuda/runtime/launch.h's last_block, as nvcc
+// has it.
 const std::string kLastBlock =
     entry(".param .u64 partial, .param .u64 counter, .param .u64 sum",
           ".reg .pred %p<5>; .reg .b32 %r<19>; .reg .b64 %rd<9>;\n.shared .align 4 .u32 count;\n"
