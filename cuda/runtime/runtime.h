@@ -90,12 +90,12 @@ void destroy_graph(GraphExec graph) noexcept;
 /// What the compiler made of a kernel, and how its blocks fit a multiprocessor of the current device.
 struct KernelFacts {
   std::string function;          ///< the mangled name; empty where the runtime does not tell (before CUDA 12.3)
-  int registers = 0;             ///< of a thread
-  std::size_t shared_bytes = 0;  ///< of a block
-  std::size_t local_bytes = 0;   ///< of a thread
+  int registers = 0;             ///< registers of a thread
+  std::size_t shared_bytes = 0;  ///< shared memory of a block
+  std::size_t local_bytes = 0;   ///< local memory of a thread
   double occupancy = 0;          ///< threads that are resident at once, a share of the most that are possible
 };
-/// For blocks of `threads`. Loads the kernel's code.
+/// Returns the facts of a kernel launched with blocks of `threads`. Loads the kernel's code.
 KernelFacts kernel_facts(const void* kernel, int threads);
 
 /// Throws ValueError beyond the limits of a launch: 2^31 - 1 blocks, 1,024 threads.

@@ -36,10 +36,10 @@ struct Mode {
 
 // Seconds.
 struct Timed {
-  double first = 0;                        // of the first step, waited for
-  double median = 0, least = 0, most = 0;  // of the later ones: of the runs' medians
+  double first = 0;                        // the first step, with the wait for its end
+  double median = 0, least = 0, most = 0;  // the later steps: over the medians of the runs
   double host = 0;                         // until a step is enqueued on the idle device, the median
-  double from = 0, until = 0;              // of the runs, since 1970
+  double from = 0, until = 0;              // begin and end of the runs, since 1970
 };
 
 double median(std::vector<double> values) {
@@ -153,7 +153,7 @@ Options parse(int argc, char** argv) {
   app.add_option("--batch", o.batches)->delimiter(',')->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--seconds", o.seconds, "timed seconds per figure")->capture_default_str();
   app.add_option("--steps", o.steps, "timed steps per figure, instead of seconds")->check(CLI::PositiveNumber);
-  app.add_option("--runs", o.runs, "runs of so many seconds or steps")
+  app.add_option("--runs", o.runs, "runs per figure, each of --seconds or --steps")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--threads", o.threads, "0: all allowed CPUs")->capture_default_str();

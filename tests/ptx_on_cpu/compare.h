@@ -8,13 +8,14 @@
 
 namespace weft::ptx_on_cpu {
 
-/// Of an allocation whose dtype nobody knows: of f64, f32 and bf16, it is the one that makes `ulps` smallest.
+/// How two copies of an allocation differ. Its dtype is not known, so the numbers are read as f64, f32 and bf16, and
+/// the dtype with the smallest `ulps` counts.
 struct Difference {
   std::size_t differing = 0;  ///< words of 8 bytes that are not the same and not only NaN of another payload
   std::size_t only_nan = 0;   ///< words that differ in the payload of NaN
   std::uint64_t ulps = 0;     ///< the largest distance of two numbers
   std::size_t first = 0;      ///< byte of the first differing word
-  double norm = 0;            ///< of the difference, as a share of the norm of `b`
+  double norm = 0;            ///< the norm of the difference divided by the norm of `b`
   double norm_ulps = 0;       ///< the same in ulps of the dtype, 2^-23 of f32
   void add(const Difference& other);
 };

@@ -20,7 +20,7 @@ namespace {
 
 using cuda_on_cpu::KernelError;
 
-constexpr std::uint64_t kSchedules = 12;              // of a launch whose blocks communicate
+constexpr std::uint64_t kSchedules = 12;              // schedules of each launch whose blocks communicate
 constexpr std::uint64_t kSchedulesWithoutFence = 40;  // at most, until one shows it
 constexpr std::uint64_t kMostFenceWork = 40'000'000;  // thread instructions of a launch that is repeated
 
@@ -31,7 +31,7 @@ std::string environment(const char* name) {
   return text == nullptr ? "" : text;
 }
 
-double cpu_seconds() {  // of this thread
+double cpu_seconds() {  // CPU time of this thread
   timespec now{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
@@ -102,7 +102,7 @@ class Executor {
   ModuleFolder modules_;
   std::unordered_map<const void*, const Function*> kernels_;
   std::uint64_t seed_ = 0;
-  bool shares_ = false;  // of the latest launch
+  bool shares_ = false;  // whether blocks of the latest launch communicate
 };
 
 const Function& Executor::kernel(const KernelCall& call) {

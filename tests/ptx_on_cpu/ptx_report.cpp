@@ -32,7 +32,7 @@ struct Sums {
   std::map<Name, Sum> kernels;
   std::map<std::string, unsigned long long> forms;
   std::map<std::pair<Name, int>, unsigned long long> fences;  // by line; 0: never missed
-  unsigned long long results = 0, identical_results = 0;      // of rows of the table
+  unsigned long long results = 0, identical_results = 0;      // results of rows of the table
   double seconds = 0;
 };
 
