@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/device/backend.h"
+#include "core/value/views.h"
 #include "tests/device.h"
 #include "weft/weft.h"
 

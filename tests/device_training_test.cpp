@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/device/backend.h"
+#include "core/value/views.h"
 #include "tests/device.h"
 #include "tests/trajectory.h"
 

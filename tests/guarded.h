@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/device/backend.h"
+#include "core/value/views.h"
 #include "cpu/runtime/simd.h"
 #include "cpu/runtime/threads.h"
 #include "tests/normals.h"

@@ -5,6 +5,7 @@
 #include <limits>
 #include <optional>
 
+#include "core/value/views.h"
 #include "cpu/train/loss_kernels.h"
 #include "tests/guarded.h"
 

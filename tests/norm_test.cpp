@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "core/value/views.h"
 #include "tests/guarded.h"
 
 namespace weft::cpu {

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <memory>
 
+#include "core/value/views.h"
 #include "cpu/train/optim_kernels.h"
 #include "tests/guarded.h"
 

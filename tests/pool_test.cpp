@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/value/views.h"
 #include "tests/guarded.h"
 
 namespace weft::cpu {

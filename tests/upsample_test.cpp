@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "core/value/views.h"
 #include "tests/error_support.h"
 #include "tests/guarded.h"
 #include "weft/weft.h"

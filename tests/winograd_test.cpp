@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/value/views.h"
 #include "cpu/conv/conv.h"
 #include "cpu/conv/winograd_fit.h"
 #include "tests/winograd_reference.h"

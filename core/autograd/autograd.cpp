@@ -13,6 +13,7 @@
 
 #include "core/autograd/rollback.h"
 #include "core/device/backend.h"
+#include "core/value/views.h"
 #include "weft/error.h"
 #include "weft/ops.h"
 

@@ -7,6 +7,7 @@
 #include "core/autograd/recording.h"
 #include "core/autograd/rollback.h"
 #include "core/device/backend.h"
+#include "core/value/views.h"
 #include "weft/error.h"
 
 namespace weft {

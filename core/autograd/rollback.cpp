@@ -4,6 +4,7 @@
 
 #include "core/autograd/autograd.h"
 #include "core/device/backend.h"
+#include "core/value/views.h"
 #include "weft/error.h"
 
 namespace weft {

@@ -11,8 +11,11 @@
 
 #include "core/device/interpolate.h"
 #include "core/device/scalar_ops.h"
-#include "weft/array.h"
 #include "weft/conv_algo.h"
+#include "weft/device.h"
+#include "weft/dtype.h"
+#include "weft/scalar.h"
+#include "weft/shape.h"
 
 /// The device contract. Core checks arguments, infers shapes and allocates; a backend only fills `out`. It sees plain
 /// views (address, layout, dtype), never arrays or gradients. A dtype in brackets is one that only computes() promises.
@@ -294,10 +297,5 @@ Backend& backend(const Device& device);
 /// What the device is, in one line for people to read: a GPU's name, compute capability, memory, driver and runtime;
 /// the CPU's threads and kernels. Throws DeviceError when the device is not available.
 std::string device_description(const Device& device);
-
-inline ConstView const_view(const Array& array) {
-  return {array.data(), array.shape(), array.strides(), array.dtype()};
-}
-inline View mutable_view(const Array& array) { return {array.data(), array.shape(), array.strides(), array.dtype()}; }
 
 }  // namespace weft

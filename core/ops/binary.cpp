@@ -2,6 +2,7 @@
 
 #include "core/ops/op_support.h"
 #include "core/value/number.h"
+#include "core/value/views.h"
 
 namespace weft {
 
@@ -145,7 +146,7 @@ Tensor power(const Tensor& a, Scalar b) {
     if (exponent == 0.5) return sqrt(a);
     if (exponent == -1) return 1 / a;
   } else if (b.is_integer() && exponent < 0) {
-    throw ValueError("power: integers have no power of " + number(b));
+    throw ValueError("power: integers have no power of " + to_string(b));
   }
   return power(a, scalar_like(a, b));
 }

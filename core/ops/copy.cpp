@@ -2,6 +2,7 @@
 
 #include "core/ops/op_support.h"
 #include "core/value/number.h"
+#include "core/value/views.h"
 
 namespace weft {
 

@@ -2,6 +2,7 @@
 
 #include "core/ops/op_support.h"
 #include "core/value/number.h"
+#include "core/value/views.h"
 
 namespace weft {
 
@@ -43,7 +44,7 @@ Tensor arange(Scalar start, Scalar stop, Scalar step, const TensorOptions& optio
   if (start.is_floating_point() || stop.is_floating_point() || step.is_floating_point()) {
     const double span = std::ceil((stop.as_double() - start.as_double()) / step.as_double());
     if (!(std::abs(span) < 0x1p62))
-      throw ValueError("arange: the range from " + number(start) + " to " + number(stop) + " has no length");
+      throw ValueError("arange: the range from " + to_string(start) + " to " + to_string(stop) + " has no length");
     count = static_cast<std::int64_t>(std::max(span, 0.0));
     last = start.as_double() + std::max(span - 1, 0.0) * step.as_double();
   } else {

@@ -1,4 +1,5 @@
 #include "core/ops/conv.h"
+#include "core/value/views.h"
 
 namespace weft {
 

@@ -3,6 +3,7 @@
 #include "core/autograd/rollback.h"
 #include "core/ops/norm_support.h"
 #include "core/value/number.h"
+#include "core/value/views.h"
 
 namespace weft {
 

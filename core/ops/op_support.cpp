@@ -1,6 +1,7 @@
 #include "core/ops/op_support.h"
 
 #include "core/device/overlap.h"
+#include "core/value/views.h"
 #include "weft/precision.h"
 
 namespace weft {

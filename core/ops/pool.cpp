@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/value/number.h"
+#include "core/value/views.h"
 
 namespace weft {
 

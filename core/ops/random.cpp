@@ -7,6 +7,7 @@
 #include "core/device/philox.h"
 #include "core/ops/op_support.h"
 #include "core/value/number.h"
+#include "core/value/views.h"
 
 namespace weft {
 

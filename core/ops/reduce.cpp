@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "core/ops/op_support.h"
+#include "core/value/views.h"
 
 namespace weft {
 

@@ -162,7 +162,7 @@ std::optional<Scalar> bound_within(DType dtype, const std::optional<Scalar>& bou
   if (!bound || fits(*bound, dtype)) return bound;
   if ((bound->as_int() < 0) == lower) return std::nullopt;
   throw ValueError("clamp: no " + std::string(name(dtype)) + (lower ? " reaches low " : " is as small as high ") +
-                   number(*bound));
+                   to_string(*bound));
 }
 
 }  // namespace
@@ -170,7 +170,7 @@ std::optional<Scalar> bound_within(DType dtype, const std::optional<Scalar>& bou
 Tensor clamp(const Tensor& x, std::optional<Scalar> low, std::optional<Scalar> high) {
   check_numbers("clamp", x);
   if (low && high && low->as_double() > high->as_double()) {
-    throw ValueError("clamp: low " + number(*low) + " exceeds high " + number(*high));
+    throw ValueError("clamp: low " + to_string(*low) + " exceeds high " + to_string(*high));
   }
   DType dtype = x.dtype();
   if (low) dtype = promote(dtype, scalar_dtype(x.dtype(), *low));

@@ -3,6 +3,7 @@
 #include "core/device/backend.h"
 #include "core/value/layout.h"
 #include "core/value/number.h"
+#include "core/value/views.h"
 #include "weft/error.h"
 
 namespace weft {
@@ -166,7 +167,7 @@ void Array::to_host(void* values, DType dtype) const {
 
 void Array::check_item(const Scalar& value, int bits, bool is_signed) {
   if (value.fits(bits, is_signed)) return;
-  throw ValueError("item: " + number(value) + " does not fit " + (is_signed ? "a signed" : "an unsigned") +
+  throw ValueError("item: " + to_string(value) + " does not fit " + (is_signed ? "a signed" : "an unsigned") +
                    " integer of " + std::to_string(bits + (is_signed ? 1 : 0)) + " bits");
 }
 

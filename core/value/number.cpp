@@ -21,7 +21,7 @@ bool Scalar::fits(int bits, bool is_signed) const {
   return bits >= 63 || (integer_ >> bits) == (integer_ < 0 ? -1 : 0);
 }
 
-std::string number(const Scalar& value) {
+std::string to_string(const Scalar& value) {
   return value.is_floating_point() ? number(value.as_double()) : std::to_string(value.as_int());
 }
 
@@ -37,7 +37,7 @@ bool fits(const Scalar& value, DType dtype) {
 
 void check_fits(std::string_view op, const Scalar& value, DType dtype) {
   if (fits(value, dtype)) return;
-  throw ValueError(std::string(op) + ": " + number(value) + " does not fit " + std::string(name(dtype)));
+  throw ValueError(std::string(op) + ": " + to_string(value) + " does not fit " + std::string(name(dtype)));
 }
 
 }  // namespace weft

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "weft/array.h"
+#include "weft/scalar.h"
 
 namespace weft {
 
@@ -13,7 +13,6 @@ inline std::string number(double value) {
   char text[32];
   return {text, std::to_chars(text, text + sizeof text, value).ptr};
 }
-std::string number(const Scalar& value);
 /// A finite value rounded to `digits` digits after the point; std::printf would take the point from the C locale.
 std::string rounded(double value, std::chars_format format, int digits);
 

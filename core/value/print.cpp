@@ -11,6 +11,7 @@
 #include "core/device/backend.h"
 #include "core/value/layout.h"
 #include "core/value/number.h"
+#include "core/value/views.h"
 #include "weft/array.h"
 #include "weft/error.h"
 

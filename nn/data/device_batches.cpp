@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "core/value/number.h"
+#include "core/value/views.h"
 #include "weft/error.h"
 #include "weft/random.h"
 

@@ -4,6 +4,7 @@
 #include <optional>
 #include <thread>
 
+#include "core/value/views.h"
 #include "nn/data/device_batches.h"
 #include "weft/error.h"
 #include "weft/ops.h"

@@ -1,4 +1,5 @@
 #include "core/device/backend.h"
+#include "core/value/views.h"
 #include "nn/layers/check.h"
 #include "weft/nn/optim.h"
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/device/backend.h"
+#include "core/value/views.h"
 #include "weft/nn/trainer.h"
 
 namespace weft::nn {

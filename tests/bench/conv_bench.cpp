@@ -15,6 +15,7 @@
 
 #include "core/device/backend.h"
 #include "core/device/conv_algo.h"
+#include "core/value/views.h"
 #include "cpu/runtime/threads.h"
 #include "tests/bench/parse_algo.h"
 #include "weft/weft.h"

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "core/device/backend.h"
+#include "core/value/views.h"
 #include "cuda/array/walk.h"
 #include "cuda/runtime/context.h"
 #include "cuda/runtime/memory.h"

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "core/device/backend.h"
+#include "core/value/views.h"
 #include "cuda_on_cpu.h"
 #include "weft/array.h"
 
