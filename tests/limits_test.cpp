@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/device/conv_plan.h"
+#include "core/device/integer.h"
 #include "core/device/overlap.h"
 #include "tests/error_support.h"
 #include "weft/weft.h"
@@ -40,6 +41,15 @@ bool same(const Tensor& a, const Tensor& b) { return a.to_vector<float>() == b.t
 struct Operands {
   Shape x, weight;
 };
+
+TEST(Limits, IntegerDivisions) {
+  static_assert(ceil_div(7, 3) == 3 && ceil_div(6, 3) == 2 && ceil_div(0, 3) == 0 && ceil_div(-7, 3) == -2);
+  static_assert(ceil_div(kMost, 2) == (std::int64_t{1} << 62) && ceil_div<std::int64_t>(1, kMost) == 1);
+  static_assert(ceil_div(std::size_t{SIZE_MAX}, 2) == std::size_t{1} << 63);
+  static_assert(round_up(7, 4) == 8 && round_up(8, 4) == 8 && round_up(kMost - 63, 64) == kMost - 63);
+  static_assert(even_part(10, 4) == 4 && even_part(9, 4) == 3 && even_part(0, 4) == 1 &&
+                even_part(kMost, kMost) == kMost);
+}
 
 TEST(Limits, Convolutions) {
   const std::vector<Operands> operands{{{1, 1, 4}, {1, 1, 3}}, {{2, 6, 4}, {6, 1, 1}}, {{0, 1, 2}, {1, 1, 3}},

@@ -3,13 +3,9 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/device/integer.h"
+
 namespace weft {
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return a > 0 ? (a - 1) / b + 1 : -(-a / b); }
-
-std::int64_t even_part(std::int64_t total, std::int64_t most) {
-  return total == 0 ? 1 : ceil_div(total, ceil_div(total, most));
-}
 
 Range inside(std::int64_t first, std::int64_t step, std::int64_t count, std::int64_t size) {
   const std::int64_t begin = std::clamp<std::int64_t>(ceil_div(-first, step), 0, count);

@@ -11,10 +11,6 @@
 // input gradient gathers the gradient of y, once per phase (positions of x that are congruent modulo the stride).
 namespace weft {
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b);  // b > 0
-/// The size of the equal parts that `total` is cut into, each at most `most`; at least 1.
-std::int64_t even_part(std::int64_t total, std::int64_t most);
-
 struct Range {
   std::int64_t begin, end;
 };

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "core/device/integer.h"
 #include "core/io/parse.h"
 #include "core/io/stored.h"
 #include "core/value/quote.h"
@@ -173,7 +174,7 @@ std::string header_text(const Array& array) {
     dict.append(axis > 0 ? ", " : "").append(std::to_string(array.shape()[axis]));
   dict += array.rank() == 1 ? ",), }" : "), }";
   constexpr std::size_t kPrefix = 10;  // magic, version, length
-  const std::size_t total = (kPrefix + dict.size() + 1 + kAlignment - 1) / kAlignment * kAlignment;
+  const std::size_t total = round_up(kPrefix + dict.size() + 1, kAlignment);
   dict.append(total - kPrefix - dict.size() - 1, ' ').append("\n");
   std::string text(kMagic);
   text.append({'\x01', '\x00', static_cast<char>(dict.size() & 0xff), static_cast<char>(dict.size() >> 8)});

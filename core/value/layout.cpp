@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "core/device/integer.h"
 #include "weft/error.h"
 
 namespace weft::layout {
@@ -71,7 +72,7 @@ Layout slice(std::string_view op, const Layout& x, int axis, std::optional<std::
   const std::int64_t first = start ? resolve(*start) : (step > 0 ? 0 : size - 1);
   const std::int64_t last = stop ? resolve(*stop) : (step > 0 ? size : -1);
   const std::int64_t span = step > 0 ? last - first : first - last;
-  const std::int64_t count = span <= 0 ? 0 : (span - 1) / std::abs(step) + 1;
+  const std::int64_t count = span <= 0 ? 0 : ceil_div<std::int64_t>(span, std::abs(step));
   Layout y = x;
   y.shape[axis] = count;
   if (x.size() == 0) return y;  // its strides may be of any size, here and below

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "core/device/integer.h"
 #include "cpu/array/gather_kernels.h"
 #include "cpu/array/nest.h"
 #include "cpu/runtime/threads.h"
@@ -33,8 +34,8 @@ void transpose(const Nest& nest, int dense, TileLoop loop) {
   const Nest::Axis& row = nest.axis(dense);
   const std::int64_t width = std::min(column.size, std::max(kBlock, Nest::kGrain / 2 / row.size));
   const std::int64_t height = std::min(row.size, std::max(kBlock, Nest::kGrain / 2 / width));
-  const std::int64_t columns = (column.size - 1) / width + 1;
-  const std::int64_t rows = (row.size - 1) / height + 1;
+  const std::int64_t columns = ceil_div(column.size, width);
+  const std::int64_t rows = ceil_div(row.size, height);
   const std::int64_t tasks = nest.size() / (column.size * row.size) * rows * columns;
 
   parallel_blocks(tasks, std::max<std::int64_t>(1, Nest::kGrain / (width * height)),

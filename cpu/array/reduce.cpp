@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "core/device/integer.h"
 #include "cpu/array/gather.h"
 #include "cpu/array/nest.h"
 #include "cpu/array/reduce_kernels.h"
@@ -148,7 +149,7 @@ void reduce(ReduceOp op, const ConstView& x, const View& out) {
     const Axis axis = *reduced.begin();
     const bool columns = by_columns(kept, axis.size, axis.x);
     const std::int64_t chunk = columns ? 256 : 16384;
-    const std::int64_t chunks = (axis.size - 1) / chunk + 1;
+    const std::int64_t chunks = std::max<std::int64_t>(1, ceil_div(axis.size, chunk));
     if (chunks == 1 && reduced.count() == 1) {
       return reduce_axis(loops, columns, data, dtype, out.data, out.dtype, kept, axis.size, axis.x);
     }

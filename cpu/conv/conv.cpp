@@ -6,6 +6,7 @@
 
 #include "core/device/conv_algo.h"
 #include "core/device/conv_plan.h"
+#include "core/device/integer.h"
 #include "cpu/array/reduce.h"
 #include "cpu/conv/conv_product.h"
 #include "cpu/conv/conv_reference.h"

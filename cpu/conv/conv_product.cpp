@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "core/device/integer.h"
 #include "cpu/conv/conv_kernels.h"
 
 namespace weft::cpu {
@@ -132,7 +133,7 @@ template <class T>
 Blocks cut_columns(const ConvProduct<T>& product) {
   const std::int64_t width = 2 * lanes<T>(), columns = product.channels / product.groups;
   const std::int64_t depth = product.columns.taps() * product.columns.channels / product.groups;
-  const std::int64_t block = ceil_div(even_part(columns, kBlockColumns), width) * width;
+  const std::int64_t block = round_up(even_part(columns, kBlockColumns), width);
   return {block, ceil_div(columns, block), even_part(depth, kConvDepth)};
 }
 
@@ -223,7 +224,7 @@ void run_block(const ConvProduct<T>& product, const Panels& panels, std::int64_t
 
 template <class T>
 std::int64_t padded_columns(std::int64_t columns) {
-  return ceil_div(columns, lanes<T>()) * lanes<T>();
+  return round_up(columns, lanes<T>());
 }
 
 template <class T>

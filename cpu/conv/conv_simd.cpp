@@ -1,3 +1,4 @@
+#include "core/device/integer.h"
 #include "cpu/conv/conv_kernels.h"
 #include "cpu/runtime/vec.h"
 
@@ -196,7 +197,7 @@ inline void accumulate_channels(const ConvSum<T>& g, int64_t channels, const T* 
 template <class T>
 void sum(const ConvSum<T>& g) {
   constexpr int64_t kL = kLanes<T>;
-  const int64_t tiles = (g.channels + kRows - 1) / kRows, tile = (g.channels + tiles - 1) / tiles;
+  const int64_t tile = even_part(g.channels, kRows);
   for (int64_t col = 0; col < g.cols;) {
     const int64_t left = g.cols - col;
     for (int64_t c = 0; c < g.channels; c += tile) {

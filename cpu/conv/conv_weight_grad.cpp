@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "core/device/integer.h"
 #include "cpu/array/deep_sums.h"
 #include "cpu/conv/conv_kernels.h"
 #include "cpu/conv/conv_product.h"

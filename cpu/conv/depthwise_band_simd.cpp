@@ -1,3 +1,4 @@
+#include "core/device/integer.h"
 #include "cpu/conv/depthwise_kernels.h"
 #include "cpu/runtime/pack.h"
 
@@ -157,8 +158,8 @@ void strip_of(const DepthwiseBand<T>& band, std::int64_t column, std::int64_t co
 template <class T>
 void band_of(const DepthwiseBand<T>& band) {
   std::int64_t column = 0;
-  for (std::int64_t strips = (band.columns + kMostColumns - 1) / kMostColumns; strips > 0; --strips) {
-    const std::int64_t columns = (band.columns - column + strips - 1) / strips;
+  for (std::int64_t strips = ceil_div(band.columns, kMostColumns); strips > 0; --strips) {
+    const std::int64_t columns = ceil_div(band.columns - column, strips);
     strip_of(band, column, columns);
     column += columns;
   }

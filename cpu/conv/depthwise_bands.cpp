@@ -2,6 +2,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "core/device/integer.h"
 #include "cpu/conv/depthwise_rows.h"
 
 namespace weft::cpu {

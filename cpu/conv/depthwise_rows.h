@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/device/conv_plan.h"
+#include "core/device/integer.h"
 #include "cpu/conv/depthwise_kernels.h"
 #include "cpu/runtime/threads.h"
 

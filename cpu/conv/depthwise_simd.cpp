@@ -1,3 +1,4 @@
+#include "core/device/integer.h"
 #include "cpu/conv/depthwise_kernels.h"
 #include "cpu/runtime/pack.h"
 
@@ -25,8 +26,8 @@ struct Columns {
 inline Columns full_columns(const DepthwiseAxis& axis, std::int64_t first, std::int64_t taps) {
   const std::int64_t low = axis.offset + first * axis.tap_step;
   const std::int64_t room = axis.in - low - (taps - 1) * axis.tap_step;  // o·step < room
-  std::int64_t begin = low < 0 ? (-low + axis.step - 1) / axis.step : 0;
-  std::int64_t end = room > 0 ? (room + axis.step - 1) / axis.step : 0;
+  std::int64_t begin = low < 0 ? ceil_div(-low, axis.step) : 0;
+  std::int64_t end = room > 0 ? ceil_div(room, axis.step) : 0;
   if (end > axis.out) end = axis.out;
   if (begin > end) begin = end;
   return {begin, end};

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/device/integer.h"
 #include "cpu/array/deep_sums.h"
 #include "cpu/conv/depthwise_rows.h"
 
@@ -34,7 +35,7 @@ Plan<T> make_plan(const ConvShape& shape, int vector_bytes) {
   plan.k = shape.k;
   plan.multiplier = shape.k / shape.c;
   const std::int64_t lanes = vector_bytes / static_cast<std::int64_t>(sizeof(T));
-  plan.width = plan.k < lanes ? plan.k : ceil_div(plan.k, lanes) * lanes;
+  plan.width = plan.k < lanes ? plan.k : round_up(plan.k, lanes);
   plan.vectors = plan.k < lanes ? plan.k : plan.width - lanes;
   plan.rows = shape.n * shape.out[0] * shape.out[1];
   const std::int64_t row_size = shape.out[2] * plan.k, bytes = static_cast<std::int64_t>(sizeof(T));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/device/integer.h"
 #include "cpu/conv/conv_product.h"
 #include "cpu/conv/winograd_direct.h"
 #include "cpu/conv/winograd_fit.h"
@@ -42,7 +43,7 @@ struct Product {
     const auto bytes = static_cast<std::int64_t>(sizeof(T));
     width = 2 * whole_vectors<T>(1);
     padded = whole_vectors<T>(columns);
-    const std::int64_t rows = winograd_kernels().rows, depths = ceil_div(depth, kWinogradDepth) * kWinogradDepth;
+    const std::int64_t rows = winograd_kernels().rows, depths = round_up(depth, kWinogradDepth);
     const std::int64_t panels = kBlockBytes / (grid.matrices() * std::max(depths, width) * bytes) / rows;
     block = even_part(grid.count(), std::clamp(panels, kLeastPanels, kMostPanels) * rows);
     blocks = ceil_div(grid.count(), block);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/device/integer.h"
 #include "cpu/conv/conv_kernels.h"
 #include "cpu/conv/conv_product.h"
 

@@ -1,3 +1,4 @@
+#include "core/device/integer.h"
 #include "cpu/conv/winograd_kernels.h"
 #include "cpu/runtime/vec.h"
 
@@ -324,7 +325,7 @@ void product(const WinogradProduct<T>& g) {
 template <class T>
 void product_transposed(const WinogradProduct<T>& g) {
   constexpr int64_t kL = kLanes<T>;
-  const int64_t parts = (g.rows + kRows - 1) / kRows, part = (g.rows + parts - 1) / parts;
+  const int64_t parts = ceil_div(g.rows, kRows), part = ceil_div(g.rows, parts);
   for (int64_t col = 0; col < g.cols; col += 2 * kL) {
     for (int64_t row = 0; row < g.rows; row += part) {
       const int64_t rows = g.rows - row < part ? g.rows - row : part;

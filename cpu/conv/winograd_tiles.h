@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "core/device/conv_plan.h"
+#include "core/device/integer.h"
 #include "cpu/conv/winograd_kernels.h"
 #include "cpu/runtime/memory.h"
 
@@ -26,7 +27,7 @@ const WinogradSet<T>& kernels(std::int64_t tile) {
 template <class T>
 std::int64_t whole_vectors(std::int64_t channels) {
   const std::int64_t lanes = winograd_kernels().vector_bytes / static_cast<std::int64_t>(sizeof(T));
-  return ceil_div(channels, lanes) * lanes;
+  return round_up(channels, lanes);
 }
 
 /// Memory for the length of a scope, in large pages: what all threads share.

@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "core/device/integer.h"
 #include "cpu/conv/conv_product.h"
 #include "cpu/conv/winograd_direct.h"
 #include "cpu/conv/winograd_fit.h"

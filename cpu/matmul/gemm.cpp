@@ -4,6 +4,7 @@
 #include <atomic>
 #include <type_traits>
 
+#include "core/device/integer.h"
 #include "cpu/runtime/threads.h"
 
 #ifdef WEFT_ONEDNN
@@ -27,11 +28,9 @@ constexpr int64_t kMinSlice = 1024, kMaxSliced = int64_t{1} << 20;  // depth of 
 
 std::atomic<bool> own_gemm{false};
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 /// The length of `parts` equal parts of `total`, within [least, most] and a multiple of 32.
 int64_t part_of(int64_t total, int64_t parts, int64_t least, int64_t most) {
-  return std::min(total, ceil_div(std::clamp(ceil_div(total, parts), least, most), 32) * 32);
+  return std::min(total, round_up(std::clamp(ceil_div(total, parts), least, most), 32));
 }
 
 struct Cut {

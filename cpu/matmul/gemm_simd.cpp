@@ -1,3 +1,4 @@
+#include "core/device/integer.h"
 #include "cpu/array/chains.h"
 #include "cpu/matmul/gemm.h"
 #include "cpu/runtime/vec.h"
@@ -53,13 +54,6 @@ template <class T>
 using Wide = typename WideOf<T>::type;
 
 inline int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
-
-/// `total` in equal parts of at most `most`, rounded up to `multiple`.
-inline int64_t even_part(int64_t total, int64_t most, int64_t multiple) {
-  const int64_t parts = (total + most - 1) / most;
-  const int64_t part = (total + parts - 1) / parts;
-  return (part + multiple - 1) / multiple * multiple;
-}
 
 /// C[rows][cols] (+)= sums, for tiles narrower than their vectors.
 template <class T>
@@ -230,8 +224,8 @@ void multiply_columns(const GemmArgs<T>& g, int64_t j, int64_t cols, int64_t beg
 
 template <class T>
 void multiply_matrix(const GemmArgs<T>& g, void* workspace) {
-  const int64_t width = even_part(g.n, kWidth, 2 * kLanes<T>);
-  const int64_t depth = even_part(g.k, kDepth<T>, 1);
+  const int64_t width = round_up(even_part(g.n, kWidth), 2 * kLanes<T>);
+  const int64_t depth = even_part(g.k, kDepth<T>);
   for (int64_t j = 0; j < g.n; j += width) {
     multiply_columns(g, j, min(width, g.n - j), 0, g.k, depth, g.accumulate, workspace);
   }
@@ -240,7 +234,7 @@ void multiply_matrix(const GemmArgs<T>& g, void* workspace) {
 /// The same for more than kChainSums blocks of depth: C holds the sum of kChainSums of them at a time, `sums` all of
 /// them.
 void multiply_deep(const GemmArgs<float>& g, void* workspace, double* sums) {
-  const int64_t width = even_part(g.n, kWidth, 2 * kLanes<float>), depth = even_part(g.k, kDepth<float>, 1);
+  const int64_t width = round_up(even_part(g.n, kWidth), 2 * kLanes<float>), depth = even_part(g.k, kDepth<float>);
   for (int64_t j = 0; j < g.n; j += width) {
     const int64_t cols = min(width, g.n - j);
     for (int64_t i = 0; i < g.m; ++i) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/device/backend.h"
+#include "core/device/integer.h"
 #include "cpu/runtime/threads.h"
 
 namespace weft::cpu {
@@ -47,7 +48,7 @@ struct Blocks {
     b.wide_rows = b.rows / fold;
     const std::int64_t least = std::clamp(b.wide_rows / kFewBlocks, kLeastBlockRows, kMinBlockRows);
     b.block_rows = std::clamp(kBlockElements / std::max<std::int64_t>(b.width, 1), least, kMaxBlockRows);
-    b.count = (b.wide_rows + b.block_rows - 1) / b.block_rows + (b.rows % fold != 0);
+    b.count = ceil_div(b.wide_rows, b.block_rows) + (b.rows % fold != 0);
     return b;
   }
 

@@ -10,6 +10,7 @@
 #include <new>
 #include <string>
 
+#include "core/device/integer.h"
 #include "core/device/sanitizers.h"
 #include "core/device/size_class.h"
 #include "cpu/runtime/space.h"
@@ -32,9 +33,7 @@ constexpr std::size_t kSmall = 4096;                  // bytes of the largest bl
 constexpr std::size_t kSlab = std::size_t{64} << 10;  // the alignment of slabs
 
 // The class of a small block. Its bytes are a multiple of the alignment, as a slab's blocks lie one after another.
-constexpr std::size_t small_index(std::size_t bytes) {
-  return class_index((bytes + kAlignment - 1) / kAlignment * kAlignment);
-}
+constexpr std::size_t small_index(std::size_t bytes) { return class_index(round_up(bytes, kAlignment)); }
 static_assert(class_bytes(small_index(65)) == 128 && class_bytes(small_index(129)) == 192);
 
 // AddressSanitizer and memcheck must see every block come and go, and where it ends.

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <new>
 
+#include "core/device/integer.h"
+
 namespace weft::cpu {
 
 namespace {
@@ -13,7 +15,6 @@ constexpr std::size_t kStep = 64;                         // sizes and addresses
 constexpr std::size_t kLeast = 1024;                      // bytes that are worth a free range of their own
 constexpr std::size_t kAddresses = std::size_t{1} << 40;  // room for a space to grow in, addresses only
 
-constexpr std::uintptr_t round_up(std::uintptr_t value, std::size_t step) { return (value + step - 1) / step * step; }
 constexpr std::uintptr_t round_down(std::uintptr_t value, std::size_t step) { return value / step * step; }
 
 void* at(std::uintptr_t address) { return reinterpret_cast<void*>(address); }

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/device/integer.h"
 #include "cpu/runtime/cgroup.h"
 #include "cpu/runtime/denormals.h"
 #include "weft/error.h"
@@ -281,7 +282,7 @@ void parallel_for(std::int64_t tasks, FunctionRef<void(std::int64_t)> body) {
 void parallel_blocks(std::int64_t n, std::int64_t grain, FunctionRef<void(std::int64_t, std::int64_t)> body) {
   if (n <= 0) return;
   grain = std::max<std::int64_t>(1, grain);
-  parallel_for((n - 1) / grain + 1, [&](std::int64_t block) {
+  parallel_for(ceil_div(n, grain), [&](std::int64_t block) {
     const std::int64_t begin = block * grain;
     body(begin, begin + std::min(grain, n - begin));
   });

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/device/backend.h"
+#include "core/device/integer.h"
 #include "cpu/runtime/threads.h"
 
 namespace weft::cpu {
@@ -35,7 +36,7 @@ std::int64_t volume(const Extent& extent) { return extent[0] * extent[1] * exten
 bool is_empty(PoolRange range) { return range.begin >= range.end; }
 
 PoolRange adaptive_window(std::int64_t from, std::int64_t to, std::int64_t i) {
-  return {i * from / to, ((i + 1) * from + to - 1) / to};
+  return {i * from / to, ceil_div((i + 1) * from, to)};
 }
 
 /// For each output the inputs in its window, along one axis; empty ranges are {0, 0}.
@@ -50,7 +51,7 @@ Ranges windows(const PoolShape& s, std::size_t axis) {
     }
     const std::int64_t start = i * s.stride[axis] - s.padding[axis];
     const std::int64_t skipped = start < 0 ? (dilation - 1 - start) / dilation : 0;
-    const std::int64_t taps = std::min(s.kernel[axis], (s.in[axis] - start + dilation - 1) / dilation);
+    const std::int64_t taps = std::min(s.kernel[axis], ceil_div(s.in[axis] - start, dilation));
     if (skipped < taps) ranges[o] = {start + skipped * dilation, start + (taps - 1) * dilation + 1};
   }
   return ranges;
@@ -168,7 +169,7 @@ void gather_maxima(const PoolShape& s, const T* x, const std::int32_t* indices, 
 template <class T>
 void scatter_to_indices(const PoolShape& s, const T* y, const std::int32_t* indices, T* x) {
   constexpr std::int64_t kChannels = 64 / sizeof(T);
-  const std::int64_t in_image = volume(s.in), out_image = volume(s.out), groups = (s.c + kChannels - 1) / kChannels;
+  const std::int64_t in_image = volume(s.in), out_image = volume(s.out), groups = ceil_div(s.c, kChannels);
   parallel_blocks(s.n * groups,
                   std::max<std::int64_t>(kTaskElements / (kChannels * std::max<std::int64_t>(out_image, 1)), 1),
                   [&](std::int64_t begin, std::int64_t end) {

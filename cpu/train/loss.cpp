@@ -5,6 +5,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "core/device/integer.h"
 #include "cpu/runtime/threads.h"
 #include "cpu/train/loss_kernels.h"
 
@@ -70,7 +71,7 @@ void cross_entropy_of(const ConstView& logits, const ConstView& labels, const Cr
                       const View& losses, const View& count) {
   const std::int64_t n = logits.shape[1], rows = logits.shape[0], grain = task_rows(logits.shape);
   const bool each = arguments.reduction == LossReduction::none;
-  std::vector<LossSum> parts(static_cast<std::size_t>(each ? 0 : (rows + grain - 1) / grain));
+  std::vector<LossSum> parts(static_cast<std::size_t>(each ? 0 : ceil_div(rows, grain)));
   parallel_blocks(rows, grain, [&](std::int64_t begin, std::int64_t end) {
     LossSum part;
     for (std::int64_t row = begin; row < end; ++row) {
@@ -134,7 +135,7 @@ template <class T>
 void tally_of(const ConstView& logits, const ConstView& labels, const ConstView& losses, const View& loss_sum,
               const View& hits) {
   const std::int64_t n = logits.shape[1], rows = logits.shape[0], grain = task_rows(logits.shape);
-  std::vector<Tallied> parts(static_cast<std::size_t>((rows + grain - 1) / grain));
+  std::vector<Tallied> parts(static_cast<std::size_t>(ceil_div(rows, grain)));
   parallel_blocks(rows, grain, [&](std::int64_t begin, std::int64_t end) {
     Tallied& part = parts[static_cast<std::size_t>(begin / grain)];
     for (std::int64_t row = begin; row < end; ++row) {

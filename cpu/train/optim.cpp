@@ -5,6 +5,7 @@
 #include <map>
 #include <vector>
 
+#include "core/device/integer.h"
 #include "cpu/runtime/threads.h"
 #include "cpu/train/optim_kernels.h"
 
@@ -42,7 +43,7 @@ void for_blocks(std::span<const OptimizerTensor> tensors, const Update& update) 
   std::vector<std::int64_t> ends;  // of each tensor's blocks, counted through all tensors
   ends.reserve(tensors.size());
   std::int64_t blocks = 0;
-  for (const OptimizerTensor& tensor : tensors) ends.push_back(blocks += (tensor.size + kBlock - 1) / kBlock);
+  for (const OptimizerTensor& tensor : tensors) ends.push_back(blocks += ceil_div(tensor.size, kBlock));
   parallel_for(blocks, [&](std::int64_t i) {
     const auto index = static_cast<std::size_t>(std::upper_bound(ends.begin(), ends.end(), i) - ends.begin());
     const std::int64_t begin = (i - (index == 0 ? 0 : ends[index - 1])) * kBlock;

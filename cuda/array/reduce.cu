@@ -4,6 +4,7 @@
 #include <bit>
 #include <type_traits>
 
+#include "core/device/integer.h"
 #include "cuda/array/element.h"
 #include "cuda/array/gather.h"
 #include "cuda/array/pointwise.h"
@@ -248,15 +249,15 @@ Cut make_cut(const Walk<2>& kept, const Walk<1>& reduced) {
   Cut cut;
   cut.lanes_first = kept.size < 8 || kept.stride[0][0] == 0 || reduced.stride[0][0] < kept.stride[0][0];
   if (cut.lanes_first) {
-    cut.lanes = power((reduced.size + 3) / 4, kThreads);
+    cut.lanes = power(ceil_div(reduced.size, 4), kThreads);
   } else {
     cut.lanes = std::min(kThreads / power(kept.size, 32), power(reduced.size, kThreads));
   }
   cut.outputs = kThreads / cut.lanes;
   const std::int64_t blocks = blocks_for(kept.size, cut.outputs);
-  const std::int64_t most = (reduced.size + cut.lanes * kPerLane - 1) / (cut.lanes * kPerLane);
+  const std::int64_t most = ceil_div(reduced.size, cut.lanes * kPerLane);
   cut.slices = std::clamp<std::int64_t>(kBlocks / blocks, 1, std::max<std::int64_t>(most, 1));
-  cut.slice = (reduced.size + cut.slices - 1) / cut.slices;
+  cut.slice = ceil_div(reduced.size, cut.slices);
   return cut;
 }
 

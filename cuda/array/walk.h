@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <initializer_list>
 
+#include "core/device/integer.h"
 #include "core/device/loop_nest.h"
 #include "core/device/philox.h"
 #include "cuda/runtime/launch.h"
@@ -99,7 +100,7 @@ struct Walk {
 };
 
 /// Blocks of `threads` that cover `count` items.
-inline std::int64_t blocks_for(std::int64_t count, int threads) { return (count + threads - 1) / threads; }
+inline std::int64_t blocks_for(std::int64_t count, int threads) { return ceil_div(count, threads); }
 
 WEFT_DEVICE std::int64_t global_thread() { return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; }
 

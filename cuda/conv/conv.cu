@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "core/device/conv_algo.h"
+#include "core/device/integer.h"
 #include "cuda/array/element.h"
 #include "cuda/array/gather.h"
 #include "cuda/array/pointwise.h"
@@ -125,11 +126,11 @@ class Columns {
     }
     check_places(plan, depth_);
     const std::int64_t unit = kRowBytes / bytes();
-    width_ = (depth_ + unit - 1) / unit * unit;
+    width_ = round_up(depth_, unit);
     const std::int64_t row_bytes = std::max<std::int64_t>(width_, 1) * bytes();
     const std::int64_t most = std::max<std::int64_t>(context.column_bytes / row_bytes, 1);
     chunk_ = even_part(plan.rows(), most);
-    if (most >= kChunkRows) chunk_ = (chunk_ + kChunkRows - 1) / kChunkRows * kChunkRows;
+    if (most >= kChunkRows) chunk_ = round_up(chunk_, kChunkRows);
     chunk_ = std::min(chunk_, plan.rows());
     memory_.emplace(context, static_cast<std::size_t>(chunk_ * width_ * bytes()));
   }

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "core/device/conv_plan.h"
+#include "core/device/integer.h"
 #include "cuda/array/chains.h"
 #include "cuda/array/element.h"
 #include "cuda/array/pointwise.h"
@@ -294,10 +295,10 @@ Sums sums_of(const ConvShape& s, const ConvColumns& columns) {
   g.k = s.k;
   g.x_channels = s.c;
   const std::int64_t vectors = s.k / V, most = kThreads / kMergers;
-  g.tiles = (vectors + most - 1) / most;
-  g.lanes = (vectors + g.tiles - 1) / g.tiles;
+  g.tiles = ceil_div(vectors, most);
+  g.lanes = ceil_div(vectors, g.tiles);
   g.lines = kThreads / g.lanes;
-  g.line_groups = (columns.axes[2].taps + kGroup - 1) / kGroup;
+  g.line_groups = ceil_div(columns.axes[2].taps, kGroup);
   g.groups = columns.axes[0].taps * columns.axes[1].taps * g.line_groups;
   if (g.groups == 0 || g.positions == 0) {
     g.slices = 0;

@@ -5,6 +5,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "core/device/integer.h"
 #include "cuda/conv/columns.h"
 #include "cuda/conv/implicit_tile.cuh"
 #include "weft/precision.h"
@@ -225,7 +226,7 @@ struct Operands {
 
 template <class T, class Tile, int V, bool kForward>
 void launch_all(Context& context, Product p, const std::vector<Phase>& phases, const Operands& o) {
-  p.column_tiles = (p.columns + Tile::kColumns - 1) / Tile::kColumns;
+  p.column_tiles = ceil_div(p.columns, Tile::kColumns);
   for (std::size_t first = 0; first < phases.size(); first += kPhases) {
     std::int64_t blocks = 0;
     p.phases = static_cast<int>(std::min<std::size_t>(kPhases, phases.size() - first));
@@ -253,7 +254,7 @@ void run(Context& context, const Product& p, const std::vector<Phase>& phases, c
   std::int64_t rows = 0;
   for (const Phase& phase : phases) rows += phase.rows;
   const auto tiles = [&](std::int64_t down, std::int64_t across) {
-    return (rows + down - 1) / down * ((p.columns + across - 1) / across) * p.groups;
+    return ceil_div(rows, down) * ceil_div(p.columns, across) * p.groups;
   };
   const std::int64_t enough = context.properties.multiprocessors;
   if constexpr (std::is_same_v<T, double>) {

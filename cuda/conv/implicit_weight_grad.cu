@@ -2,6 +2,7 @@
 #include <optional>
 #include <type_traits>
 
+#include "core/device/integer.h"
 #include "cuda/conv/columns.h"
 #include "cuda/conv/implicit_gemm.h"
 #include "cuda/conv/implicit_tile.cuh"
@@ -258,8 +259,8 @@ std::int64_t most_slices(std::int64_t rows) {
 template <class T, class Tile, int VA, int VB>
 void launch_tiles(Context& context, WeightProduct p, std::int64_t reading_columns, const Operands& o) {
   using Sum = typename Tile::Sum;
-  p.filter_tiles = (p.filters + Tile::kRows - 1) / Tile::kRows;
-  p.column_tiles = (p.columns + Tile::kColumns - 1) / Tile::kColumns;
+  p.filter_tiles = ceil_div(p.filters, Tile::kRows);
+  p.column_tiles = ceil_div(p.columns, Tile::kColumns);
   const std::int64_t tiles = std::int64_t{p.groups} * p.filter_tiles * p.column_tiles;
   const std::int64_t busy =
       std::max<std::int64_t>(std::int64_t{p.groups} * p.filter_tiles * blocks_for(reading_columns, Tile::kColumns), 1);
@@ -267,9 +268,9 @@ void launch_tiles(Context& context, WeightProduct p, std::int64_t reading_column
   const std::int64_t slice_bytes = tiles * Tile::kRows * (Tile::kColumns + 1) * static_cast<std::int64_t>(sizeof(Sum));
   const std::int64_t most = std::min(most_slices<Tile>(p.rows), context.column_bytes / slice_bytes);
   const std::int64_t slices = tiles > Context::kCounters ? 1 : std::max<std::int64_t>(std::min(wanted, most), 1);
-  p.slice_rows = std::max<std::int64_t>((p.rows + slices - 1) / slices, 1);
-  p.slice_rows = (p.slice_rows + Tile::kDepth - 1) / Tile::kDepth * Tile::kDepth;
-  p.slices = std::max<std::int64_t>((p.rows + p.slice_rows - 1) / p.slice_rows, 1);
+  p.slice_rows = std::max<std::int64_t>(ceil_div(p.rows, slices), 1);
+  p.slice_rows = round_up(p.slice_rows, Tile::kDepth);
+  p.slices = std::max<std::int64_t>(ceil_div(p.rows, p.slice_rows), 1);
   Partials<Sum> partials{nullptr, nullptr, context.counters};
   std::optional<Scratch> memory;
   if (p.slices > 1) {

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/device/conv_plan.h"
+#include "core/device/integer.h"
 #include "cuda/array/element.h"
 #include "cuda/array/pointwise.h"
 #include "cuda/array/walk.h"
@@ -241,7 +242,7 @@ class Winograd {
     const std::int64_t tile_bytes = kMatrices * (shape_.c + shape_.k) * static_cast<std::int64_t>(sizeof(T));
     const std::int64_t most = std::max<std::int64_t>(context_.column_bytes / std::max<std::int64_t>(tile_bytes, 1), 1);
     std::int64_t chunk = even_part(tiles, most);
-    if (most >= kChunkTiles) chunk = ceil_div(chunk, kChunkTiles) * kChunkTiles;
+    if (most >= kChunkTiles) chunk = round_up(chunk, kChunkTiles);
     return std::min(chunk, tiles);
   }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "core/device/integer.h"
 #include "cuda/array/element.h"
 #include "cuda/array/walk.h"
 #include "cuda/runtime/context.h"
@@ -33,15 +34,15 @@ template <class T, int V>
 Grid grid_of(const Context& context, const ConstView& x, int least_rows_per_thread) {
   constexpr std::int64_t kMostLanes = kLineBytes / (sizeof(T) * V);
   Grid grid{x.shape[0], x.shape[1], 0, 0, 0, 0, 0, 0};
-  const std::int64_t vectors = grid.channels / V, tiles = (vectors + kMostLanes - 1) / kMostLanes;
+  const std::int64_t vectors = grid.channels / V, tiles = ceil_div(vectors, kMostLanes);
   grid.tiles = static_cast<int>(tiles);
-  grid.lanes = static_cast<int>((vectors + tiles - 1) / tiles);
+  grid.lanes = static_cast<int>(ceil_div(vectors, tiles));
   grid.height = kThreads / grid.lanes;
   const std::int64_t least_rows = std::int64_t{grid.height} * least_rows_per_thread;
   const std::int64_t most_slices = std::max<std::int64_t>(8 * context.properties.multiprocessors / tiles, 1);
   const std::int64_t slices = std::clamp<std::int64_t>(grid.rows / least_rows, 1, most_slices);
-  grid.slice_rows = std::max<std::int64_t>((grid.rows + slices - 1) / slices, 1);
-  grid.slices = (grid.rows + grid.slice_rows - 1) / grid.slice_rows;
+  grid.slice_rows = std::max<std::int64_t>(ceil_div(grid.rows, slices), 1);
+  grid.slices = ceil_div(grid.rows, grid.slice_rows);
   return grid;
 }
 

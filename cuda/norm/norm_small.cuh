@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "core/device/integer.h"
 #include "cuda/norm/norm_grid.cuh"
 
 // What the kernels of batch normalisation share that do all of it: few rows, which a block keeps in registers. Block b
@@ -73,7 +74,7 @@ void with_rows(std::int64_t rows, const Body& body) {
   if constexpr (sizeof...(kRows) > 0) {
     if (rows > kFirst * kSmallThreads) return with_rows<kRows...>(rows, body);
   }
-  const std::int64_t warps = (rows + kFirst * kWarp - 1) / (kFirst * kWarp);
+  const std::int64_t warps = ceil_div(rows, kFirst * kWarp);
   body(std::integral_constant<int, kFirst>{}, static_cast<int>(std::max<std::int64_t>(warps, 1)) * kWarp);
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "core/device/integer.h"
 #include "weft/error.h"
 
 namespace weft::cuda {
@@ -133,7 +134,7 @@ void* Memory::from_system(std::size_t index) {
 
 // Null when there is not enough for another segment.
 void* Memory::from_segment(std::size_t bytes) {
-  const std::size_t aligned = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  const std::size_t aligned = round_up(bytes, kAlignment);
   auto found = std::ranges::find_if(
       segments_, [&](const auto& segment) { return segment.second.bytes - segment.second.used >= aligned; });
   if (found == segments_.end()) {

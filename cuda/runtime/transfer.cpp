@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string>
 
+#include "core/device/integer.h"
 #include "cuda/runtime/context.h"
 #include "cuda/runtime/profile.h"
 #include "weft/error.h"
@@ -61,7 +62,7 @@ void Staging::upload(void* out, const void* host, std::size_t bytes, runtime::St
     std::memcpy(chunk.data + used_, source, piece);
     const profile::Scope measured("copy to the device", stream);
     runtime::copy_to_device(target, chunk.data + used_, piece, stream);
-    used_ = std::min(kChunk, (used_ + piece + kAlignment - 1) / kAlignment * kAlignment);
+    used_ = std::min(kChunk, round_up(used_ + piece, kAlignment));
     target += piece;
     source += piece;
     bytes -= piece;
