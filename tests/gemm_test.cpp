@@ -82,7 +82,7 @@ std::vector<Way> ways() {
 template <class T>
 void run_kernel(Isa isa, const GemmArgs<T>& g) {
   const GemmKernels& kernels = gemm_kernels(isa);
-  void* workspace = scratch(0, kernels.workspace_bytes);
+  void* workspace = scratch(ScratchSlot::task, kernels.workspace_bytes);
   if constexpr (std::is_same_v<T, float>) kernels.f32(g, workspace);
   if constexpr (std::is_same_v<T, double>) kernels.f64(g, workspace);
   if constexpr (std::is_same_v<T, std::uint32_t>) kernels.u32(g, workspace);

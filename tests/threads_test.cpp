@@ -162,17 +162,17 @@ TEST_P(Threads, TwoThreadsMayCallAtOnce) {
 TEST_P(Threads, ScratchIsAlignedPrivateAndKept) {
   std::set<void*> shared;
   parallel_for(64, [&](std::int64_t i) {
-    auto* mine = static_cast<std::int64_t*>(scratch(1, 1000 * sizeof(std::int64_t)));
+    auto* mine = static_cast<std::int64_t*>(scratch(ScratchSlot::shared, 1000 * sizeof(std::int64_t)));
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(mine) % 64, 0u);
     for (int j = 0; j < 1000; ++j) mine[j] = i;
     std::this_thread::yield();
     for (int j = 0; j < 1000; ++j) EXPECT_EQ(mine[j], i);
-    EXPECT_EQ(scratch(1, 10), mine);
-    EXPECT_NE(scratch(2, 10), static_cast<void*>(mine));
+    EXPECT_EQ(scratch(ScratchSlot::shared, 10), mine);
+    EXPECT_NE(scratch(ScratchSlot::sums, 10), static_cast<void*>(mine));
   });
-  void* small = scratch(0, 100);
-  EXPECT_EQ(scratch(0, 50), small);
-  auto* large = static_cast<char*>(scratch(0, 1 << 20));
+  void* small = scratch(ScratchSlot::task, 100);
+  EXPECT_EQ(scratch(ScratchSlot::task, 50), small);
+  auto* large = static_cast<char*>(scratch(ScratchSlot::task, 1 << 20));
   large[(1 << 20) - 1] = 1;
 }
 
@@ -243,7 +243,7 @@ TEST(Fork, AChildHasWorkersOfItsOwn) {
   std::atomic<bool> ends{false};
   std::thread other([&] {  // holds the parent's locks most of the time
     while (!ends) {
-      parallel_for(64, [](std::int64_t) { scratch(0, 1 << 20); });
+      parallel_for(64, [](std::int64_t) { scratch(ScratchSlot::task, 1 << 20); });
       const std::vector<float> kept = randn({1000}).to_vector<float>();
       sum(shared * 2).backward();
     }
@@ -279,11 +279,12 @@ TEST(Fork, DestructorsAtAChildsExitMayCompute) {
   EXPECT_EQ(exit_code_of_child([] {
               at_exit = [] {
                 if (!process_ends()) _exit(1);
-                parallel_for(8, [](std::int64_t i) { *static_cast<std::int64_t*>(scratch(1, 1 << 16)) = i; });
+                parallel_for(
+                    8, [](std::int64_t i) { *static_cast<std::int64_t*>(scratch(ScratchSlot::shared, 1 << 16)) = i; });
                 const Tensor a = ones({64, 64});
                 _exit(matmul(a, a).to_vector<float>()[0] == 64 ? 7 : 2);
               };
-              static_cast<char*>(scratch(1, 1 << 10))[0] = 1;
+              static_cast<char*>(scratch(ScratchSlot::shared, 1 << 10))[0] = 1;
               parallel_for(8, [](std::int64_t) {});
               const Tensor a = ones({64, 64});
               matmul(a, a);

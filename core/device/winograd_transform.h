@@ -2,8 +2,10 @@
 
 // Winograd convolution F(m x m, 3x3), m = 2 or 4, of Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural
 // Networks", section 4: Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A with the matrices B, G and A printed there. Each matrix is a map
-// of a vector, applied to both sides of a square. P is one number or a vector of them, T its element. cpu/runtime/vec.h
-// or cuda/runtime/launch.h, which define WEFT_UNROLL, come first.
+// of a vector, applied to both sides of a square. P is one number or a vector of them, T its element.
+
+#include "core/device/unroll.h"
+
 #if defined(__CUDACC__)
 #define WEFT_TRANSFORM __device__ __forceinline__
 #else

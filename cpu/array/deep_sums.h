@@ -16,7 +16,7 @@ template <class T>
 class DeepSums {
  public:
   /// A chain has at most `chain` terms. The sums are set to zero.
-  DeepSums(T* sums, std::int64_t size, std::int64_t chain, int slot)
+  DeepSums(T* sums, std::int64_t size, std::int64_t chain, ScratchSlot slot)
       : sums_(sums), size_(size), limit_(kChain + kChainSums - std::min<std::int64_t>(chain, kChain)), slot_(slot) {
     std::fill_n(sums, size, T(0));
   }
@@ -49,7 +49,7 @@ class DeepSums {
 
   T* sums_;
   std::int64_t size_, limit_, calls_ = 0, most_ = 0, before_ = 0;
-  int slot_;
+  ScratchSlot slot_;
   double* total_ = nullptr;
 };
 

@@ -42,7 +42,7 @@ void conv_forward(const ConvShape& shape, const T* x, const T* weight, const T* 
   const std::int64_t channels = shape.c / shape.groups, filters = shape.k / shape.groups;
   const std::int64_t padded = padded_columns<T>(filters);
   const ConvColumns columns = forward_columns(shape);
-  T* const start = conv_scratch<T>(kConvWeightSlot, shape.groups * padded * (1 + columns.taps() * channels));
+  T* const start = conv_scratch<T>(ScratchSlot::shared, shape.groups * padded * (1 + columns.taps() * channels));
   T* const packed = start + shape.groups * padded;
   std::fill(start, packed, T(0));
   for (std::int64_t k = 0; bias != nullptr && k < shape.k; ++k) start[k / filters * padded + k % filters] = bias[k];
@@ -61,7 +61,7 @@ void conv_input_grad(const ConvShape& shape, const T* y_grad, const T* weight, T
   if (has_gaps(shape)) std::fill_n(x_grad, shape.n * shape.in[0] * shape.in[1] * shape.in[2] * shape.c, T(0));
   std::int64_t kept = 0;
   for (const ConvPhase& phase : phases) kept += phase.columns.taps();
-  T* const zeros = conv_scratch<T>(kConvWeightSlot, shape.groups * padded * (1 + kept * filters));
+  T* const zeros = conv_scratch<T>(ScratchSlot::shared, shape.groups * padded * (1 + kept * filters));
   T* packed = zeros + shape.groups * padded;
   std::fill(zeros, packed, T(0));
   std::vector<ConvProduct<T>> products;

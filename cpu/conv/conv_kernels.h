@@ -55,11 +55,15 @@ struct ConvSum {
 inline constexpr int kConvDepth = 384, kConvRows = 14;
 inline constexpr std::int64_t kConvWorkspace = std::int64_t{kConvRows} * (kConvDepth + 16) * 8;
 
+template <class T>
+struct ConvKernelsOf {
+  void (*panel)(const ConvPanel<T>& panel);
+  void (*sum)(const ConvSum<T>& sum);
+};
+
 struct ConvKernels {
-  void (*f32)(const ConvPanel<float>& panel);
-  void (*f64)(const ConvPanel<double>& panel);
-  void (*sum_f32)(const ConvSum<float>& sum);
-  void (*sum_f64)(const ConvSum<double>& sum);
+  ConvKernelsOf<float> f32;
+  ConvKernelsOf<double> f64;
   int rows;          ///< most rows of a panel
   int vector_bytes;  ///< of a vector of columns
 };

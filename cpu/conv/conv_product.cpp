@@ -121,9 +121,6 @@ std::int64_t first_chain(std::vector<ConvRun>& runs) {
   return run - runs.begin();
 }
 
-void call(const ConvPanel<float>& panel) { conv_kernels().f32(panel); }
-void call(const ConvPanel<double>& panel) { conv_kernels().f64(panel); }
-
 /// The columns of a product in equal blocks; a task computes one block of some panels.
 struct Blocks {
   std::int64_t columns, per_group, depth;
@@ -150,7 +147,7 @@ struct TaskMemory {
       : deep(std::is_same_v<T, float> && depth > kChainSums / kBlockChains * blocks.depth) {
     const std::int64_t row_bytes = blocks.columns * static_cast<std::int64_t>(sizeof(double));
     const std::int64_t deep_bytes = deep ? row_bytes * (1 + panels * conv_kernels().rows) : 0;
-    char* const memory = conv_scratch<char>(kConvTaskSlot, kConvWorkspace + deep_bytes);
+    char* const memory = conv_scratch<char>(ScratchSlot::task, kConvWorkspace + deep_bytes);
     workspace = reinterpret_cast<T*>(memory);
     if (!deep) return;
     zeros = reinterpret_cast<T*>(memory + kConvWorkspace);
@@ -211,7 +208,7 @@ void run_block(const ConvProduct<T>& product, const Panels& panels, std::int64_t
       panel.out = product.out + position * product.channels + group * group_columns + col;
       panel.start = p == 0 ? bias : begins ? memory.zeros : panel.out;
       panel.start_stride = begins ? 0 : panel.out_stride;
-      call(panel);
+      of<T>(conv_kernels()).panel(panel);
       if (ends) {
         double* const sums = memory.sums + (i - begin) * conv_kernels().rows * panel.cols;
         add_in_double(panel, p < chain, last, sums);

@@ -9,11 +9,8 @@
 
 namespace weft::cpu {
 
-/// Uses of scratch(): the task's own, and two that belong to the calling thread and are shared by its tasks.
-inline constexpr int kConvTaskSlot = 0, kConvWeightSlot = 1, kConvSumSlot = 2;
-
 template <class T>
-T* conv_scratch(int slot, std::int64_t count) {
+T* conv_scratch(ScratchSlot slot, std::int64_t count) {
   return static_cast<T*>(scratch(slot, static_cast<std::size_t>(count) * sizeof(T)));
 }
 

@@ -142,24 +142,6 @@ void panel(const ConvPanel<T>& g) {
   if (col < g.cols) multiply_block<T, 1>(g, weight, col, g.cols - col);
 }
 
-template <class T>
-inline Vec<T> load_first(const T* p, int64_t n) {  // n < kLanes<T>; the other lanes are zero
-  Vec<T> v{};
-#if defined(__AVX512F__)
-  const unsigned lanes = (1U << n) - 1U;
-  if constexpr (sizeof(T) == 4) {
-    v = _mm512_maskz_loadu_ps(static_cast<__mmask16>(lanes), p);
-  } else {
-    v = _mm512_maskz_loadu_pd(static_cast<__mmask8>(lanes), p);
-  }
-#else
-  WEFT_UNROLL for (int i = 0; i < kLanes<T>; ++i) {
-    if (i < n) v[i] = p[i];
-  }
-#endif
-  return v;
-}
-
 /// sum (R, V vectors) += source columns [0, R) transposed · y, over all rows; kTail: of y only `cols` < a vector exist.
 template <class T, int R, int V, bool kTail>
 void accumulate(const ConvSum<T>& g, const T* source, const T* y, int64_t cols, T* sums) {
@@ -217,6 +199,6 @@ void sum(const ConvSum<T>& g) {
 
 }  // namespace
 
-const ConvKernels conv_kernels = {panel<float>, panel<double>, sum<float>, sum<double>, kRows, kVectorBytes};
+const ConvKernels conv_kernels = {{panel<float>, sum<float>}, {panel<double>, sum<double>}, kRows, kVectorBytes};
 
 }  // namespace weft::cpu::WEFT_ISA

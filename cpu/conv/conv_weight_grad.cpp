@@ -84,9 +84,6 @@ Plan make_plan(const ConvShape& shape) {
   return plan;
 }
 
-void call(const ConvSum<float>& sum) { conv_kernels().sum_f32(sum); }
-void call(const ConvSum<double>& sum) { conv_kernels().sum_f64(sum); }
-
 /// Units [begin, end) x positions [first, last) of each (lines have one): what a task visits for all its taps before
 /// the next.
 struct Tile {
@@ -131,7 +128,7 @@ void add_runs(const std::vector<ConvRows>& runs, ConvSum<T>& sum, DeepSums<T>& s
     sums.begin_call();
     sum.runs = some.data();
     sum.run_count = static_cast<std::int64_t>(some.size());
-    call(sum);
+    of<T>(conv_kernels()).sum(sum);
   };
   std::int64_t rows = 0;
   for (const ConvRows& run : runs) rows += run.rows;
@@ -182,7 +179,7 @@ void sum_task(const Plan& plan, const ConvShape& shape, const Task& task, const 
   const std::int64_t unit_step = plan.images ? tile_rows : std::max<std::int64_t>(1, tile_rows / width.out);
   const std::int64_t unit_positions = plan.images ? positions : 1;
   DeepSums<T> deep(block + first_tap * tap_size, (last_tap - first_tap) * tap_size, std::max(tile_rows, width.out),
-                   kConvTaskSlot);
+                   ScratchSlot::task);
   std::vector<ConvRows> runs, part;
   for (std::int64_t unit = begin; unit < end; unit += unit_step) {
     const std::int64_t unit_end = std::min(unit + unit_step, end);
@@ -247,7 +244,7 @@ void conv_weight_grad(const ConvShape& shape, const T* y_grad, const T* x, T* we
   if (empty || columns.taps() < all_taps) std::fill_n(weight_grad, size, T(0));
   if (empty) return;
   const Plan plan = make_plan<T>(shape);
-  T* sums = conv_scratch<T>(kConvSumSlot, plan.slices * plan.slice_size);
+  T* sums = conv_scratch<T>(ScratchSlot::sums, plan.slices * plan.slice_size);
   parallel_for(plan.slices * plan.tap_groups * shape.groups * plan.blocks, [&](std::int64_t i) {
     const std::int64_t block = i % plan.blocks, group = i / plan.blocks % shape.groups;
     i /= plan.blocks * shape.groups;

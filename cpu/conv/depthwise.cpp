@@ -45,7 +45,7 @@ class RowTask {
         expanded_(pass.phases[0].columns.axes, pass.k / pass.multiplier, pass.forward ? pass.multiplier : 1) {
     if (pass.multiplier == 1 || pass.forward) return;
     const std::int64_t columns = pass.phases[0].columns.axes[2].out;
-    scratch_ = static_cast<T*>(scratch(kDepthwiseTaskSlot, static_cast<std::size_t>(columns * pass.k) * sizeof(T)));
+    scratch_ = static_cast<T*>(scratch(ScratchSlot::task, static_cast<std::size_t>(columns * pass.k) * sizeof(T)));
   }
 
   void run(std::int64_t number) {
@@ -119,11 +119,11 @@ class RowTask {
   void deep_row(const DepthwiseRow<T>& row) {
     const std::int64_t columns = row.axis.out, taps = row.axis.taps;
     const auto size = static_cast<std::size_t>(columns * row.channels);
-    auto* const total = static_cast<double*>(scratch(kDepthwiseDeepSlot, size * sizeof(double)));
+    auto* const total = static_cast<double*>(scratch(ScratchSlot::sums, size * sizeof(double)));
     std::fill_n(total, size, 0.0);
     DepthwiseRow<T> part = row;
     part.fresh_lines = 0;
-    part.out = static_cast<T*>(scratch(kDepthwisePartSlot, size * sizeof(T)));
+    part.out = static_cast<T*>(scratch(ScratchSlot::extra, size * sizeof(T)));
     part.out_stride = row.channels;
     const std::int64_t lines = std::max<std::int64_t>(1, kChain / taps);
     std::vector<DepthwiseLine<T>> some;
@@ -167,20 +167,11 @@ void run(const Pass<T>& pass) {
 template <class T>
 const T* transposed(const ConvShape& shape, const T* weight) {
   const std::int64_t taps = shape.filter[0] * shape.filter[1] * shape.filter[2];
-  T* out = static_cast<T*>(scratch(kDepthwiseSharedSlot, static_cast<std::size_t>(taps * shape.k) * sizeof(T)));
+  T* out = static_cast<T*>(scratch(ScratchSlot::shared, static_cast<std::size_t>(taps * shape.k) * sizeof(T)));
   for (std::int64_t k = 0; k < shape.k; ++k) {
     for (std::int64_t tap = 0; tap < taps; ++tap) out[tap * shape.k + k] = weight[k * taps + tap];
   }
   return out;
-}
-
-template <class T>
-const DepthwiseKernelsOf<T>& kernels(Isa isa) {
-  if constexpr (std::is_same_v<T, float>) {
-    return depthwise_kernels(isa).f32;
-  } else {
-    return depthwise_kernels(isa).f64;
-  }
 }
 
 }  // namespace
@@ -195,10 +186,10 @@ void depthwise(Isa isa, ConvPass pass, const ConvShape& shape, const T* a, const
   }
   const std::int64_t multiplier = shape.k / shape.c;
   if (pass == ConvPass::weight_grad) {
-    return depthwise_weight_grad(kernels<T>(isa), depthwise_kernels(isa).vector_bytes, shape, a, b, out);
+    return depthwise_weight_grad(of<T>(depthwise_kernels(isa)), depthwise_kernels(isa).vector_bytes, shape, a, b, out);
   }
   Pass<T> p;
-  p.kernels = &kernels<T>(isa);
+  p.kernels = &of<T>(depthwise_kernels(isa));
   p.filter = shape.filter;
   p.n = shape.n;
   p.k = shape.k;

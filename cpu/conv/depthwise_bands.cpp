@@ -22,15 +22,6 @@ constexpr std::int64_t kStreamedBytes = 32 << 20;  // of source and destination,
 
 bool is_three_taps(const TapAxis& axis) { return axis.taps == 3 && axis.step == 1 && axis.tap_step == 1; }
 
-template <class T>
-void run(const DepthwiseBand<T>& band, Isa isa) {
-  if constexpr (std::is_same_v<T, float>) {
-    depthwise_band_kernels(isa).f32(band);
-  } else {
-    depthwise_band_kernels(isa).f64(band);
-  }
-}
-
 /// What all bands have in common.
 template <class T>
 DepthwiseBand<T> any_band(const ConvColumns& columns, const std::array<std::int64_t, 3>& filter, const T* weight,
@@ -67,7 +58,7 @@ void run_blocks(const DepthwiseBand<T>& band, Isa isa) {
   const std::int64_t first = std::max<std::int64_t>(0, band.begin + band.row_offset);
   const std::int64_t last = std::max(first, std::min(band.source_rows, band.end + band.row_offset + 2));
   const std::int64_t columns = (last - first) * band.source_columns;
-  T* const packed = static_cast<T*>(scratch(kDepthwiseTaskSlot, static_cast<std::size_t>(columns * kBlockBytes)));
+  T* const packed = static_cast<T*>(scratch(ScratchSlot::task, static_cast<std::size_t>(columns * kBlockBytes)));
   const auto fetched = static_cast<std::uintptr_t>((band.end - band.begin) * band.columns * kBlockBytes);
   DepthwiseBand<T> part = band;
   part.channels = part.source_stride = kBlock;
@@ -82,7 +73,7 @@ void run_blocks(const DepthwiseBand<T>& band, Isa isa) {
     part.weight = band.weight + channel;
     part.start = band.start == nullptr ? nullptr : band.start + channel;
     part.out = band.out + channel;
-    run(part, isa);
+    of<T>(depthwise_band_kernels(isa))(part);
     if (band.next_source == 0) continue;
     part.next_source += fetched;
     part.next_out += fetched;
@@ -126,7 +117,7 @@ void depthwise_bands(Isa isa, const ConvColumns& columns, const std::array<std::
         band.next_source = reinterpret_cast<std::uintptr_t>(band.source + read * source_line);
         band.next_out = reinterpret_cast<std::uintptr_t>(band.out + band.end * line);
       }
-      crowded ? run_blocks(band, isa) : run(band, isa);
+      crowded ? run_blocks(band, isa) : of<T>(depthwise_band_kernels(isa))(band);
     }
   });
 }

@@ -13,10 +13,6 @@
 // What the passes of depthwise convolutions share.
 namespace weft::cpu {
 
-/// Slots of scratch(): what a task holds, and what the caller holds for all tasks, which may be run by its own thread;
-/// a task's sums in double, and floats that they take.
-inline constexpr int kDepthwiseTaskSlot = 0, kDepthwiseSharedSlot = 1, kDepthwiseDeepSlot = 2, kDepthwisePartSlot = 3;
-
 /// How many of the rows or bands of a destination, of so many bytes each, make a task: none needs another, so threads
 /// may count. Few tasks for a thread, as what a task reads and writes first is not fetched ahead, of 128 KB at least.
 inline std::int64_t depthwise_grain(std::int64_t total, std::int64_t bytes) {
@@ -42,7 +38,7 @@ class ExpandedLines {
     depth_ = axes[0].in;
     held_.assign(static_cast<std::size_t>(kept_[0] * kept_[1]), -1);
     data_ =
-        static_cast<T*>(scratch(kDepthwiseTaskSlot, held_.size() * static_cast<std::size_t>(line_size()) * sizeof(T)));
+        static_cast<T*>(scratch(ScratchSlot::task, held_.size() * static_cast<std::size_t>(line_size()) * sizeof(T)));
   }
 
   const T* line(const T* from, std::int64_t image, std::int64_t d, std::int64_t h) {

@@ -57,7 +57,7 @@ class SliceTask {
       : plan_(plan),
         sums_(plan.sums + slice * plan.slice_size()),
         deep_(sums_, plan.slice_size(), std::min(plan.run_rows, plan.columns.axes[1].out) * plan.columns.axes[2].out,
-              kDepthwiseDeepSlot),
+              ScratchSlot::sums),
         expanded_(plan.columns.axes, plan.k / plan.multiplier, plan.multiplier) {
     const std::int64_t end = std::min((slice + 1) * plan.slice_rows, plan.rows);
     for (std::int64_t row = slice * plan.slice_rows; row < end;) row += run(row, end);
@@ -168,7 +168,7 @@ void depthwise_weight_grad(const DepthwiseKernelsOf<T>& kernels, int vector_byte
   plan.y_grad = y_grad;
   plan.x = x;
   plan.sums = static_cast<T*>(
-      scratch(kDepthwiseSharedSlot, static_cast<std::size_t>(plan.slices * plan.slice_size()) * sizeof(T)));
+      scratch(ScratchSlot::shared, static_cast<std::size_t>(plan.slices * plan.slice_size()) * sizeof(T)));
   parallel_for(plan.slices, [&](std::int64_t slice) { SliceTask<T>(plan, slice); });
   const std::vector<ConvTap> taps = list_taps(columns, shape.filter);
   parallel_blocks(plan.k, kChannels, [&](std::int64_t begin, std::int64_t end) {

@@ -136,7 +136,7 @@ void multiply_block(const Product<T>& g, std::int64_t block, std::int64_t group,
         p.rows = std::min(g.panel, rows - row);
         p.left = tiles + m * g.matrix + row / g.panel * g.panel_size;
         p.out = sums + m * matrix + row * width;
-        kernels<T>().product(p);
+        of<T>(winograd_kernels()).product(p);
       }
     }
     store_block(g, block, col, {sums, matrix}, width);
@@ -185,7 +185,7 @@ void multiply_blocks(const Product<T>& g, const T* shared, const std::vector<std
   parallel_for(g.blocks * g.groups, [&](std::int64_t task) {
     const std::int64_t block = task / g.groups, own = g.shared ? 0 : g.tiles_size();
     if (is_lost(g) || (g.shared && any[static_cast<std::size_t>(block)] == 0)) return;
-    T* const memory = conv_scratch<T>(kConvTaskSlot, own + g.grid.matrices() * (g.block * g.width + kLine));
+    T* const memory = conv_scratch<T>(ScratchSlot::task, own + g.grid.matrices() * (g.block * g.width + kLine));
     if (!g.shared) {
       transform_block(g, block, 0, g.block, memory);
       if (!settle_block(g, block)) return;
@@ -202,7 +202,7 @@ bool run_product(Product<T>& g, const WinogradWeight<T>& from, bool bounded) {
   const std::int64_t count = g.grid.count();
   Misfits misfits(bounded ? count : 0);
   if (bounded) g.misfits = &misfits;
-  T* const zeros = conv_scratch<T>(kConvWeightSlot, g.depth);
+  T* const zeros = conv_scratch<T>(ScratchSlot::shared, g.depth);
   std::fill(zeros, zeros + g.depth, T(0));
   g.zeros = zeros;
   // Shared blocks are few, so that the weight's transform takes long beside theirs.

@@ -13,9 +13,6 @@ constexpr std::int64_t kChunkBytes = 8 << 20, kLeastTiles = 32;  // gathered at 
 constexpr std::int64_t kGatherTiles = 4;                         // of a task
 constexpr std::int64_t kSumTiles = 16, kSumFilters = 64;         // of a partial sum, at most; of a task
 
-void call(const ConvSum<float>& sum) { conv_kernels().sum_f32(sum); }
-void call(const ConvSum<double>& sum) { conv_kernels().sum_f64(sum); }
-
 /// A pixel of a map (n, size, channels).
 template <class T>
 T* at(T* map, Plane size, std::int64_t channels, std::int64_t image, std::int64_t y, std::int64_t x) {
@@ -143,7 +140,7 @@ void add_weight_grad_tiles(const Grid& grid, const ConvShape& shape, const T* y_
     sum.channels = shape.c;
     sum.cols = std::min(kSumFilters, shape.k - filter);
     sum.sum_stride = padded_columns<T>(sum.cols);
-    sum.sum = conv_scratch<T>(kConvTaskSlot, shape.c * sum.sum_stride);
+    sum.sum = conv_scratch<T>(ScratchSlot::task, shape.c * sum.sum_stride);
     std::vector<ConvRows> rows;
     for (std::size_t next = 0; next < tiles.size();) {
       list_rows(grid, shape, tiles, tap / 3, tap % 3, next, rows);
@@ -151,7 +148,7 @@ void add_weight_grad_tiles(const Grid& grid, const ConvShape& shape, const T* y_
       sum.runs = rows.data();
       sum.run_count = static_cast<std::int64_t>(rows.size());
       std::fill_n(sum.sum, shape.c * sum.sum_stride, T(0));
-      call(sum);
+      of<T>(conv_kernels()).sum(sum);
       for (std::int64_t k = 0; k < sum.cols; ++k) {
         T* const to = weight_grad + ((filter + k) * 9 + tap) * shape.c;
         for (std::int64_t c = 0; c < shape.c; ++c) to[c] += sum.sum[c * sum.sum_stride + k];

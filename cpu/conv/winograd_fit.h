@@ -88,7 +88,7 @@ class Judge {
     WinogradRange<T> range;
     Magnitude<T>* to = largest_.data();
     for_runs(strip_, reads_.size[1], [&](std::int64_t pixel, std::int64_t count) {
-      const WinogradRange<T> run = kernels<T>().largest(source_ + pixel * channels_, count, channels_, to);
+      const WinogradRange<T> run = of<T>(winograd_kernels()).largest(source_ + pixel * channels_, count, channels_, to);
       range = {std::min(range.least, run.least), std::max(range.most, run.most)};
       to += count;
     });
@@ -166,7 +166,7 @@ template <class T>
 Magnitude<T> most_of(const Strip& strip, std::int64_t width, std::int64_t channels, const T* map) {
   Magnitude<T> most = 0;
   for_runs(strip, width, [&](std::int64_t pixel, std::int64_t count) {
-    most = std::max(most, kernels<T>().most(map + pixel * channels, count * channels));
+    most = std::max(most, of<T>(winograd_kernels()).most(map + pixel * channels, count * channels));
   });
   return most;
 }

@@ -16,14 +16,6 @@ constexpr int kChain = 2 * kWinogradDepth;  // products that are summed before t
 
 constexpr int kAhead = 16;  // rows of the right operand to prefetch: they stream from the second-level cache
 
-/// The first n < kLanes<T> elements at p; the other lanes are zero.
-template <class T>
-inline Vec<T> load_first(const T* p, int64_t n) {
-  T lanes[kLanes<T>] = {};
-  for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
-  return load(lanes);
-}
-
 template <class T>
 inline void store_first(T* p, Vec<T> v, int64_t n) {
   for (int64_t i = 0; i < n; ++i) p[i] = v[i];

@@ -14,14 +14,8 @@ namespace weft::cpu::tiles {
 inline constexpr std::int64_t kLine = 16;  // elements between matrices, which else would share cache sets
 
 template <class T>
-const WinogradKernelsOf<T>& kernels() {
-  if constexpr (std::is_same_v<T, float>) return winograd_kernels().f32;
-  if constexpr (std::is_same_v<T, double>) return winograd_kernels().f64;
-}
-
-template <class T>
 const WinogradSet<T>& kernels(std::int64_t tile) {
-  return tile == 2 ? kernels<T>().two : kernels<T>().four;
+  return tile == 2 ? of<T>(winograd_kernels()).two : of<T>(winograd_kernels()).four;
 }
 
 template <class T>

@@ -130,7 +130,7 @@ void add_chunk(const SumPlan<T>& plan, const T* x_tiles, const T* y_tiles, std::
     p.out = sums + m * plan.matrix + row * plan.x_row;
     p.out_step = plan.x_row;
     p.add = add;
-    kernels<T>().product_transposed(p);
+    of<T>(winograd_kernels()).product_transposed(p);
   });
 }
 
@@ -198,7 +198,7 @@ bool weight_grad(int tile, const ConvShape& shape, const T* y_grad, const T* x, 
     return true;
   }
   const SumPlan<T> plan(grid, shape);
-  T* const zeros = conv_scratch<T>(kConvWeightSlot, std::max(shape.c, shape.k));
+  T* const zeros = conv_scratch<T>(ScratchSlot::shared, std::max(shape.c, shape.k));
   std::fill_n(zeros, std::max(shape.c, shape.k), T(0));
   const Shared<T> sums(plan.slices * plan.size);
   Misfits misfits(bounded ? count : 0);

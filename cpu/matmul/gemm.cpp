@@ -55,7 +55,7 @@ Cut cut_of(int64_t m, int64_t n, int64_t k) {
 template <class T>
 void own_tile(const GemmArgs<T>& g) {
   const GemmKernels& kernels = gemm_kernels();
-  void* workspace = scratch(kGemmPackSlot, kernels.workspace_bytes);
+  void* workspace = scratch(ScratchSlot::gemm_panels, kernels.workspace_bytes);
   if constexpr (std::is_same_v<T, float>) {
     kernels.f32(g, workspace);
   } else if constexpr (std::is_same_v<T, double>) {
@@ -180,7 +180,8 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* 
   const int64_t down = ceil_div(m, cut.rows), across = ceil_div(n, cut.columns);
   const int64_t slices = k > 0 ? ceil_div(k, cut.depth) : 1;
   // The first slice goes to C, the others to sums that are then added in order.
-  T* const sums = slices > 1 ? static_cast<T*>(scratch(kGemmSumSlot, (slices - 1) * m * n * sizeof(T))) : nullptr;
+  T* const sums =
+      slices > 1 ? static_cast<T*>(scratch(ScratchSlot::gemm_sums, (slices - 1) * m * n * sizeof(T))) : nullptr;
   parallel_for(down * across * slices, [&](int64_t task) {
     const int64_t slice = task % slices, tile = task / slices;
     const int64_t i = tile % down * cut.rows, j = tile / down * cut.columns, p = slice * cut.depth;

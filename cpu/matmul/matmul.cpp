@@ -21,7 +21,7 @@ struct Matrix {
 
 // Matrix `index` of a batch, copied into `slot` unless gemm can read it in place.
 template <class T>
-Matrix<T> matrix(const ConstView& batch, std::int64_t index, int slot) {
+Matrix<T> matrix(const ConstView& batch, std::int64_t index, ScratchSlot slot) {
   const T* data = batch.as<T>() + index * batch.strides[0];
   const std::int64_t rows = batch.shape[1];
   const std::int64_t columns = batch.shape[2];
@@ -44,8 +44,8 @@ void run(const ConstView& a, const ConstView& b, const View& out) {
   const std::int64_t n = b.shape[2];
   if (m == 0 || n == 0) return;
   const auto multiply = [&](std::int64_t i) {
-    const Matrix<T> left = matrix<T>(a, i, 0);
-    const Matrix<T> right = matrix<T>(b, i, 1);
+    const Matrix<T> left = matrix<T>(a, i, ScratchSlot::task);
+    const Matrix<T> right = matrix<T>(b, i, ScratchSlot::extra);
     gemm<T>(left.transposed, right.transposed, m, n, k, left.data, left.leading, right.data, right.leading, false,
             out.as<T>() + i * m * n, n);
   };

@@ -23,15 +23,6 @@ constexpr std::int64_t kFewBlocks = 16,
 constexpr std::int64_t kRowElements = 4096, kMostRows = 64, kRowTask = 16384;
 constexpr std::int64_t kLongRow = 65536;  // threads share a row from here on
 
-template <class T>
-const NormKernelsOf<T>& kernels() {
-  if constexpr (std::is_same_v<T, float>) {
-    return norm_kernels().f32;
-  } else {
-    return norm_kernels().f64;
-  }
-}
-
 /// (rows, channels) as the kernels see it. As many rows are folded into one of `width` columns as fill whole vectors;
 /// column j then belongs to channel j mod channels. Blocks are of block_rows wide rows; the last one may be the part of
 /// a wide row that is left over.
@@ -88,7 +79,7 @@ class Partials {
  public:
   explicit Partials(const Blocks& blocks)
       : width_(blocks.width),
-        data_(static_cast<double*>(scratch(0, sizeof(double) * 2 * blocks.count * blocks.width))) {}
+        data_(static_cast<double*>(scratch(ScratchSlot::shared, sizeof(double) * 2 * blocks.count * blocks.width))) {}
   double* first(std::int64_t block) const { return data_ + 2 * block * width_; }
   double* second(std::int64_t block) const { return first(block) + width_; }
 
@@ -153,9 +144,10 @@ std::vector<Moments> batch_moments(const Blocks& blocks, const T* x, double eps)
   const std::vector<T> reference = blocks.rows > 0 ? blocks.widen(x) : std::vector<T>();
   const Partials partials(blocks);
   blocks.for_each([&](std::int64_t i, const Blocks::Block& block) {
-    T* const origin = static_cast<T*>(scratch(1, sizeof(T) * 3 * blocks.width));
+    T* const origin = static_cast<T*>(scratch(ScratchSlot::task, sizeof(T) * 3 * blocks.width));
     partials.compute(i, [&](double* sum, double* squares) {
-      kernels<T>().moments(block.rows, block.width, x + block.offset, origin, origin + blocks.width, sum, squares);
+      of<T>(norm_kernels())
+          .moments(block.rows, block.width, x + block.offset, origin, origin + blocks.width, sum, squares);
       for (std::int64_t j = 0; j < block.width; ++j) {
         const double offset = sum[j] / static_cast<double>(block.rows), centred = squares[j] - sum[j] * offset;
         squares[j] = centred < 0 ? 0 : centred;
@@ -212,9 +204,9 @@ void normalise(const Blocks& blocks, const T* x, const T* mean, const T* scale, 
   const std::vector<T> wide_mean = blocks.widen(mean), wide_scale = blocks.widen(scale),
                        wide_shift = blocks.widen(shift);
   blocks.for_each([&](std::int64_t, const Blocks::Block& block) {
-    kernels<T>().apply(block.rows, block.width, x + block.offset, wide_mean.data(), wide_scale.data(),
-                       wide_shift.data(), residual == nullptr ? nullptr : residual + block.offset, relu,
-                       y + block.offset);
+    of<T>(norm_kernels())
+        .apply(block.rows, block.width, x + block.offset, wide_mean.data(), wide_scale.data(), wide_shift.data(),
+               residual == nullptr ? nullptr : residual + block.offset, relu, y + block.offset);
   });
 }
 
@@ -263,7 +255,7 @@ void normalise_rows(std::int64_t channels, std::int64_t n, const T* x, double ep
   for_rows(channels, n, [&](std::int64_t first, std::int64_t rows) {
     T origin[kMostRows];
     double sum[kMostRows], squares[kMostRows];
-    kernels<T>().row_moments(rows, n, x + first * n, origin, sum, squares);
+    of<T>(norm_kernels()).row_moments(rows, n, x + first * n, origin, sum, squares);
     for (std::int64_t r = 0; r < rows; ++r) {
       const double offset = sum[r] / static_cast<double>(n), centred = squares[r] - sum[r] * offset;
       const double var = (centred < 0 ? 0 : centred) / static_cast<double>(n);
@@ -271,7 +263,8 @@ void normalise_rows(std::int64_t channels, std::int64_t n, const T* x, double ep
       if (!is_in_range<T>(var + eps)) moments = wide_moments(row, x + (first + r) * n, 0, eps);
       to.write(first + r, moments);
     }
-    kernels<T>().row_apply(rows, n, x + first * n, to.mean + first, to.scale + first, to.shift + first, y + first * n);
+    of<T>(norm_kernels())
+        .row_apply(rows, n, x + first * n, to.mean + first, to.scale + first, to.shift + first, y + first * n);
   });
 }
 
@@ -338,10 +331,11 @@ void grad_columns(const Blocks& blocks, std::int64_t first, const T* g, const T*
   const T* mask = shift != nullptr ? wide_shift.data() : nullptr;
   const Partials partials(blocks);
   blocks.for_each([&](std::int64_t i, const Blocks::Block& block) {
-    T* const partial = static_cast<T*>(scratch(1, sizeof(T) * 2 * blocks.width));
+    T* const partial = static_cast<T*>(scratch(ScratchSlot::task, sizeof(T) * 2 * blocks.width));
     partials.compute(i, [&](double* sum, double* product) {
-      kernels<T>().grad_sums(block.rows, block.width, g + block.offset, x + block.offset, wide_mean.data(),
-                             wide_scale.data(), mask, partial, sum, product);
+      of<T>(norm_kernels())
+          .grad_sums(block.rows, block.width, g + block.offset, x + block.offset, wide_mean.data(), wide_scale.data(),
+                     mask, partial, sum, product);
     });
   });
 
@@ -360,8 +354,9 @@ void grad_columns(const Blocks& blocks, std::int64_t first, const T* g, const T*
     to.write(first + static_cast<std::int64_t>(i), sum[i], product[i], &b[i], &c[i]);
   const std::vector<T> wide_b = blocks.widen(b.data()), wide_c = blocks.widen(c.data());
   blocks.for_each([&](std::int64_t, const Blocks::Block& block) {
-    kernels<T>().grad_apply(block.rows, block.width, g + block.offset, x + block.offset, wide_mean.data(),
-                            wide_scale.data(), mask, wide_b.data(), wide_c.data(), x_grad + block.offset);
+    of<T>(norm_kernels())
+        .grad_apply(block.rows, block.width, g + block.offset, x + block.offset, wide_mean.data(), wide_scale.data(),
+                    mask, wide_b.data(), wide_c.data(), x_grad + block.offset);
   });
 }
 
@@ -393,9 +388,9 @@ void batch_norm_grad_of(const ConstView& y_grad, const ConstView& x, const Const
     const std::int64_t at = first * n;
     double sum[kMostRows], product[kMostRows];
     T b[kMostRows], c[kMostRows];
-    kernels<T>().row_grad_sums(rows, n, g + at, values + at, to.mean + first, sum, product);
+    of<T>(norm_kernels()).row_grad_sums(rows, n, g + at, values + at, to.mean + first, sum, product);
     for (std::int64_t r = 0; r < rows; ++r) to.write(first + r, sum[r], product[r], &b[r], &c[r]);
-    kernels<T>().row_grad_apply(rows, n, g + at, values + at, to.mean + first, factor + first, b, c, out + at);
+    of<T>(norm_kernels()).row_grad_apply(rows, n, g + at, values + at, to.mean + first, factor + first, b, c, out + at);
   });
 }
 

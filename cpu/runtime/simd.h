@@ -17,6 +17,8 @@
 // algorithm header may be included: the linker merges equal inline functions of different files, and the copy it
 // keeps may hold AVX-512 code. cpu/runtime/vec.h has vector types of the set's width.
 
+#include <type_traits>
+
 namespace weft::cpu {
 
 enum class Isa { portable, avx2, avx512 };
@@ -29,6 +31,17 @@ Isa widest_isa() noexcept;
 Isa isa() noexcept;
 
 const char* name(Isa isa) noexcept;
+
+/// The kernels for T, float or double, among those of a family: its table's f32 or f64.
+template <class T, class Kernels>
+const auto& of(const Kernels& kernels) {
+  static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>);
+  if constexpr (std::is_same_v<T, float>) {
+    return kernels.f32;
+  } else {
+    return kernels.f64;
+  }
+}
 
 }  // namespace weft::cpu
 

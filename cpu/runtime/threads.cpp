@@ -233,12 +233,15 @@ Pool& pool() {
   return *current.load(std::memory_order_acquire);
 }
 
-/// The buffers of a thread. Without a destructor: those of statics may use them behind ScratchOwner's.
+constexpr auto kScratchSlots = static_cast<std::size_t>(ScratchSlot::count);
+
+/// The buffers of a thread. It has no destructor, because destructors of statics may use the buffers after that of
+/// ScratchOwner.
 struct Scratch {
   void* buffers[kScratchSlots];
   std::size_t sizes[kScratchSlots];
 
-  void release(int slot) {
+  void release(std::size_t slot) {
     ::operator delete (std::exchange(buffers[slot], nullptr), std::align_val_t{kCacheLine});
     sizes[slot] = 0;
   }
@@ -250,7 +253,7 @@ struct ScratchOwner {
   ScratchOwner(const ScratchOwner&) = delete;
   ScratchOwner& operator=(const ScratchOwner&) = delete;
   ~ScratchOwner() {
-    for (int slot = 0; slot < kScratchSlots; ++slot) thread_scratch.release(slot);
+    for (std::size_t slot = 0; slot < kScratchSlots; ++slot) thread_scratch.release(slot);
   }
 };
 
@@ -288,15 +291,16 @@ void parallel_blocks(std::int64_t n, std::int64_t grain, FunctionRef<void(std::i
   });
 }
 
-void* scratch(int slot, std::size_t bytes) {
+void* scratch(ScratchSlot slot, std::size_t bytes) {
   thread_local const ScratchOwner owner;
   Scratch& own = thread_scratch;
-  if (bytes > own.sizes[slot]) {
-    own.release(slot);
-    own.buffers[slot] = ::operator new (bytes, std::align_val_t{kCacheLine});
-    own.sizes[slot] = bytes;
+  const auto i = static_cast<std::size_t>(slot);
+  if (bytes > own.sizes[i]) {
+    own.release(i);
+    own.buffers[i] = ::operator new (bytes, std::align_val_t{kCacheLine});
+    own.sizes[i] = bytes;
   }
-  return own.buffers[slot];
+  return own.buffers[i];
 }
 
 bool process_ends() noexcept { return workers_ended.load(std::memory_order_relaxed); }

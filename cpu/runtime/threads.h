@@ -26,15 +26,20 @@ void parallel_for(std::int64_t tasks, FunctionRef<void(std::int64_t)> body);
 /// grain alone, so what is computed per block has the same bits on any number of threads.
 void parallel_blocks(std::int64_t n, std::int64_t grain, FunctionRef<void(std::int64_t, std::int64_t)> body);
 
-/// Slots of scratch(). 0 to 3 are for kernels; matrix products use the others, so a kernel may hold its own slots
-/// while it calls gemm or gemm_tile.
-inline constexpr int kGemmPackSlot = 4;
-inline constexpr int kGemmSumSlot = 5;
-inline constexpr int kScratchSlots = 6;
+/// The buffers of a thread. A kernel may hold all those that are not gemm's while it calls gemm or gemm_tile.
+enum class ScratchSlot {
+  task,         ///< for the operands and results of one task
+  shared,       ///< for what the calling thread hands to all of its tasks, some of which it runs itself
+  sums,         ///< for the sums of all tasks, or for those that a task keeps in double
+  extra,        ///< for a second operand or result of one task
+  gemm_panels,  ///< gemm's panels
+  gemm_sums,    ///< gemm's sums of the splits after the first
+  count
+};
 
-/// This thread's buffer number `slot`, 64-byte aligned, of at least `bytes`. Its contents are undefined; it stays valid
-/// until this thread asks for a larger one of the same slot, and is freed when the thread ends.
-void* scratch(int slot, std::size_t bytes);
+/// This thread's buffer of the name `slot`, 64-byte aligned, of at least `bytes`. Its contents are undefined; it stays
+/// valid until this thread asks for a larger one of the same slot, and is freed when the thread ends.
+void* scratch(ScratchSlot slot, std::size_t bytes);
 
 /// True once the process is ending and its workers are gone: destructors of statics run, and libraries' own are gone.
 bool process_ends() noexcept;

@@ -6,15 +6,10 @@
 #include <cstdint>
 #include <cstring>
 
+#include "core/device/unroll.h"
+
 #if defined(__AVX2__)
 #include <immintrin.h>
-#endif
-
-/// Before a loop over a register tile.
-#if defined(__clang__)
-#define WEFT_UNROLL _Pragma("unroll")
-#else
-#define WEFT_UNROLL _Pragma("GCC unroll 16")
 #endif
 
 namespace weft::cpu::WEFT_ISA {
@@ -43,6 +38,26 @@ template <class T>
 inline Vec<T> load(const T* p) {  // p may be unaligned
   Vec<T> v;
   std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+/// The first n < kLanes<T> elements at p; the other lanes are zero.
+template <class T>
+inline Vec<T> load_first(const T* p, std::int64_t n) {
+  Vec<T> v{};
+#if defined(__AVX512F__)
+  const unsigned lanes = (1U << n) - 1U;
+  if constexpr (sizeof(T) == 4) {
+    v = _mm512_maskz_loadu_ps(static_cast<__mmask16>(lanes), p);
+  } else {
+    v = _mm512_maskz_loadu_pd(static_cast<__mmask8>(lanes), p);
+  }
+#else
+  WEFT_UNROLL
+  for (int i = 0; i < kLanes<T>; ++i) {
+    if (i < n) v[i] = p[i];
+  }
+#endif
   return v;
 }
 

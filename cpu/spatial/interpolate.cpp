@@ -43,15 +43,6 @@ Table<T> table_of(ResamplePass pass, const ResampleAxis& a) {
 }
 
 template <class T>
-void sum_row(const UpsampleRow<T>& row, const T* source, T* out) {
-  if constexpr (std::is_same_v<T, float>) {
-    upsample_kernels().f32(row, source, out);
-  } else {
-    upsample_kernels().f64(row, source, out);
-  }
-}
-
-template <class T>
 void resample_of(ResamplePass pass, const ResampleShape& s, const T* in, T* out) {
   std::array<std::int64_t, 3> source, destination;
   for (std::size_t i = 0; i < 3; ++i) {
@@ -74,7 +65,7 @@ void resample_of(ResamplePass pass, const ResampleShape& s, const T* in, T* out)
                       const std::int64_t in_image = i % rows;
                       row.depth = depth.ranges[static_cast<std::size_t>(in_image / destination[1])];
                       row.height = height.ranges[static_cast<std::size_t>(in_image % destination[1])];
-                      sum_row(row, in + i / rows * source_image, out + i * row_size);
+                      of<T>(upsample_kernels())(row, in + i / rows * source_image, out + i * row_size);
                     }
                   });
 }

@@ -18,15 +18,6 @@ namespace {
 
 constexpr std::int64_t kTaskElements = 16384;
 
-template <class T>
-const PoolKernelsOf<T>& kernels() {
-  if constexpr (std::is_same_v<T, float>) {
-    return pool_kernels().f32;
-  } else {
-    return pool_kernels().f64;
-  }
-}
-
 using Extent = std::array<std::int64_t, 3>;
 using Ranges = std::vector<PoolRange>;
 using Counts = std::vector<std::int64_t>;
@@ -133,7 +124,7 @@ void largest_or_none(const PoolRow& row, const T* source, T* out, std::int32_t* 
       std::fill_n(out + at, row.channels, -std::numeric_limits<T>::infinity());
       std::fill_n(indices + at, row.channels, -1);
     } else {
-      kernels<T>().largest(part(row, i, 1), source, out + at, indices + at);
+      of<T>(pool_kernels()).largest(part(row, i, 1), source, out + at, indices + at);
     }
   }
 }
@@ -145,7 +136,7 @@ void means(const PoolRow& row, const T* source, std::int64_t lines, const Counts
     const std::int64_t count = columns[static_cast<std::size_t>(i)];
     for (end = i + 1; end < row.pixels && columns[static_cast<std::size_t>(end)] == count;) ++end;
     const double divisor = static_cast<double>(lines) * static_cast<double>(count);
-    kernels<T>().sum(part(row, i, end - i), source, 1 / divisor, out + i * row.channels);
+    of<T>(pool_kernels()).sum(part(row, i, end - i), source, 1 / divisor, out + i * row.channels);
   }
 }
 
@@ -190,7 +181,7 @@ void max_of(const PoolShape& s, const std::array<Ranges, 3>& ranges, const T* in
   const std::int64_t x_image = volume(s.in) * s.c;
   const bool all_there = std::none_of(
       ranges.begin(), ranges.end(), [](const Ranges& axis) { return std::any_of(axis.begin(), axis.end(), is_empty); });
-  const auto largest = all_there ? kernels<T>().largest : largest_or_none<T>;
+  const auto largest = all_there ? of<T>(pool_kernels()).largest : largest_or_none<T>;
   for_rows(s, s.in, s.out, ranges, s.dilation, [&](const PoolRow& row, std::int64_t image, std::int64_t at) {
     largest(row, in + image * x_image, out + at, indices + at);
   });
@@ -205,8 +196,8 @@ void average_of(const PoolShape& s, bool forward, const std::array<Ranges, 3>& r
   const PoolCounts each{sizes[0].data(), sizes[1].data(), sizes[2].data()};
   for_rows(s, source, destination, ranges, {1, 1, 1}, [&](const PoolRow& row, std::int64_t image, std::int64_t at) {
     const T* from = in + image * image_size;
-    if (s.divisor != 0) return kernels<T>().sum(row, from, 1 / s.divisor, out + at);
-    if (!forward) return kernels<T>().shares(row, from, each, out + at);
+    if (s.divisor != 0) return of<T>(pool_kernels()).sum(row, from, 1 / s.divisor, out + at);
+    if (!forward) return of<T>(pool_kernels()).shares(row, from, each, out + at);
     const std::int64_t line = row.position / destination[2];
     means(row, from, each.depth[line / destination[1]] * each.height[line % destination[1]], sizes[2], out + at);
   });
@@ -222,7 +213,7 @@ void pool_of(PoolPass pass, const PoolShape& s, const T* in, std::int32_t* indic
       return for_rows(s, s.out, s.in, ranges(covering), {1, 1, 1},
                       [&](const PoolRow& row, std::int64_t image, std::int64_t at) {
                         const std::int64_t first = image * volume(s.out) * s.c;
-                        kernels<T>().matching(row, in + first, indices + first, out + at);
+                        of<T>(pool_kernels()).matching(row, in + first, indices + first, out + at);
                       });
     case PoolPass::max_gather:
       return gather_maxima(s, in, indices, out);

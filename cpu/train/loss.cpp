@@ -30,15 +30,6 @@ void for_rows(const Shape& shape, const Body& body) {
   });
 }
 
-template <class T>
-const LossKernelsOf<T>& kernels() {
-  if constexpr (std::is_same_v<T, float>) {
-    return loss_kernels().f32;
-  } else {
-    return loss_kernels().f64;
-  }
-}
-
 /// The element of a vector of any stride.
 template <class T>
 T element(const ConstView& vector, std::int64_t i) {
@@ -49,14 +40,15 @@ template <class T>
 void softmax_of(bool log, const ConstView& x, const View& y) {
   const std::int64_t n = x.shape[1];
   if (n == 0) return;
-  for_rows(x.shape, [&](std::int64_t row) { kernels<T>().softmax(log, n, x.as<T>() + row * n, y.as<T>() + row * n); });
+  for_rows(x.shape,
+           [&](std::int64_t row) { of<T>(loss_kernels()).softmax(log, n, x.as<T>() + row * n, y.as<T>() + row * n); });
 }
 
 template <class T>
 void softmax_grad_of(bool log, const ConstView& y, const ConstView& y_grad, const View& x_grad) {
   const std::int64_t n = y.shape[1];
   for_rows(y.shape, [&](std::int64_t row) {
-    kernels<T>().softmax_grad(log, n, y.as<T>() + row * n, y_grad.as<T>() + row * n, x_grad.as<T>() + row * n);
+    of<T>(loss_kernels()).softmax_grad(log, n, y.as<T>() + row * n, y_grad.as<T>() + row * n, x_grad.as<T>() + row * n);
   });
 }
 
@@ -78,7 +70,7 @@ void cross_entropy_of(const ConstView& logits, const ConstView& labels, const Cr
       const std::int64_t label = element<std::int64_t>(labels, row);
       const bool counts = label != arguments.ignore_index;
       const double loss =
-          counts ? kernels<T>().cross_entropy(n, logits.as<T>() + row * n, label, arguments.smoothing) : 0;
+          counts ? of<T>(loss_kernels()).cross_entropy(n, logits.as<T>() + row * n, label, arguments.smoothing) : 0;
       part.losses += loss;
       part.count += counts ? 1 : 0;
       if (each) losses.as<T>()[row * losses.strides[0]] = static_cast<T>(loss);
@@ -110,7 +102,8 @@ void cross_entropy_grad_of(const ConstView& logits, const ConstView& labels, con
       std::fill_n(z_grad, n, T(0));
     } else {
       const double loss_grad = static_cast<double>(losses_grad.as<T>()[row * stride]) / counted;
-      kernels<T>().cross_entropy_grad(n, logits.as<T>() + row * n, label, arguments.smoothing, loss_grad, z_grad);
+      of<T>(loss_kernels())
+          .cross_entropy_grad(n, logits.as<T>() + row * n, label, arguments.smoothing, loss_grad, z_grad);
     }
   });
 }

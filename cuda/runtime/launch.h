@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "core/device/unroll.h"
 #include "cuda/runtime/profile.h"
 #include "cuda/runtime/runtime.h"
 
@@ -41,7 +42,6 @@ inline constexpr int kWarp = 32;
 #define WEFT_HOST_DEVICE __host__ __device__ __forceinline__
 #define WEFT_SHARED(TYPE, NAME, COUNT) __shared__ TYPE NAME[COUNT]
 #define WEFT_BARRIER() __syncthreads()
-#define WEFT_UNROLL _Pragma("unroll")
 #define WEFT_PRAGMA(TEXT) _Pragma(#TEXT)
 #define WEFT_UNROLL_BY(COUNT) WEFT_PRAGMA(unroll COUNT)
 
@@ -137,7 +137,6 @@ void launch_unmeasured(const LaunchShape& shape, void (*kernel)(P...), A&&... ar
   TYPE(&NAME)                          \
   [COUNT] = *static_cast<TYPE(*)[COUNT]>(::weft::cuda_on_cpu::shared(sizeof(TYPE[COUNT]), alignof(TYPE), __LINE__))
 #define WEFT_BARRIER() ::weft::cuda_on_cpu::barrier(__LINE__)
-#define WEFT_UNROLL
 #define WEFT_UNROLL_BY(COUNT)
 
 namespace weft::cuda {
