@@ -50,24 +50,24 @@ WEFT_DEVICE T narrow(From value) {
 
 /// `Count` neighbours that are read and written at once; Count · sizeof(T) is at most 16 bytes.
 template <class T, int Count>
-struct alignas(sizeof(T) * Count) Pack {
+struct alignas(sizeof(T) * Count) Vector {
   T value[Count];
 };
 
 /// narrow of each; two bf16 take one instruction.
 template <class T, int Count, class From>
-WEFT_DEVICE Pack<T, Count> narrow_all(const From (&values)[Count]) {
-  Pack<T, Count> pack;
+WEFT_DEVICE Vector<T, Count> narrow_all(const From (&values)[Count]) {
+  Vector<T, Count> vector;
   if constexpr (std::is_same_v<T, Bfloat> && std::is_same_v<From, float> && Count % 2 == 0) {
-    Pack<std::uint32_t, Count / 2> words;
+    Vector<std::uint32_t, Count / 2> words;
     WEFT_UNROLL
     for (int i = 0; i < Count / 2; ++i) words.value[i] = to_bfloats(values[2 * i], values[2 * i + 1]);
-    std::memcpy(&pack, &words, sizeof pack);
+    std::memcpy(&vector, &words, sizeof vector);
   } else {
     WEFT_UNROLL
-    for (int i = 0; i < Count; ++i) pack.value[i] = narrow<T>(values[i]);
+    for (int i = 0; i < Count; ++i) vector.value[i] = narrow<T>(values[i]);
   }
-  return pack;
+  return vector;
 }
 
 template <class T>

@@ -11,14 +11,14 @@
 // for each dtype serves all else, and all functions to bool.
 namespace weft::cuda {
 
-/// T, whatever V is: T repeated for each type of a pack.
+/// T, whatever V is: T repeated for each type of a vector.
 template <class T, class V>
 using same_t = T;
 
 /// out = F(in...), which `any` computes too.
 template <Takes kTakes, class F, class Any, class... V>
 void apply(Context& context, const char* name, const Any& any, const View& out, const V&... in) {
-  // Many functions of floats take more time than memory, and are compiled for each element of a pack.
+  // Many functions of floats take more time than memory, and are compiled for each element of a vector.
   constexpr int kMost = kTakes == Takes::floating ? 4 : 16;
   const DType dtype = std::get<0>(std::tie(in...)).dtype;
   dispatch<kTakes>(name, dtype, [&](auto type) {

@@ -24,33 +24,33 @@ struct DenseInput {
 
 /// Elements first, first + 1, ... below n, and zeros after them.
 template <int Count, class T>
-WEFT_DEVICE Pack<T, Count> load_pack(const DenseInput<T>& in, std::int64_t first, std::int64_t n) {
-  if (!in.repeated && first + Count <= n) return *reinterpret_cast<const Pack<T, Count>*>(in.data + first);
-  Pack<T, Count> pack{};
+WEFT_DEVICE Vector<T, Count> load_vector(const DenseInput<T>& in, std::int64_t first, std::int64_t n) {
+  if (!in.repeated && first + Count <= n) return *reinterpret_cast<const Vector<T, Count>*>(in.data + first);
+  Vector<T, Count> vector{};
   WEFT_UNROLL
   for (int i = 0; i < Count; ++i) {
-    if (first + i < n) pack.value[i] = in.data[in.repeated ? 0 : first + i];
+    if (first + i < n) vector.value[i] = in.data[in.repeated ? 0 : first + i];
   }
-  return pack;
+  return vector;
 }
 
 template <class Out, int Count, class F, class... P>
-WEFT_DEVICE Pack<Out, Count> results_of(const F& f, const P&... packs) {
-  decltype(f(widen(packs.value[0])...)) results[Count];
+WEFT_DEVICE Vector<Out, Count> results_of(const F& f, const P&... vectors) {
+  decltype(f(widen(vectors.value[0])...)) results[Count];
   WEFT_UNROLL
-  for (int i = 0; i < Count; ++i) results[i] = f(widen(packs.value[i])...);
+  for (int i = 0; i < Count; ++i) results[i] = f(widen(vectors.value[i])...);
   return narrow_all<Out>(results);
 }
 
-/// Thread t does elements [t·Count, (t + 1)·Count) of n; addresses are aligned for whole packs. The last thread's pack
-/// may be cut: f is there once for each element of a pack, as it may be long.
+/// Thread t does elements [t·Count, (t + 1)·Count) of n; addresses are aligned for whole vectors. The last thread's
+/// vector may be cut: f is there once for each element of a vector, as it may be long.
 template <int Count, class Out, class F, class... In>
 WEFT_KERNEL dense_map_kernel(std::int64_t n, F f, Out* out, DenseInput<In>... in) {
   const std::int64_t first = global_thread() * Count;
   if (first >= n) return;
-  const auto results = results_of<Out, Count>(f, load_pack<Count>(in, first, n)...);
+  const auto results = results_of<Out, Count>(f, load_vector<Count>(in, first, n)...);
   if (first + Count <= n) {
-    *reinterpret_cast<Pack<Out, Count>*>(out + first) = results;
+    *reinterpret_cast<Vector<Out, Count>*>(out + first) = results;
   } else {
     WEFT_UNROLL
     for (int i = 0; i < Count; ++i) {
@@ -87,8 +87,8 @@ void launch_strided(std::index_sequence<I...>, Context& context, const char* nam
          static_cast<const In*>(nest.origin(I + 1))...);
 }
 
-/// True if it launched the kernel: false where the operands are not dense in one order or not aligned for whole packs,
-/// which are of at most kMost elements.
+/// True if it launched the kernel: false where the operands are not dense in one order or not aligned for whole
+/// vectors, which are of at most kMost elements.
 template <int kMost, class... In, class Out, class F, std::size_t... I>
 bool launch_dense(std::index_sequence<I...>, Context& context, const char* name, const LoopNest& nest, Type<Out>,
                   const F& f) {
@@ -97,11 +97,11 @@ bool launch_dense(std::index_sequence<I...>, Context& context, const char* name,
   Out* const out = static_cast<Out*>(nest.origin(0));
   const auto& axis = nest.axis(0);
   bool dense = nest.size() == axis.size && (axis.stride[0] == 1 || axis.size == 1) && is_aligned<Out>(out, kCount);
-  [[maybe_unused]] const auto takes_pack = [&](auto type, int o) {
+  [[maybe_unused]] const auto takes_vector = [&](auto type, int o) {
     const bool one = axis.size == 1 || axis.stride[o] == 0;
     return one || (axis.stride[o] == 1 && is_aligned<typename decltype(type)::type>(nest.origin(o), kCount));
   };
-  dense = (dense && ... && takes_pack(Type<In>{}, I + 1));
+  dense = (dense && ... && takes_vector(Type<In>{}, I + 1));
   if (!dense) return false;
   launch({name, blocks_for(blocks_for(nest.size(), kCount), kMapThreads), kMapThreads, context.stream},
          dense_map_kernel<kCount, Out, F, In...>, nest.size(), f, out,

@@ -74,10 +74,10 @@ random_kernel(PhiloxKey key, Make make, std::int64_t n, T* out) {
   if (first >= n) return;
   std::uint64_t block = key.offset + static_cast<std::uint64_t>(thread);
   if (key.base != nullptr) block += *key.base;
-  Pack<T, kPerBlock<T>> values;
+  Vector<T, kPerBlock<T>> values;
   make(philox(key.seed, key.stream, block), values.value);
   if (n - first >= kPerBlock<T> && reinterpret_cast<std::uintptr_t>(out) % sizeof values == 0) {
-    *reinterpret_cast<Pack<T, kPerBlock<T>>*>(out + first) = values;
+    *reinterpret_cast<Vector<T, kPerBlock<T>>*>(out + first) = values;
   } else {
     WEFT_UNROLL
     for (int j = 0; j < kPerBlock<T>; ++j) {

@@ -184,111 +184,111 @@ struct ArgExtreme {
   ArgExtreme last() const { return {smallest, keys, true, false}; }
 };
 
-/// How a reduction is cut. A block takes `outputs` results with `lanes` threads each (256 together; powers of two) and
-/// one of `slices` equal parts of the elements, `slice` long.
-struct Cut {
+/// How a reduction is plan. A block takes `outputs` results with `lanes` threads each (256 together; powers of two) and
+/// one of `splits` equal parts of the elements, `split` long.
+struct Plan {
   int lanes = 1, outputs = kThreads;
   bool lanes_first = true;  ///< neighbouring threads share a result, else they make neighbouring results
-  std::int64_t slices = 1, slice = 0;
+  std::int64_t splits = 1, split = 0;
 };
 
 /// Result number `o` of the kept axes (operands: x, out), over the elements of the reduced ones (operand: x). Each lane
-/// takes every lanes-th element in order, then the lanes combine as a tree. With several slices, out is dense:
-/// (slices, results).
+/// takes every lanes-th element in order, then the lanes combine as a tree. With several splits, out is dense:
+/// (splits, results).
 template <class Op>
 WEFT_KERNEL_OF_BLOCKS(kThreads, 3)
-reduce_kernel(Op op, Walk<2> kept, Walk<1> reduced, Cut cut, const void* x, void* out) {
+reduce_kernel(Op op, Walk<2> kept, Walk<1> reduced, Plan plan, const void* x, void* out) {
   using Sum = typename Op::Sum;
   using Element = typename Op::Element;
   WEFT_SHARED(Sum, sums, kThreads);
   const int thread = static_cast<int>(threadIdx.x);
-  const int lane = cut.lanes_first ? thread % cut.lanes : thread / cut.outputs;
-  const int place = cut.lanes_first ? thread / cut.lanes : thread % cut.outputs;
-  const std::int64_t slice = blockIdx.x % cut.slices;
-  const std::int64_t o = blockIdx.x / cut.slices * cut.outputs + place;
+  const int lane = plan.lanes_first ? thread % plan.lanes : thread / plan.outputs;
+  const int place = plan.lanes_first ? thread / plan.lanes : thread % plan.outputs;
+  const std::int64_t split = blockIdx.x % plan.splits;
+  const std::int64_t o = blockIdx.x / plan.splits * plan.outputs + place;
   const bool active = o < kept.size;
 
   Sum sum = op.identity();
   typename Walk<2>::Offsets base{};
   if (active) {
     base = kept(o);
-    const std::int64_t begin = slice * cut.slice;
-    const std::int64_t end = begin + cut.slice < reduced.size ? begin + cut.slice : reduced.size;
+    const std::int64_t begin = split * plan.split;
+    const std::int64_t end = begin + plan.split < reduced.size ? begin + plan.split : reduced.size;
     constexpr int kAhead = sizeof(Element) > 8 ? 2 : 4;  // loads before the first use
     std::int64_t i = begin + lane;
     WEFT_UNROLL_BY(1)
-    for (; i + (kAhead - 1) * cut.lanes < end; i += kAhead * cut.lanes) {
+    for (; i + (kAhead - 1) * plan.lanes < end; i += kAhead * plan.lanes) {
       Element values[kAhead];
       WEFT_UNROLL
-      for (int j = 0; j < kAhead; ++j) values[j] = op.load(x, base.of[0] + reduced(i + j * cut.lanes).of[0]);
-      op.add(sum, values, i, cut.lanes);
+      for (int j = 0; j < kAhead; ++j) values[j] = op.load(x, base.of[0] + reduced(i + j * plan.lanes).of[0]);
+      op.add(sum, values, i, plan.lanes);
     }
     WEFT_UNROLL_BY(1)
-    for (; i < end; i += cut.lanes) {
+    for (; i < end; i += plan.lanes) {
       const Element value[1] = {op.load(x, base.of[0] + reduced(i).of[0])};
       op.add(sum, value, i, 0);
     }
   }
-  Sum* const own = sums + lane * cut.outputs + place;
+  Sum* const own = sums + lane * plan.outputs + place;
   *own = sum;
   WEFT_BARRIER();
   WEFT_UNROLL_BY(1)
-  for (int half = cut.lanes / 2; half > 0; half /= 2) {
-    if (lane < half) *own = op.combine(*own, own[half * cut.outputs]);
+  for (int half = plan.lanes / 2; half > 0; half /= 2) {
+    if (lane < half) *own = op.combine(*own, own[half * plan.outputs]);
     WEFT_BARRIER();
   }
-  if (active && lane == 0) op.store(out, cut.slices > 1 ? slice * kept.size + o : base.of[1], *own);
+  if (active && lane == 0) op.store(out, plan.splits > 1 ? split * kept.size + o : base.of[1], *own);
 }
 
 /// Depends on the shape alone, so that every device adds in the same order.
-Cut make_cut(const Walk<2>& kept, const Walk<1>& reduced) {
+Plan plan_of(const Walk<2>& kept, const Walk<1>& reduced) {
   constexpr std::int64_t kPerLane = 32, kBlocks = 1024;
   const auto power = [](std::int64_t n, std::int64_t most) {
     return static_cast<int>(std::bit_ceil(static_cast<std::uint64_t>(std::clamp<std::int64_t>(n, 1, most))));
   };
-  Cut cut;
-  cut.lanes_first = kept.size < 8 || kept.stride[0][0] == 0 || reduced.stride[0][0] < kept.stride[0][0];
-  if (cut.lanes_first) {
-    cut.lanes = power(ceil_div(reduced.size, 4), kThreads);
+  Plan plan;
+  plan.lanes_first = kept.size < 8 || kept.stride[0][0] == 0 || reduced.stride[0][0] < kept.stride[0][0];
+  if (plan.lanes_first) {
+    plan.lanes = power(ceil_div(reduced.size, 4), kThreads);
   } else {
-    cut.lanes = std::min(kThreads / power(kept.size, 32), power(reduced.size, kThreads));
+    plan.lanes = std::min(kThreads / power(kept.size, 32), power(reduced.size, kThreads));
   }
-  cut.outputs = kThreads / cut.lanes;
-  const std::int64_t blocks = blocks_for(kept.size, cut.outputs);
-  const std::int64_t most = ceil_div(reduced.size, cut.lanes * kPerLane);
-  cut.slices = std::clamp<std::int64_t>(kBlocks / blocks, 1, std::max<std::int64_t>(most, 1));
-  cut.slice = ceil_div(reduced.size, cut.slices);
-  return cut;
+  plan.outputs = kThreads / plan.lanes;
+  const std::int64_t blocks = blocks_for(kept.size, plan.outputs);
+  const std::int64_t most = ceil_div(reduced.size, plan.lanes * kPerLane);
+  plan.splits = std::clamp<std::int64_t>(kBlocks / blocks, 1, std::max<std::int64_t>(most, 1));
+  plan.split = ceil_div(reduced.size, plan.splits);
+  return plan;
 }
 
 template <class Op>
-void run(Context& context, const Op& op, const Walk<2>& kept, const Walk<1>& reduced, const void* x, void* out) {
+void reduce_by(Context& context, const Op& op, const Walk<2>& kept, const Walk<1>& reduced, const void* x, void* out) {
   using Sum = typename Op::Sum;
-  const Cut cut = make_cut(kept, reduced);
-  const std::int64_t blocks = blocks_for(kept.size, cut.outputs) * cut.slices;
+  const Plan plan = plan_of(kept, reduced);
+  const std::int64_t blocks = blocks_for(kept.size, plan.outputs) * plan.splits;
   const LaunchShape shape{"reduce", blocks, kThreads, context.stream};
-  if (cut.slices == 1) return launch(shape, reduce_kernel<Op>, op, kept, reduced, cut, x, out);
+  if (plan.splits == 1) return launch(shape, reduce_kernel<Op>, op, kept, reduced, plan, x, out);
 
-  const Scratch scratch(context, static_cast<std::size_t>(cut.slices * kept.size) * sizeof(Sum));
-  launch(shape, reduce_kernel<Op>, op.partial(), kept, reduced, cut, x, scratch.as<Sum>());
-  // The slices of each result, (slices, results) -> results with out's strides.
+  const Scratch scratch(context, static_cast<std::size_t>(plan.splits * kept.size) * sizeof(Sum));
+  launch(shape, reduce_kernel<Op>, op.partial(), kept, reduced, plan, x, scratch.as<Sum>());
+  // The splits of each result, (splits, results) -> results with out's strides.
   Walk<2> rows = kept;
   std::int64_t step = 1;
   for (int k = 0; k < rows.rank; ++k) {
     rows.stride[k][0] = step;
     step *= rows.sizes[k];
   }
-  Walk<1> slices;
-  slices.size = cut.slices;
-  slices.rank = 1;
-  slices.sizes[0] = cut.slices;
-  slices.stride[0][0] = kept.size;
-  Cut last;
+  Walk<1> splits;
+  splits.size = plan.splits;
+  splits.rank = 1;
+  splits.sizes[0] = plan.splits;
+  splits.stride[0][0] = kept.size;
+  Plan last;
   last.lanes_first = false;
-  last.slice = cut.slices;
+  last.split = plan.splits;
   const auto last_op = op.last();
   launch({"reduce", blocks_for(kept.size, kThreads), kThreads, context.stream},
-         reduce_kernel<std::remove_const_t<decltype(last_op)>>, last_op, rows, slices, last, scratch.as<Sum>(), out);
+         reduce_kernel<std::remove_const_t<decltype(last_op)>>, last_op, rows, splits, last, scratch.as<Sum>(), out);
 }
 
 Keys keys_of(DType dtype) {
@@ -320,7 +320,7 @@ void reduce(Context& context, ReduceOp op, const ConstView& x, const View& out) 
       kept.shape, {ConstView{x.data, kept.shape, kept.x, x.dtype}, View{out.data, kept.shape, kept.out, out.dtype}});
   const LoopNest inner(reduced.shape, {ConstView{outer.origin(0), reduced.shape, reduced.x, x.dtype}});
   const auto go = [&](auto functor) {
-    run(context, functor, Walk<2>(outer), Walk<1>(inner), inner.origin(0), outer.origin(1));
+    reduce_by(context, functor, Walk<2>(outer), Walk<1>(inner), inner.origin(0), outer.origin(1));
   };
   if (op == ReduceOp::sum) {
     if (x.dtype == DType::f32) return go(FloatSum<float>{out.dtype});
@@ -346,8 +346,8 @@ void arg_reduce(Context& context, ArgReduceOp op, const ConstView& x, int axis, 
   along.size = along.sizes[0] = x.shape[axis];
   along.rank = 1;
   along.stride[0][0] = x.strides[axis];
-  run(context, ArgExtreme{op == ArgReduceOp::argmin, keys_of(x.dtype)}, Walk<2>(outer), along, outer.origin(0),
-      outer.origin(1));
+  reduce_by(context, ArgExtreme{op == ArgReduceOp::argmin, keys_of(x.dtype)}, Walk<2>(outer), along, outer.origin(0),
+            outer.origin(1));
 }
 
 }  // namespace weft::cuda

@@ -12,12 +12,12 @@ namespace weft::cuda {
 
 /// Quotients by a divisor known on the host without a division: for n < 2^31, n / d is (high 32 bits of n·m) + n,
 /// shifted right by s (Granlund and Montgomery 1994).
-struct Divisor {
+struct FastDivisor32 {
   std::uint32_t value = 1, multiplier = 0, shift = 0;
 
-  Divisor() = default;
+  FastDivisor32() = default;
   /// 0 < d < 2^31.
-  explicit Divisor(std::uint32_t d) : value(d) {
+  explicit FastDivisor32(std::uint32_t d) : value(d) {
     while ((std::uint64_t{1} << shift) < d) ++shift;
     multiplier = static_cast<std::uint32_t>((std::uint64_t{1} << 32) * ((std::uint64_t{1} << shift) - d) / d + 1);
   }
@@ -29,13 +29,13 @@ struct Divisor {
 
 /// A number > 0 whose quotients take a multiplication: for 0 <= n < 2^63, n / value is (high 64 bits of n·multiplier) +
 /// n, shifted right (Granlund and Montgomery 1994).
-struct Size {
+struct FastDivisor64 {
   std::int64_t value = 1;
   std::uint64_t multiplier = 1;
   int shift = 0;
 
-  Size() = default;
-  explicit Size(std::int64_t size) : value(size) {
+  FastDivisor64() = default;
+  explicit FastDivisor64(std::int64_t size) : value(size) {
     const auto d = static_cast<std::uint64_t>(size);
     while (std::uint64_t{1} << shift < d) ++shift;
     multiplier =
@@ -54,7 +54,7 @@ struct Walk {
   std::int64_t size = 0;
   int rank = 0;
   bool narrow = false;
-  Divisor divisor[kMaxRank];
+  FastDivisor32 divisor[kMaxRank];
   std::int64_t sizes[kMaxRank] = {};
   std::int64_t stride[kMaxRank][Operands] = {};
 
@@ -63,7 +63,7 @@ struct Walk {
     while (rank > 1 && nest.axis(rank - 1).size == 1) --rank;
     for (int k = 0; k < rank; ++k) {
       sizes[k] = nest.axis(k).size;
-      if (narrow && size > 0) divisor[k] = Divisor(static_cast<std::uint32_t>(sizes[k]));
+      if (narrow && size > 0) divisor[k] = FastDivisor32(static_cast<std::uint32_t>(sizes[k]));
       for (int o = 0; o < Operands; ++o) stride[k][o] = nest.axis(k).stride[o];
     }
   }

@@ -14,7 +14,7 @@ namespace weft::cuda {
 
 /// One axis: output o and tap t read place o·step + offset + t·tap_step of the source.
 struct ColumnAxis {
-  Divisor out, taps;
+  FastDivisor32 out, taps;
   std::int32_t in = 1, step = 1, offset = 0, tap_step = 1;
 
   ColumnAxis() = default;
@@ -28,26 +28,26 @@ struct ColumnAxis {
 };
 
 /// value becomes its quotient; returns the remainder.
-WEFT_DEVICE std::uint32_t split(std::uint32_t& value, const Divisor& divisor) {
+WEFT_DEVICE std::uint32_t take_digit(std::uint32_t& value, const FastDivisor32& divisor) {
   const std::uint32_t quotient = divisor.quotient(value);
   const std::uint32_t remainder = value - quotient * divisor.value;
   value = quotient;
   return remainder;
 }
 
-/// Kernels count places of an image, and the `depth` products of an output, in 32 bits. An output's first place and the
+/// Kernels count places of an image, and the `inner` products of an output, in 32 bits. An output's first place and the
 /// way from there to its last tap (which reads inside, core/device/conv_plan.h) must not wrap. Throws ShapeError
 /// beyond.
-inline void check_places(const ConvColumns& columns, std::int64_t depth) {
+inline void check_places(const ConvColumns& columns, std::int64_t inner) {
   constexpr std::int64_t kMost = std::int64_t{1} << 30;
-  bool fits = columns.positions() < kMost && depth < kMost;
+  bool fits = columns.positions() < kMost && inner < kMost;
   for (const TapAxis& axis : columns.axes) {
     fits = fits && axis.in < kMost && std::abs(axis.offset) < kMost &&
            (axis.out == 0 || (axis.out - 1) <= kMost / axis.step) &&
            (axis.taps == 0 || (axis.taps - 1) <= kMost / axis.tap_step);
   }
   if (fits) return;
-  throw ShapeError("conv: " + std::to_string(columns.positions()) + " output positions of " + std::to_string(depth) +
+  throw ShapeError("conv: " + std::to_string(columns.positions()) + " output positions of " + std::to_string(inner) +
                    " products each reach beyond 2^30 places on a GPU");
 }
 

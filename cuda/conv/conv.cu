@@ -29,17 +29,17 @@ constexpr int kWinogradTile = 4;
 // Up to here implicit_gemm's one launch is expected to beat im2col's columns and faster products; not yet measured.
 constexpr double kFewProducts = 1 << 28;
 
-/// One chunk of columns as the kernel sees it, in packs of neighbouring channels.
+/// One chunk of columns as the kernel sees it, in vectors of neighbouring channels.
 struct Im2col {
   ColumnAxis axis[3];
-  Divisor width, channels, positions;  ///< width: packs of a row; channels: of a group
+  FastDivisor32 width, channels, positions;  ///< width: vectors of a row; channels: of a group
   std::uint32_t all_taps = 0;
   std::int64_t first_image = 0, first_position = 0;  ///< of the chunk's first row
-  std::int64_t source_channels = 0, image = 0;       ///< packs
-  std::int64_t size = 0;                             ///< packs of the chunk, below 2^31
+  std::int64_t source_channels = 0, image = 0;       ///< vectors
+  std::int64_t size = 0;                             ///< vectors of the chunk, below 2^31
 };
 
-/// Thread i copies pack i of the columns (row, tap, channel), or writes zeros where the tap reads padding and after
+/// Thread i copies vector i of the columns (row, tap, channel), or writes zeros where the tap reads padding and after
 /// the last tap of a row.
 template <class P>
 WEFT_KERNEL_OF(kThreads)
@@ -47,17 +47,17 @@ im2col_kernel(Im2col g, const P* source, P* columns) {
   const std::int64_t i = global_thread();
   if (i >= g.size) return;
   auto rest = static_cast<std::uint32_t>(i);
-  std::uint32_t tap = split(rest, g.width);
-  const std::uint32_t channel = split(tap, g.channels);
+  std::uint32_t tap = take_digit(rest, g.width);
+  const std::uint32_t channel = take_digit(tap, g.channels);
   bool inside = tap < g.all_taps;
   rest += static_cast<std::uint32_t>(g.first_position);
-  std::uint32_t position = split(rest, g.positions);
+  std::uint32_t position = take_digit(rest, g.positions);
   std::int64_t at = 0, scale = 1;
   WEFT_UNROLL
   for (int d = 2; d >= 0; --d) {
     const ColumnAxis& axis = g.axis[d];
-    const auto o = static_cast<std::int32_t>(split(position, axis.out));
-    const auto t = static_cast<std::int32_t>(split(tap, axis.taps));
+    const auto o = static_cast<std::int32_t>(take_digit(position, axis.out));
+    const auto t = static_cast<std::int32_t>(take_digit(tap, axis.taps));
     const std::int32_t place = o * axis.step + axis.offset + t * axis.tap_step;
     inside = inside && place >= 0 && place < axis.in;
     at += place * scale;
@@ -68,22 +68,22 @@ im2col_kernel(Im2col g, const P* source, P* columns) {
   columns[i] = value;
 }
 
-/// The same where a row is taps and no zeros follow them: thread i has pack i % channels of row i / channels, of every
-/// tap. So the divisions serve all taps of a row, and neighbours read and write neighbours.
+/// The same where a row is taps and no zeros follow them: thread i has vector i % channels of row i / channels, of
+/// every tap. So the divisions serve all taps of a row, and neighbours read and write neighbours.
 template <class P>
 WEFT_KERNEL_OF(kThreads)
 im2col_rows_kernel(Im2col g, const P* source, P* columns) {
   const std::int64_t i = global_thread();
   if (i >= g.size) return;
   auto rest = static_cast<std::uint32_t>(i);
-  const std::uint32_t channel = split(rest, g.channels);
+  const std::uint32_t channel = take_digit(rest, g.channels);
   P* to = columns + std::int64_t{rest} * g.width.value + channel;
   rest += static_cast<std::uint32_t>(g.first_position);
-  std::uint32_t position = split(rest, g.positions);
+  std::uint32_t position = take_digit(rest, g.positions);
   std::int32_t place[3];
   WEFT_UNROLL
   for (int d = 2; d >= 0; --d) {
-    place[d] = static_cast<std::int32_t>(split(position, g.axis[d].out)) * g.axis[d].step + g.axis[d].offset;
+    place[d] = static_cast<std::int32_t>(take_digit(position, g.axis[d].out)) * g.axis[d].step + g.axis[d].offset;
   }
   source += (g.first_image + rest) * g.image + channel;
   const std::int64_t step = g.axis[2].tap_step * g.source_channels;
@@ -114,19 +114,19 @@ class Columns {
   /// `group_channels` of the source's channels from `source` on.
   Columns(Context& context, const ConvColumns& plan, std::int64_t group_channels, DType dtype)
       : context_(context), plan_(plan), channels_(group_channels), dtype_(dtype) {
-    depth_ = plan.taps() * channels_;
+    inner_ = plan.taps() * channels_;
     is_source_ = true;  // a 1x1 filter that steps by 1 reads the source as it lies
     for (const TapAxis& axis : plan.axes) {
       is_source_ = is_source_ && axis.taps == 1 && axis.step == 1 && axis.offset == 0 && axis.in == axis.out;
     }
     if (is_source_) {
-      width_ = depth_;
+      width_ = inner_;
       chunk_ = plan.rows();
       return;
     }
-    check_places(plan, depth_);
+    check_places(plan, inner_);
     const std::int64_t unit = kRowBytes / bytes();
-    width_ = round_up(depth_, unit);
+    width_ = round_up(inner_, unit);
     const std::int64_t row_bytes = std::max<std::int64_t>(width_, 1) * bytes();
     const std::int64_t most = std::max<std::int64_t>(context.column_bytes / row_bytes, 1);
     chunk_ = even_part(plan.rows(), most);
@@ -152,41 +152,41 @@ class Columns {
 
   Matrices chunk(const void* source, std::int64_t first, std::int64_t rows) {
     if (is_source_) return {source, plan_.channels, 1, 0};
-    if (depth_ > 0) gather(source, first, rows);
+    if (inner_ > 0) gather(source, first, rows);
     return {memory_->data(), width_, 1, 0};
   }
 
   void gather(const void* source, std::int64_t first, std::int64_t rows) {
-    const auto wide = [&](std::int64_t pack_bytes) {
-      const std::int64_t pack = pack_bytes / bytes();
-      return pack >= 1 && channels_ % pack == 0 && plan_.channels % pack == 0 &&
-             reinterpret_cast<std::uintptr_t>(source) % static_cast<std::uintptr_t>(pack_bytes) == 0;
+    const auto wide = [&](std::int64_t vector_bytes) {
+      const std::int64_t vector = vector_bytes / bytes();
+      return vector >= 1 && channels_ % vector == 0 && plan_.channels % vector == 0 &&
+             reinterpret_cast<std::uintptr_t>(source) % static_cast<std::uintptr_t>(vector_bytes) == 0;
     };
-    if (wide(16)) return gather_packs<Pack<std::uint64_t, 2>>(source, first, rows);
-    if (wide(8)) return gather_packs<std::uint64_t>(source, first, rows);
-    if (wide(4)) return gather_packs<std::uint32_t>(source, first, rows);
-    gather_packs<std::uint16_t>(source, first, rows);
+    if (wide(16)) return gather_vectors<Vector<std::uint64_t, 2>>(source, first, rows);
+    if (wide(8)) return gather_vectors<std::uint64_t>(source, first, rows);
+    if (wide(4)) return gather_vectors<std::uint32_t>(source, first, rows);
+    gather_vectors<std::uint16_t>(source, first, rows);
   }
 
   template <class P>
-  void gather_packs(const void* source, std::int64_t first, std::int64_t rows) {
-    const std::int64_t pack = static_cast<std::int64_t>(sizeof(P)) / bytes();
+  void gather_vectors(const void* source, std::int64_t first, std::int64_t rows) {
+    const std::int64_t vector = static_cast<std::int64_t>(sizeof(P)) / bytes();
     Im2col g;
     for (std::size_t d = 0; d < 3; ++d) g.axis[d] = ColumnAxis(plan_.axes[d]);
-    g.channels = Divisor(static_cast<std::uint32_t>(channels_ / pack));
+    g.channels = FastDivisor32(static_cast<std::uint32_t>(channels_ / vector));
     g.all_taps = static_cast<std::uint32_t>(plan_.taps());
-    g.width = Divisor(static_cast<std::uint32_t>(width_ / pack));
-    g.positions = Divisor(static_cast<std::uint32_t>(plan_.positions()));
+    g.width = FastDivisor32(static_cast<std::uint32_t>(width_ / vector));
+    g.positions = FastDivisor32(static_cast<std::uint32_t>(plan_.positions()));
     g.first_image = first / plan_.positions();
     g.first_position = first % plan_.positions();
-    g.source_channels = plan_.channels / pack;
-    g.image = plan_.image() / pack;
-    if constexpr (sizeof(P) == 16) {  // rows of whole packs need no zeros
-      g.size = rows * channels_ / pack;
+    g.source_channels = plan_.channels / vector;
+    g.image = plan_.image() / vector;
+    if constexpr (sizeof(P) == 16) {  // rows of whole vectors need no zeros
+      g.size = rows * channels_ / vector;
       launch({"im2col", blocks_for(g.size, kThreads), kThreads, context_.stream}, im2col_rows_kernel<P>, g,
              static_cast<const P*>(source), memory_->as<P>());
     } else {
-      g.size = rows * width_ / pack;
+      g.size = rows * width_ / vector;
       launch({"im2col", blocks_for(g.size, kThreads), kThreads, context_.stream}, im2col_kernel<P>, g,
              static_cast<const P*>(source), memory_->as<P>());
     }
@@ -196,7 +196,7 @@ class Columns {
   ConvColumns plan_;
   std::int64_t channels_;
   DType dtype_;
-  std::int64_t depth_ = 0, width_ = 0, chunk_ = 0;
+  std::int64_t inner_ = 0, width_ = 0, chunk_ = 0;
   bool is_source_ = false;
   std::optional<Scratch> memory_;
 };
@@ -263,7 +263,7 @@ class Pass {
       const void* filters = offset(weight, group * group_weight_, parameter_);
       std::optional<Scratch> packed;
       if (!as_it_lies)
-        filters = pack(plan, filters, {3, 0, 1, 2, 4}, columns.width(), columns.width() * filters_, packed);
+        filters = packed_taps(plan, filters, {3, 0, 1, 2, 4}, columns.width(), columns.width() * filters_, packed);
       columns.for_chunks(offset(x, group * channels_, dtype_),
                          [&](std::int64_t first, std::int64_t rows, const Matrices& matrix) {
                            Gemm g = product(rows, filters_, columns.width());
@@ -291,7 +291,7 @@ class Pass {
         const void* filters = offset(weight, group * group_weight_, parameter_);
         const bool one_tap = group_weight_ == filters_ * channels_ && columns.width() == filters_;
         if (!one_tap || dtype_ != parameter_)
-          filters = pack(phase.columns, filters, {0, 1, 2, 3, 4}, 0, columns.width() * channels_, packed);
+          filters = packed_taps(phase.columns, filters, {0, 1, 2, 3, 4}, 0, columns.width() * channels_, packed);
         const bool direct = shape_.stride == std::array<std::int64_t, 3>{1, 1, 1};
         if (!direct) rows_memory.emplace(context_, bytes(phase.columns.rows() * channels_));
         void* const out = direct ? target.data : rows_memory->data();
@@ -346,8 +346,8 @@ class Pass {
 
   /// Whether the filters lie as the columns do: no tap left out, no row filled up.
   bool is_whole(const ConvColumns& plan, const Columns& columns) const {
-    const std::int64_t depth = plan.taps() * channels_;
-    return columns.width() == depth && depth * filters_ == group_weight_;
+    const std::int64_t inner = plan.taps() * channels_;
+    return columns.width() == inner && inner * filters_ == group_weight_;
   }
 
   Gemm product(std::int64_t m, std::int64_t n, std::int64_t k) const {
@@ -369,8 +369,8 @@ class Pass {
 
   /// A copy of the taps that `plan` keeps of one group's filters, in `size` elements of which the rest are 0; `axes`
   /// orders (taps..., filters, channels), and the first of them has steps of `first_step` unless that is 0 (dense).
-  const void* pack(const ConvColumns& plan, const void* weight, std::initializer_list<int> axes,
-                   std::int64_t first_step, std::int64_t size, std::optional<Scratch>& memory) {
+  const void* packed_taps(const ConvColumns& plan, const void* weight, std::initializer_list<int> axes,
+                          std::int64_t first_step, std::int64_t size, std::optional<Scratch>& memory) {
     const View kept =
         permuted(kept_taps(plan, shape_, filters_, channels_, const_cast<void*>(weight), parameter_), axes);
     memory.emplace(context_, bytes(size));

@@ -20,7 +20,7 @@ constexpr int kColumns = kTaps == 0 ? 2 : 4;  // of a destination, that one thre
 constexpr int kGroup = 3;                     // taps along the last axis that one thread sums
 constexpr int kMergers = 16;                  // rows of positions that a block sums, where the channels leave room
 constexpr std::int64_t kSteps = 32;           // positions of a thread, at least
-constexpr std::int64_t kSumBlocks = 4096;     // at most, if each slice has more positions
+constexpr std::int64_t kSumBlocks = 4096;     // at most, if each split has more positions
 
 /// The taps of one axis as TapAxis has them.
 struct Axis {
@@ -40,24 +40,24 @@ struct Axis {
 /// One phase of a destination: thread t has vector t % vectors (of V channels) of tile t / vectors of a few columns.
 struct Gather {
   std::int64_t threads = 0;
-  Size vectors, tiles, height, depth;
+  FastDivisor64 vectors, tiles, height, depth;
   Axis axis[3];
   std::int64_t columns = 0;                                  ///< of the phase
   std::int64_t first[3] = {}, step[3] = {}, extent[3] = {};  ///< where the phase lies in the destination
   std::int64_t filter[3] = {};
   std::int64_t source_image = 0, source_channels = 0, weight_channels = 0,
                channels = 0;  ///< the last: of the destination
-  Size shared;                ///< destination channels that read one of the source
+  FastDivisor64 shared;       ///< destination channels that read one of the source
   std::int64_t terms = 1;     ///< source channels that one of the destination reads
 };
 
 template <int V, class T>
-WEFT_DEVICE Pack<T, V> pack_at(const T* data, std::int64_t at) {
-  return *reinterpret_cast<const Pack<T, V>*>(data + at);
+WEFT_DEVICE Vector<T, V> vector_at(const T* data, std::int64_t at) {
+  return *reinterpret_cast<const Vector<T, V>*>(data + at);
 }
 
 template <class T, int V>
-WEFT_DEVICE void add_product(compute_t<T> (&sum)[V], const Pack<T, V>& value, const compute_t<T> (&factor)[V]) {
+WEFT_DEVICE void add_product(compute_t<T> (&sum)[V], const Vector<T, V>& value, const compute_t<T> (&factor)[V]) {
   WEFT_UNROLL
   for (int j = 0; j < V; ++j) sum[j] = std::fma(widen(value.value[j]), factor[j], sum[j]);
 }
@@ -137,7 +137,7 @@ WEFT_DEVICE void add_line(const Gather& g, std::int64_t column, const T* line, c
       std::int64_t at = column * axis.step + axis.offset + t * axis.tap_step;
       WEFT_UNROLL
       for (int b = 0; b < kColumns<kTaps>; ++b, at += axis.step) {
-        if (at >= 0 && at < axis.in) add_product<T>(sum[b], pack_at<V>(line, at * g.source_channels), factor);
+        if (at >= 0 && at < axis.in) add_product<T>(sum[b], vector_at<V>(line, at * g.source_channels), factor);
       }
       sums.count();
     }
@@ -150,7 +150,7 @@ WEFT_DEVICE void add_line(const Gather& g, std::int64_t column, const T* line, c
     WEFT_UNROLL
     for (int j = 0; j < (kColumns<kTaps> - 1) * kStep + kTaps; ++j, at += g.source_channels) {
       if (first + j < 0 || first + j >= axis.in) continue;
-      const Pack<T, V> value = pack_at<V>(line, at);
+      const Vector<T, V> value = vector_at<V>(line, at);
       WEFT_UNROLL
       for (int t = 0; t < kTaps; ++t) {
         const int b = (j - t) / kStep;
@@ -213,7 +213,7 @@ gather_kernel(Gather g, const T* source, const compute_t<T>* weight, const compu
   WEFT_UNROLL
   for (int b = 0; b < kColumns<kTaps>; ++b) {
     if (column + b >= g.columns) continue;
-    *reinterpret_cast<Pack<T, V>*>(out + b * g.step[2] * g.channels) = narrow_all<T>(sum.sum[b]);
+    *reinterpret_cast<Vector<T, V>*>(out + b * g.step[2] * g.channels) = narrow_all<T>(sum.sum[b]);
   }
 }
 
@@ -239,11 +239,11 @@ Gather gather_of(const ConvShape& s, bool forward, int width, int tile, const Co
   const std::int64_t vectors = g.channels / width, tiles = ceil_div(g.columns, tile);
   g.threads = s.n * axes[0].out * axes[1].out * tiles * vectors;
   if (g.threads == 0) return g;
-  g.vectors = Size(vectors);
-  g.tiles = Size(tiles);
-  g.height = Size(axes[1].out);
-  g.depth = Size(axes[0].out);
-  g.shared = Size(forward ? multiplier : 1);
+  g.vectors = FastDivisor64(vectors);
+  g.tiles = FastDivisor64(tiles);
+  g.height = FastDivisor64(axes[1].out);
+  g.depth = FastDivisor64(axes[0].out);
+  g.shared = FastDivisor64(forward ? multiplier : 1);
   g.terms = forward ? 1 : multiplier;
   for (std::size_t i = 0; i < 3; ++i) {
     g.axis[i] = Axis(axes[i]);
@@ -263,7 +263,7 @@ void gather(Context& context, const ConvShape& s, bool forward, const T* source,
   const Scratch transposed(context, static_cast<std::size_t>(taps * s.k) * sizeof(C));
   launch({"depthwise_filter", blocks_for(taps * s.k, kThreads), kThreads, context.stream}, transpose_kernel<C>, s.k,
          taps, weight, transposed.as<C>());
-  const auto run = [&](const ConvPhase& phase) {
+  const auto launch_phase = [&](const ConvPhase& phase) {
     const Axis axis(phase.columns.axes[2]);
     const std::int64_t terms = phase.columns.taps() * (forward ? 1 : s.k / s.c);
     const bool three = axis.taps == 3 && axis.tap_step == 1 && axis.step <= 2 && terms <= kChain;
@@ -274,18 +274,18 @@ void gather(Context& context, const ConvShape& s, bool forward, const T* source,
                                           : gather_kernel<T, V, 3, 2>;
     launch(shape, kernel, g, source, transposed.as<C>(), bias, out);
   };
-  if (forward) return run({{}, forward_columns(s)});
-  for (const ConvPhase& phase : input_grad_phases(s)) run(phase);
+  if (forward) return launch_phase({{}, forward_columns(s)});
+  for (const ConvPhase& phase : input_grad_phases(s)) launch_phase(phase);
 }
 
 /// How a grid covers the weight's gradient: a block's threads are `lanes` vectors of V channels by `lines` positions of
-/// y's gradient, and walk through a slice of them together; block b has tile b % tiles of the channels, group (b /
-/// tiles) % groups of up to kGroup taps on one line of the filter, and slice b / tiles / groups.
+/// y's gradient, and walk through a split of them together; block b has tile b % tiles of the channels, group (b /
+/// tiles) % groups of up to kGroup taps on one line of the filter, and split b / tiles / groups.
 struct Sums {
   Axis axis[3];
-  std::int64_t positions = 0, slices = 1, slice_positions = 1, k = 0, x_channels = 0;
+  std::int64_t positions = 0, splits = 1, split_positions = 1, k = 0, x_channels = 0;
   std::int64_t tiles = 1, lanes = 1, lines = 1, groups = 1, line_groups = 1;
-  Size width, height, depth, shared;
+  FastDivisor64 width, height, depth, shared;
 };
 
 template <int V>
@@ -301,16 +301,16 @@ Sums sums_of(const ConvShape& s, const ConvColumns& columns) {
   g.line_groups = ceil_div(columns.axes[2].taps, kGroup);
   g.groups = columns.axes[0].taps * columns.axes[1].taps * g.line_groups;
   if (g.groups == 0 || g.positions == 0) {
-    g.slices = 0;
+    g.splits = 0;
     return g;
   }
   const std::int64_t wanted = std::clamp<std::int64_t>(kSumBlocks / (g.tiles * g.groups), 1, 256);
-  g.slice_positions = std::max(ceil_div(g.positions, wanted), g.lines * kSteps);
-  g.slices = ceil_div(g.positions, g.slice_positions);
-  g.width = Size(columns.axes[2].out);
-  g.height = Size(columns.axes[1].out);
-  g.depth = Size(columns.axes[0].out);
-  g.shared = Size(s.k / s.c);
+  g.split_positions = std::max(ceil_div(g.positions, wanted), g.lines * kSteps);
+  g.splits = ceil_div(g.positions, g.split_positions);
+  g.width = FastDivisor64(columns.axes[2].out);
+  g.height = FastDivisor64(columns.axes[1].out);
+  g.depth = FastDivisor64(columns.axes[0].out);
+  g.shared = FastDivisor64(s.k / s.c);
   for (std::size_t i = 0; i < 3; ++i) g.axis[i] = Axis(columns.axes[i]);
   return g;
 }
@@ -325,21 +325,21 @@ WEFT_DEVICE void add_position(const Sums& g, std::int64_t p, std::int64_t i, std
   const std::int64_t z = d * g.axis[0].step + g.axis[0].offset + i * g.axis[0].tap_step;
   const std::int64_t y = h * g.axis[1].step + g.axis[1].offset + j * g.axis[1].tap_step;
   if (z < 0 || z >= g.axis[0].in || y < 0 || y >= g.axis[1].in) return;
-  const Pack<T, V> pack = pack_at<V>(y_grad, p * g.k);
+  const Vector<T, V> vector = vector_at<V>(y_grad, p * g.k);
   compute_t<T> gradient[V];
   WEFT_UNROLL
-  for (int v = 0; v < V; ++v) gradient[v] = widen(pack.value[v]);
+  for (int v = 0; v < V; ++v) gradient[v] = widen(vector.value[v]);
   const T* row = x + ((image * g.axis[0].in + z) * g.axis[1].in + y) * g.axis[2].in * g.x_channels;
   const std::int64_t first = w * g.axis[2].step + g.axis[2].offset;
   WEFT_UNROLL
   for (int b = 0; b < kGroup; ++b) {
     const std::int64_t at = first + (t + b) * g.axis[2].tap_step;
     if (t + b >= g.axis[2].taps || at < 0 || at >= g.axis[2].in) continue;
-    add_product<T>(sum[b], pack_at<V>(row, at * g.x_channels), gradient);
+    add_product<T>(sum[b], vector_at<V>(row, at * g.x_channels), gradient);
   }
 }
 
-/// partials (slices, taps, k), in which taps are those of the columns.
+/// partials (splits, taps, k), in which taps are those of the columns.
 template <class T, int V>
 WEFT_KERNEL_OF(kThreads)
 weight_sums_kernel(Sums g, const T* y_grad, const T* x, compute_t<T>* partials) {
@@ -347,7 +347,7 @@ weight_sums_kernel(Sums g, const T* y_grad, const T* x, compute_t<T>* partials) 
   WEFT_SHARED(C, shared, kThreads * V);
   const int thread = static_cast<int>(threadIdx.x);
   const std::int64_t block = static_cast<std::int64_t>(blockIdx.x);
-  const std::int64_t group = block / g.tiles % g.groups, slice = block / g.tiles / g.groups;
+  const std::int64_t group = block / g.tiles % g.groups, split = block / g.tiles / g.groups;
   const std::int64_t lane = thread % g.lanes, line = thread / g.lanes;
   const std::int64_t channel = (block % g.tiles * g.lanes + lane) * V;
   const bool active = line < g.lines && channel < g.k;
@@ -355,8 +355,8 @@ weight_sums_kernel(Sums g, const T* y_grad, const T* x, compute_t<T>* partials) 
   const std::int64_t i = filter_line / g.axis[1].taps, j = filter_line % g.axis[1].taps;
   ChainSums<C, kGroup, V> sums;
   if (active) {
-    const std::int64_t begin = slice * g.slice_positions;
-    const std::int64_t end = begin + g.slice_positions < g.positions ? begin + g.slice_positions : g.positions;
+    const std::int64_t begin = split * g.split_positions;
+    const std::int64_t end = begin + g.split_positions < g.positions ? begin + g.split_positions : g.positions;
     const T* const x_channel = x + g.shared.quotient(channel);
     for (std::int64_t p = begin + line; p < end; p += g.lines) {
       add_position<T, V>(g, p, i, j, first_tap, y_grad + channel, x_channel, sums.sum);
@@ -364,7 +364,7 @@ weight_sums_kernel(Sums g, const T* y_grad, const T* x, compute_t<T>* partials) 
     }
     sums.finish();
   }
-  C* const out = partials + ((slice * g.axis[0].taps * g.axis[1].taps + filter_line) * g.axis[2].taps) * g.k;
+  C* const out = partials + ((split * g.axis[0].taps * g.axis[1].taps + filter_line) * g.axis[2].taps) * g.k;
   int half = 1;
   while (2 * half < g.lines) half *= 2;
   WEFT_UNROLL
@@ -392,10 +392,10 @@ struct Kept {
   std::int64_t filter[3], first[3], sizes[3];
 };
 
-/// weight_grad (k, taps) = the sum of the slices in order, and zeros at the taps that the columns leave out.
+/// weight_grad (k, taps) = the sum of the splits in order, and zeros at the taps that the columns leave out.
 template <class C>
 WEFT_KERNEL_OF(kThreads)
-weight_merge_kernel(Kept kept, std::int64_t k, std::int64_t slices, const C* partials, C* weight_grad) {
+weight_merge_kernel(Kept kept, std::int64_t k, std::int64_t splits, const C* partials, C* weight_grad) {
   const std::int64_t taps = kept.filter[0] * kept.filter[1] * kept.filter[2], i = global_thread();
   if (i >= k * taps) return;
   const std::int64_t channel = i % k, tap = i / k;  // of the filter
@@ -411,8 +411,8 @@ weight_merge_kernel(Kept kept, std::int64_t k, std::int64_t slices, const C* par
     size *= kept.sizes[d];
   }
   double sum = 0;
-  for (std::int64_t slice = 0; inside && slice < slices; ++slice) {
-    sum += static_cast<double>(partials[(slice * size + place) * k + channel]);
+  for (std::int64_t split = 0; inside && split < splits; ++split) {
+    sum += static_cast<double>(partials[(split * size + place) * k + channel]);
   }
   weight_grad[channel * taps + tap] = static_cast<C>(sum);
 }
@@ -428,13 +428,13 @@ void weight_grad(Context& context, const ConvShape& s, const T* y_grad, const T*
     kept.first[i] = columns.axes[i].first_tap;
     kept.sizes[i] = columns.axes[i].taps;
   }
-  const std::int64_t elements = std::max<std::int64_t>(1, g.slices * columns.taps() * s.k);
+  const std::int64_t elements = std::max<std::int64_t>(1, g.splits * columns.taps() * s.k);
   const Scratch partials(context, static_cast<std::size_t>(elements) * sizeof(C));
-  launch({"depthwise_sums", g.slices * g.tiles * g.groups, kThreads, context.stream}, weight_sums_kernel<T, V>, g,
+  launch({"depthwise_sums", g.splits * g.tiles * g.groups, kThreads, context.stream}, weight_sums_kernel<T, V>, g,
          y_grad, x, partials.as<C>());
   const std::int64_t taps = s.filter[0] * s.filter[1] * s.filter[2];
   launch({"depthwise_merge", blocks_for(s.k * taps, kThreads), kThreads, context.stream}, weight_merge_kernel<C>, kept,
-         s.k, g.slices, partials.as<C>(), out);
+         s.k, g.splits, partials.as<C>(), out);
 }
 
 template <class T, int V>

@@ -23,18 +23,18 @@ constexpr std::int32_t kOutside = INT32_MIN;  // a place that no tap brings into
 /// Rows of one phase of an input gradient; the forward pass is a single one. Strides are in elements.
 struct Phase {
   ColumnAxis axis[3];
-  Size positions;  // of an image
+  FastDivisor64 positions;  // of an image
   std::int64_t rows = 0;
   std::int64_t first_block = 0;
   std::int64_t filter = 0, filter_step[3] = {};  // of the weight: its first tap, and from tap to tap
   std::int64_t target = 0, target_step[3] = {};  // of the result: its first position, and from one to the next
-  std::int32_t depth = 0;                        // (tap, channel)
+  std::int32_t inner = 0;                        // (tap, channel)
 };
 
 struct Product {
   Phase phase[kPhases];
   int phases = 0;
-  Divisor channels;  // of a group of the source
+  FastDivisor32 channels;  // of a group of the source
   std::int32_t columns = 0, column_tiles = 0, groups = 1;
   std::int64_t source_channels = 0, source_image = 0, target_image = 0;
   std::int64_t weight_channel = 0, weight_column = 0, weight_group = 0;
@@ -51,14 +51,14 @@ struct Term {
 WEFT_DEVICE Term term_at(const Product& p, const Phase& phase, std::int32_t k) {
   Term term{};
   auto tap = static_cast<std::uint32_t>(k);
-  const auto channel = static_cast<std::int64_t>(split(tap, p.channels));
+  const auto channel = static_cast<std::int64_t>(take_digit(tap, p.channels));
   std::int64_t scale = p.source_channels;
   term.source = channel;
   term.weight = phase.filter + channel * p.weight_channel;
   WEFT_UNROLL
   for (int d = 2; d >= 0; --d) {
     const ColumnAxis& axis = phase.axis[d];
-    const auto t = static_cast<std::int32_t>(split(tap, axis.taps));
+    const auto t = static_cast<std::int32_t>(take_digit(tap, axis.taps));
     term.at[d] = t * axis.tap_step;
     term.source += term.at[d] * scale;
     term.weight += t * phase.filter_step[d];
@@ -87,7 +87,7 @@ struct RowPlaces {
     WEFT_UNROLL
     for (int d = 2; d >= 0; --d) {
       const ColumnAxis& axis = phase.axis[d];
-      const auto o = static_cast<std::int32_t>(split(position, axis.out));
+      const auto o = static_cast<std::int32_t>(take_digit(position, axis.out));
       const std::int32_t place = o * axis.step + axis.offset;
       at[d][i] = place;
       from += place * scale;
@@ -107,43 +107,44 @@ struct RowPlaces {
   }
 };
 
-/// A thread's part of the next kDepth products of a tile, on its way into shared memory. A pack is V channels of the
+/// A thread's part of the next kInner products of a tile, on its way into shared memory. A vector is V channels of the
 /// source and, forward, of the weight; for an input gradient, V columns of the weight.
 template <class T, class Tile, int V, bool kForward>
-struct Parts {
-  using P = implicit::moved_t<T, V>;
-  static constexpr int kLinePacks = Tile::kDepth / V, kLines = kThreads / kLinePacks;
-  static constexpr int kColumnPacks = Tile::kColumns / V, kDepths = kThreads / kColumnPacks;
-  static_assert(Tile::kRows % kLines == 0 && (kForward ? Tile::kColumns % kLines : Tile::kDepth % kDepths) == 0);
-  static constexpr int kPacksA = Tile::kRows / kLines;
-  static constexpr int kPacksB = kForward ? Tile::kColumns / kLines : Tile::kDepth / kDepths;
-  P a[kPacksA];
-  implicit::MovedParameters<T, V> b[kPacksB];
+struct Fragment {
+  using P = implicit::loaded_t<T, V>;
+  static constexpr int kLineVectors = Tile::kInner / V, kLines = kThreads / kLineVectors;
+  static constexpr int kColumnVectors = Tile::kColumns / V, kInnerLines = kThreads / kColumnVectors;
+  static_assert(Tile::kRows % kLines == 0 && (kForward ? Tile::kColumns % kLines : Tile::kInner % kInnerLines) == 0);
+  static constexpr int kVectorsA = Tile::kRows / kLines;
+  static constexpr int kVectorsB = kForward ? Tile::kColumns / kLines : Tile::kInner / kInnerLines;
+  P a[kVectorsA];
+  implicit::LoadedParameters<T, V> b[kVectorsB];
 
   WEFT_DEVICE void load(const Product& p, const Phase& phase, const RowPlaces<Tile::kRows>& rows, const T* source,
                         const compute_t<T>* weight, std::int32_t column, std::int32_t k) {
-    const int thread = static_cast<int>(threadIdx.x), line = thread / kLinePacks;
-    const std::int32_t own = k + thread % kLinePacks * V;
+    const int thread = static_cast<int>(threadIdx.x), line = thread / kLineVectors;
+    const std::int32_t own = k + thread % kLineVectors * V;
     const Term term = term_at(p, phase, own);
     WEFT_UNROLL
-    for (int i = 0; i < kPacksA; ++i) {
+    for (int i = 0; i < kVectorsA; ++i) {
       const int row = line + i * kLines;
       a[i] = P{};
-      if ((own < phase.depth) & rows.reads(phase, row, term)) {
-        a[i] = implicit::moved_from<V>(source + rows.source[row] + term.source);
+      if ((own < phase.inner) & rows.reads(phase, row, term)) {
+        a[i] = implicit::load_neighbours<V>(source + rows.source[row] + term.source);
       }
     }
     WEFT_UNROLL
-    for (int i = 0; i < kPacksB; ++i) {
+    for (int i = 0; i < kVectorsB; ++i) {
       b[i] = {};
       if constexpr (kForward) {
         const std::int32_t c = column + line + i * kLines;
-        if ((c < p.columns) & (own < phase.depth)) {
+        if ((c < p.columns) & (own < phase.inner)) {
           b[i].load(weight + term.weight + c * p.weight_column);
         }
       } else {
-        const std::int32_t c = column + thread % kColumnPacks * V, down = k + thread / kColumnPacks + i * kDepths;
-        if ((c < p.columns) & (down < phase.depth)) {
+        const std::int32_t c = column + thread % kColumnVectors * V,
+                           down = k + thread / kColumnVectors + i * kInnerLines;
+        if ((c < p.columns) & (down < phase.inner)) {
           b[i].load(weight + term_at(p, phase, down).weight + c);
         }
       }
@@ -151,17 +152,18 @@ struct Parts {
   }
 
   WEFT_DEVICE void store(typename Tile::Word* to_a, typename Tile::Word* to_b) const {
-    const int thread = static_cast<int>(threadIdx.x), line = thread / kLinePacks, k = thread % kLinePacks * V;
+    const int thread = static_cast<int>(threadIdx.x), line = thread / kLineVectors, k = thread % kLineVectors * V;
     WEFT_UNROLL
-    for (int i = 0; i < kPacksA; ++i) {
+    for (int i = 0; i < kVectorsA; ++i) {
       Tile::A::template put<V>(to_a, line + i * kLines, k, a[i]);
     }
     WEFT_UNROLL
-    for (int i = 0; i < kPacksB; ++i) {
+    for (int i = 0; i < kVectorsB; ++i) {
       if constexpr (kForward) {
         Tile::B::template put<V>(to_b, line + i * kLines, k, b[i].get());
       } else {
-        Tile::B::template put<V>(to_b, thread % kColumnPacks * V, thread / kColumnPacks + i * kDepths, b[i].get());
+        Tile::B::template put<V>(to_b, thread % kColumnVectors * V, thread / kColumnVectors + i * kInnerLines,
+                                 b[i].get());
       }
     }
   }
@@ -171,7 +173,7 @@ struct Parts {
 template <class T, class Tile, int V, bool kForward>
 WEFT_KERNEL_OF(kThreads)
 implicit_gemm_kernel(const Product p, const T* source, const compute_t<T>* weight, const compute_t<T>* bias, T* out) {
-  using Quad = Pack<typename Tile::Word, 16 / sizeof(typename Tile::Word)>;
+  using Quad = Vector<typename Tile::Word, 16 / sizeof(typename Tile::Word)>;
   constexpr int kQuad = 16 / sizeof(typename Tile::Word);
   WEFT_SHARED(Quad, quads_a, Tile::kBuffers * Tile::A::kWords / kQuad);
   WEFT_SHARED(Quad, quads_b, Tile::kBuffers * Tile::B::kWords / kQuad);
@@ -192,13 +194,13 @@ implicit_gemm_kernel(const Product p, const T* source, const compute_t<T>* weigh
   WEFT_BARRIER();
 
   typename Tile::Sums sums = {};
-  Parts<T, Tile, V, kForward> parts;
+  Fragment<T, Tile, V, kForward> fragment;
   implicit::multiply_all<Tile>(
-      a, b, 0, phase.depth,
+      a, b, 0, phase.inner,
       [&](std::int64_t k) {
-        parts.load(p, phase, rows, source, weight, static_cast<std::int32_t>(column), static_cast<std::int32_t>(k));
+        fragment.load(p, phase, rows, source, weight, static_cast<std::int32_t>(column), static_cast<std::int32_t>(k));
       },
-      [&](typename Tile::Word* to_a, typename Tile::Word* to_b) { parts.store(to_a, to_b); }, sums);
+      [&](typename Tile::Word* to_a, typename Tile::Word* to_b) { fragment.store(to_a, to_b); }, sums);
 
   out += group * p.columns + column;
   if (bias != nullptr) bias += group * p.columns + column;
@@ -250,7 +252,7 @@ void launch_any(Context& context, const Product& p, const std::vector<Phase>& ph
 
 /// Narrow tiles for few columns; small ones until there is one for every multiprocessor.
 template <class T, bool kForward>
-void run(Context& context, const Product& p, const std::vector<Phase>& phases, const Operands& o) {
+void launch_tiled(Context& context, const Product& p, const std::vector<Phase>& phases, const Operands& o) {
   std::int64_t rows = 0;
   for (const Phase& phase : phases) rows += phase.rows;
   const auto tiles = [&](std::int64_t down, std::int64_t across) {
@@ -282,12 +284,12 @@ void run(Context& context, const Product& p, const std::vector<Phase>& phases, c
 }
 
 /// What both passes share: strides of the weight (k, filter..., c/groups) along a phase's taps.
-Phase phase_of(const ConvColumns& columns, const ConvShape& shape, std::int64_t depth_per_tap) {
-  check_places(columns, columns.taps() * depth_per_tap);
+Phase phase_of(const ConvColumns& columns, const ConvShape& shape, std::int64_t inner_per_tap) {
+  check_places(columns, columns.taps() * inner_per_tap);
   Phase phase;
   phase.rows = columns.rows();
-  phase.positions = Size(std::max<std::int64_t>(columns.positions(), 1));
-  phase.depth = static_cast<std::int32_t>(columns.taps() * depth_per_tap);
+  phase.positions = FastDivisor64(std::max<std::int64_t>(columns.positions(), 1));
+  phase.inner = static_cast<std::int32_t>(columns.taps() * inner_per_tap);
   std::int64_t step = shape.c / shape.groups;
   for (std::size_t d = 3; d-- > 0;) {
     const TapAxis& axis = columns.axes[d];
@@ -315,7 +317,7 @@ std::int64_t set_target(Phase& phase, const std::array<std::int64_t, 3>& sizes, 
 Product product_of(const ConvShape& shape, std::int64_t source_channels, std::int64_t columns) {
   Product p;
   p.groups = static_cast<std::int32_t>(shape.groups);
-  p.channels = Divisor(static_cast<std::uint32_t>(std::max<std::int64_t>(source_channels / shape.groups, 1)));
+  p.channels = FastDivisor32(static_cast<std::uint32_t>(std::max<std::int64_t>(source_channels / shape.groups, 1)));
   p.columns = static_cast<std::int32_t>(columns);
   p.source_channels = source_channels;
   p.weight_column = shape.filter[0] * shape.filter[1] * shape.filter[2] * (shape.c / shape.groups);
@@ -324,7 +326,7 @@ Product product_of(const ConvShape& shape, std::int64_t source_channels, std::in
 }
 
 template <class T>
-void compute(Context& context, bool forward, const ConvShape& shape, Operands o) {
+void implicit_gemm_of(Context& context, bool forward, const ConvShape& shape, Operands o) {
   constexpr std::array<std::int64_t, 3> kOrigin{0, 0, 0}, kOnes{1, 1, 1};
   check_counts(shape);
   const std::int64_t channels = shape.c / shape.groups, filters = shape.k / shape.groups;
@@ -337,7 +339,7 @@ void compute(Context& context, bool forward, const ConvShape& shape, Operands o)
     p.source_image = columns.image();
     phases.push_back(phase_of(columns, shape, channels));
     p.target_image = set_target(phases.back(), shape.out, shape.k, kOrigin, kOnes);
-    return run<T, true>(context, p, phases, o);
+    return launch_tiled<T, true>(context, p, phases, o);
   }
   p.weight_channel = p.weight_column;
   for (const ConvPhase& phase : input_grad_phases(shape)) {
@@ -346,7 +348,7 @@ void compute(Context& context, bool forward, const ConvShape& shape, Operands o)
     phases.push_back(phase_of(phase.columns, shape, filters));
     p.target_image = set_target(phases.back(), shape.in, shape.c, phase.first, shape.stride);
   }
-  run<T, false>(context, p, phases, o);
+  launch_tiled<T, false>(context, p, phases, o);
 }
 
 }  // namespace
@@ -355,8 +357,9 @@ void implicit_gemm(Context& context, ConvPass pass, const ConvShape& shape, cons
                    const ConstView* bias, const View& out, const View* bias_grad) {
   if (pass == ConvPass::weight_grad) return implicit_weight_grad(context, shape, a, b, out, bias_grad);
   const Operands operands{a.data, b.data, bias != nullptr ? bias->data : nullptr, out.data, false};
-  dispatch_floating("conv", out.dtype,
-                    [&]<class T>(Type<T>) { compute<T>(context, pass == ConvPass::forward, shape, operands); });
+  dispatch_floating("conv", out.dtype, [&]<class T>(Type<T>) {
+    implicit_gemm_of<T>(context, pass == ConvPass::forward, shape, operands);
+  });
 }
 
 }  // namespace weft::cuda

@@ -8,95 +8,95 @@
 #include "cuda/array/chains.h"
 #include "cuda/array/element.h"
 
-// Tiles of a product that a block computes from shared memory: kRows x kColumns sums, kDepth products of each at a
-// time. a is (rows, depth), b is (columns, depth). Memory is read in packs of neighbours, in depth (kAlongA, kAlongB)
-// or in the other axis; put_a and put_b store such a pack, whose first element is of (line, k).
+// Tiles of a product that a block computes from shared memory: kRows x kColumns sums, kInner products of each at a
+// time. a is (rows, inner), b is (columns, inner). Memory is read in vectors of neighbours, in inner (kAlongA, kAlongB)
+// or in the other axis; put_a and put_b store such a vector, whose first element is of (line, k).
 namespace weft::cuda::implicit {
 
 /// V neighbours as they are moved: pairs of bf16 are words, which nothing takes apart.
 template <class T, int V>
-struct Moved {
+struct Loaded {
   static constexpr int kBytes = V * static_cast<int>(sizeof(T));
-  using type = std::conditional_t<sizeof(T) == 2 && kBytes >= 4, Pack<std::uint32_t, kBytes / 4>, Pack<T, V>>;
+  using type = std::conditional_t<sizeof(T) == 2 && kBytes >= 4, Vector<std::uint32_t, kBytes / 4>, Vector<T, V>>;
 };
 template <class T, int V>
-using moved_t = typename Moved<T, V>::type;
+using loaded_t = typename Loaded<T, V>::type;
 
 template <int V, class T>
-WEFT_DEVICE moved_t<T, V> moved_from(const T* data) {
-  return *reinterpret_cast<const moved_t<T, V>*>(data);
+WEFT_DEVICE loaded_t<T, V> load_neighbours(const T* data) {
+  return *reinterpret_cast<const loaded_t<T, V>*>(data);
 }
 /// V neighbours of parameters, which are of the type that arithmetic happens in, as they are moved. They become T only
 /// as they are stored: a conversion would wait for what else is on its way.
 template <class T, int V>
-struct MovedParameters {
+struct LoadedParameters {
   static_assert(std::is_same_v<T, compute_t<T>>);
-  moved_t<T, V> pack;
+  loaded_t<T, V> vector;
 
-  WEFT_DEVICE void load(const T* data) { pack = moved_from<V>(data); }
-  WEFT_DEVICE moved_t<T, V> get() const { return pack; }
+  WEFT_DEVICE void load(const T* data) { vector = load_neighbours<V>(data); }
+  WEFT_DEVICE loaded_t<T, V> get() const { return vector; }
 };
 template <>
-struct MovedParameters<Bfloat, 1> {
+struct LoadedParameters<Bfloat, 1> {
   float value;
 
   WEFT_DEVICE void load(const float* data) { value = *data; }
-  WEFT_DEVICE moved_t<Bfloat, 1> get() const { return {{narrow<Bfloat>(value)}}; }
+  WEFT_DEVICE loaded_t<Bfloat, 1> get() const { return {{narrow<Bfloat>(value)}}; }
 };
 template <int V>
-struct MovedParameters<Bfloat, V> {
-  Pack<float, 4> packs[V / 4];
+struct LoadedParameters<Bfloat, V> {
+  Vector<float, 4> vectors[V / 4];
 
   WEFT_DEVICE void load(const float* data) {
     WEFT_UNROLL
-    for (int i = 0; i < V / 4; ++i) packs[i] = moved_from<4>(data + 4 * i);
+    for (int i = 0; i < V / 4; ++i) vectors[i] = load_neighbours<4>(data + 4 * i);
   }
-  WEFT_DEVICE moved_t<Bfloat, V> get() const {
-    moved_t<Bfloat, V> words;
+  WEFT_DEVICE loaded_t<Bfloat, V> get() const {
+    loaded_t<Bfloat, V> words;
     WEFT_UNROLL
     for (int i = 0; i < V / 2; ++i) {
-      words.value[i] = to_bfloats(packs[i / 2].value[i % 2 * 2], packs[i / 2].value[i % 2 * 2 + 1]);
+      words.value[i] = to_bfloats(vectors[i / 2].value[i % 2 * 2], vectors[i / 2].value[i % 2 * 2 + 1]);
     }
     return words;
   }
 };
-/// Number j of a pack.
+/// Number j of a vector.
 template <class T, int V>
-WEFT_DEVICE compute_t<T> moved_value(const moved_t<T, V>& pack, int j) {
-  if constexpr (std::is_same_v<moved_t<T, V>, Pack<T, V>>) {
-    return widen(pack.value[j]);
+WEFT_DEVICE compute_t<T> loaded_value(const loaded_t<T, V>& vector, int j) {
+  if constexpr (std::is_same_v<loaded_t<T, V>, Vector<T, V>>) {
+    return widen(vector.value[j]);
   } else {
-    return widen(T{static_cast<std::uint16_t>(pack.value[j / 2] >> (j % 2 * 16))});
+    return widen(T{static_cast<std::uint16_t>(vector.value[j / 2] >> (j % 2 * 16))});
   }
 }
 
 inline constexpr int kThreads = 128;
 inline constexpr int kLineBytes = 128;  // of a row's part that lies in shared memory
 
-/// An operand of fused multiply-adds, (depth, line): a thread's lines follow each other.
+/// An operand of fused multiply-adds, (inner, line): a thread's lines follow each other.
 template <class T, int kLines, bool kAlong>
 struct FmaOperand {
-  static constexpr int kDepth = kLineBytes / static_cast<int>(sizeof(T));
+  static constexpr int kInner = kLineBytes / static_cast<int>(sizeof(T));
   static constexpr int kStep = kLines + 16 / static_cast<int>(sizeof(T));  // fewer conflicts of banks
-  static constexpr int kWords = kDepth * kStep;
+  static constexpr int kWords = kInner * kStep;
 
   template <int V>
-  static WEFT_DEVICE void put(T* to, int line, int k, const moved_t<T, V>& pack) {
+  static WEFT_DEVICE void put(T* to, int line, int k, const loaded_t<T, V>& vector) {
     if constexpr (kAlong) {
       WEFT_UNROLL
-      for (int j = 0; j < V; ++j) to[(k + j) * kStep + line] = pack.value[j];
+      for (int j = 0; j < V; ++j) to[(k + j) * kStep + line] = vector.value[j];
     } else {
-      *reinterpret_cast<Pack<T, V>*>(to + k * kStep + line) = pack;
+      *reinterpret_cast<Vector<T, V>*>(to + k * kStep + line) = vector;
     }
   }
   template <int kCount>
   static WEFT_DEVICE void read(const T* from, int line, int k, T (&to)[kCount]) {
-    constexpr int kUnit = 16 / static_cast<int>(sizeof(T)), kPack = kCount < kUnit ? kCount : kUnit;
+    constexpr int kUnit = 16 / static_cast<int>(sizeof(T)), kVector = kCount < kUnit ? kCount : kUnit;
     WEFT_UNROLL
-    for (int i = 0; i < kCount; i += kPack) {
-      const auto pack = *reinterpret_cast<const Pack<T, kPack>*>(from + k * kStep + line + i);
+    for (int i = 0; i < kCount; i += kVector) {
+      const auto vector = *reinterpret_cast<const Vector<T, kVector>*>(from + k * kStep + line + i);
       WEFT_UNROLL
-      for (int j = 0; j < kPack; ++j) to[i + j] = pack.value[j];
+      for (int j = 0; j < kVector; ++j) to[i + j] = vector.value[j];
     }
   }
 };
@@ -110,14 +110,14 @@ struct FmaTile {
   using Sums = T[kDown][kAcross / kRun][kRun];
   static constexpr bool kChained = std::is_same_v<T, float>;
   static constexpr int kRows = kThreads / kThreadsAcross * kDown, kColumns = kThreadsAcross * kAcross;
-  static constexpr int kDepth = kLineBytes / static_cast<int>(sizeof(T)), kBuffers = 2;
+  static constexpr int kInner = kLineBytes / static_cast<int>(sizeof(T)), kBuffers = 2;
   using A = FmaOperand<T, kRows, kAlongA>;
   using B = FmaOperand<T, kColumns, kAlongB>;
 
   static WEFT_DEVICE void multiply(const Word* a, const Word* b, Sums& sums) {
     const int thread = static_cast<int>(threadIdx.x);
     WEFT_UNROLL_BY(8)
-    for (int k = 0; k < kDepth; ++k) {
+    for (int k = 0; k < kInner; ++k) {
       T left[kDown], right[kAcross];
       A::read(a, thread / kThreadsAcross * kDown, k, left);
       B::read(b, thread % kThreadsAcross * kAcross, k, right);
@@ -162,31 +162,31 @@ struct FmaTile {
   }
 };
 
-/// An operand of tensor cores in words of 32 bits: one tf32 number or two bf16. kAlong: (line, depth); otherwise
-/// (depth, line). Lines of memory are apart so that the warp's reads meet all banks.
+/// An operand of tensor cores in words of 32 bits: one tf32 number or two bf16. kAlong: (line, inner); otherwise
+/// (inner, line). Lines of memory are apart so that the warp's reads meet all banks.
 template <class T, int kLines, bool kAlong>
 struct TensorOperand {
   using Word = std::uint32_t;
   static constexpr bool kTf32 = std::is_same_v<T, float>;
-  static constexpr int kDepth = kLineBytes / static_cast<int>(sizeof(T));
+  static constexpr int kInner = kLineBytes / static_cast<int>(sizeof(T));
   static constexpr int kStep = kAlong ? kLineBytes / 4 + 4 : (kLines + 8) * static_cast<int>(sizeof(T)) / 4;
-  static constexpr int kWords = (kAlong ? kLines : kDepth) * kStep;
+  static constexpr int kWords = (kAlong ? kLines : kInner) * kStep;
 
   template <int V>
-  static WEFT_DEVICE void put(Word* to, int line, int k, const moved_t<T, V>& pack) {
+  static WEFT_DEVICE void put(Word* to, int line, int k, const loaded_t<T, V>& vector) {
     const int row = kAlong ? line : k, place = kAlong ? k : line;
     if constexpr (kTf32) {
-      Pack<Word, V> words;
+      Vector<Word, V> words;
       WEFT_UNROLL
-      for (int j = 0; j < V; ++j) words.value[j] = to_tf32(pack.value[j]);
-      *reinterpret_cast<Pack<Word, V>*>(to + row * kStep + place) = words;
+      for (int j = 0; j < V; ++j) words.value[j] = to_tf32(vector.value[j]);
+      *reinterpret_cast<Vector<Word, V>*>(to + row * kStep + place) = words;
     } else if constexpr (V > 1) {
-      *reinterpret_cast<moved_t<T, V>*>(to + row * kStep + place / 2) = pack;
+      *reinterpret_cast<loaded_t<T, V>*>(to + row * kStep + place / 2) = vector;
     } else {
-      std::memcpy(reinterpret_cast<char*>(to + row * kStep) + 2 * place, &pack, 2);
+      std::memcpy(reinterpret_cast<char*>(to + row * kStep) + 2 * place, &vector, 2);
     }
   }
-  /// The lane's words of 16 lines by 8 words of depth, as multiply_add takes them for a; words 0, 2 and 1, 3 are those
+  /// The lane's words of 16 lines by 8 words of inner, as multiply_add takes them for a; words 0, 2 and 1, 3 are those
   /// of two b.
   static WEFT_DEVICE void read(const Word* from, int line, int word, Word (&to)[4]) {
     const int lane = static_cast<int>(threadIdx.x) % kWarp;
@@ -215,7 +215,7 @@ struct TensorTile {
   static constexpr TensorCore kCore = std::is_same_v<T, float> ? TensorCore::tf32 : TensorCore::bf16;
   static constexpr int kWarpsDown = kThreads / kWarp / kWarpsAcross;
   static constexpr int kRows = kWarpsDown * kDown * 16, kColumns = kWarpsAcross * kAcross * 8;
-  static constexpr int kDepth = kLineBytes / static_cast<int>(sizeof(T));
+  static constexpr int kInner = kLineBytes / static_cast<int>(sizeof(T));
   using A = TensorOperand<T, kRows, kAlongA>;
   using B = TensorOperand<T, kColumns, kAlongB>;
   static constexpr int kBuffers = 2 * 4 * (A::kWords + B::kWords) <= (40 << 10) ? 2 : 1;
@@ -255,7 +255,7 @@ struct TensorTile {
   }
 };
 
-/// sums = a · b over depths [begin, end): load(k) fetches the next kDepth, store(a, b) puts them into shared memory,
+/// sums = a · b over depths [begin, end): load(k) fetches the next kInner, store(a, b) puts them into shared memory,
 /// while those before are multiplied. Every thread calls it, with the same range and sums of zero.
 template <class Tile, class Load, class Store>
 WEFT_DEVICE void multiply_all(typename Tile::Word* a, typename Tile::Word* b, std::int64_t begin, std::int64_t end,
@@ -267,9 +267,9 @@ WEFT_DEVICE void multiply_all(typename Tile::Word* a, typename Tile::Word* b, st
   WEFT_BARRIER();
   int buffer = 0;
   const auto multiply_chain = [&](std::int64_t first, std::int64_t last, typename Tile::Sums& chain) {
-    for (std::int64_t k = first; k < last; k += Tile::kDepth) {
-      const bool more = k + Tile::kDepth < end;
-      if (more) load(k + Tile::kDepth);
+    for (std::int64_t k = first; k < last; k += Tile::kInner) {
+      const bool more = k + Tile::kInner < end;
+      if (more) load(k + Tile::kInner);
       Tile::multiply(a + buffer * Tile::A::kWords, b + buffer * Tile::B::kWords, chain);
       if constexpr (Tile::kBuffers == 1) {
         WEFT_BARRIER();
@@ -294,16 +294,16 @@ WEFT_DEVICE void multiply_all(typename Tile::Word* a, typename Tile::Word* b, st
 /// Writes a run of sums, converted, to `out`: kWhole all of it at once (is_even), else the first `count`.
 template <bool kWhole, class T, class Sum, int kRun>
 WEFT_DEVICE void write_run(T* out, const Sum (&run)[kRun], std::int64_t count) {
-  const Pack<T, kRun> pack = narrow_all<T>(run);
-  if constexpr (kWhole) {  // as words, which the compiler does not store in parts
-    using Word = std::conditional_t<sizeof pack % 8 == 0, std::uint64_t, std::uint32_t>;
-    Pack<Word, sizeof pack / sizeof(Word)> words;
-    std::memcpy(&words, &pack, sizeof pack);
+  const Vector<T, kRun> vector = narrow_all<T>(run);
+  if constexpr (kWhole) {  // as words, which the compiler does not store in fragment
+    using Word = std::conditional_t<sizeof vector % 8 == 0, std::uint64_t, std::uint32_t>;
+    Vector<Word, sizeof vector / sizeof(Word)> words;
+    std::memcpy(&words, &vector, sizeof vector);
     *reinterpret_cast<decltype(words)*>(out) = words;
   } else {
     WEFT_UNROLL
     for (int j = 0; j < kRun; ++j) {
-      if (j < count) out[j] = pack.value[j];
+      if (j < count) out[j] = vector.value[j];
     }
   }
 }

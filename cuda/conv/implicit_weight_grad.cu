@@ -15,17 +15,17 @@ using implicit::FmaTile;
 using implicit::kThreads;
 using implicit::TensorTile;
 
-constexpr int kBlocksPerMultiprocessor = 2, kLeastChunks = 4;  // of kDepth rows in a slice
-constexpr std::int64_t kMostSlices = 256;
+constexpr int kBlocksPerMultiprocessor = 2, kLeastChunks = 4;  // of kInner rows in a split
+constexpr std::int64_t kMostSplits = 256;
 
 /// Rows are images and positions of y; columns are (tap, channel) of a filter.
 struct WeightProduct {
   ColumnAxis axis[3];
-  Divisor filter[3];               // taps
+  FastDivisor32 filter[3];         // taps
   std::int32_t first_tap[3] = {};  // that reads x anywhere; axis has the number of those
-  Divisor channels;                // of a group of x
-  Size positions;
-  std::int64_t rows = 0, slice_rows = 0, slices = 1;
+  FastDivisor32 channels;          // of a group of x
+  FastDivisor64 positions;
+  std::int64_t rows = 0, split_rows = 0, splits = 1;
   std::int32_t filters = 0, columns = 0;  // of a group
   std::int32_t filter_tiles = 0, column_tiles = 0, groups = 1;
   std::int64_t x_channels = 0, x_image = 0, y_channels = 0;
@@ -41,13 +41,13 @@ struct Tap {
 WEFT_DEVICE Tap tap_at(const WeightProduct& p, std::int32_t c) {
   Tap tap{};
   auto rest = static_cast<std::uint32_t>(c);
-  tap.source = split(rest, p.channels);
+  tap.source = take_digit(rest, p.channels);
   tap.none = c >= p.columns;
   std::int64_t scale = p.x_channels;
   WEFT_UNROLL
   for (int d = 2; d >= 0; --d) {
     const ColumnAxis& axis = p.axis[d];
-    const std::int32_t t = static_cast<std::int32_t>(split(rest, p.filter[d])) - p.first_tap[d];
+    const std::int32_t t = static_cast<std::int32_t>(take_digit(rest, p.filter[d])) - p.first_tap[d];
     tap.none = tap.none || t < 0 || t >= static_cast<std::int32_t>(axis.taps.value);
     tap.at[d] = tap.none ? 0 : t * axis.tap_step;
     tap.source += tap.at[d] * scale;
@@ -67,29 +67,29 @@ WEFT_DEVICE bool reads_any(const WeightProduct& p, std::int32_t c) {
   return false;
 }
 
-/// A thread's part of the next kDepth rows of a tile: VA filters of y's gradient and VB columns of x at a time.
+/// A thread's part of the next kInner rows of a tile: VA filters of y's gradient and VB columns of x at a time.
 template <class T, class Tile, int VA, int VB>
-struct WeightParts {
-  static constexpr int kPacksAcrossA = Tile::kRows / VA, kDepthsA = kThreads / kPacksAcrossA;
-  static constexpr int kPacksAcrossB = Tile::kColumns / VB, kDepthsB = kThreads / kPacksAcrossB;
-  static constexpr int kPacksA = Tile::kDepth / kDepthsA, kPacksB = Tile::kDepth / kDepthsB;
-  static_assert(Tile::kDepth % kDepthsA == 0 && Tile::kDepth % kDepthsB == 0);
-  implicit::moved_t<T, VA> a[kPacksA];
-  implicit::moved_t<T, VB> b[kPacksB];
+struct WeightFragment {
+  static constexpr int kVectorsAcrossA = Tile::kRows / VA, kInnerLinesA = kThreads / kVectorsAcrossA;
+  static constexpr int kVectorsAcrossB = Tile::kColumns / VB, kInnerLinesB = kThreads / kVectorsAcrossB;
+  static constexpr int kVectorsA = Tile::kInner / kInnerLinesA, kVectorsB = Tile::kInner / kInnerLinesB;
+  static_assert(Tile::kInner % kInnerLinesA == 0 && Tile::kInner % kInnerLinesB == 0);
+  implicit::loaded_t<T, VA> a[kVectorsA];
+  implicit::loaded_t<T, VB> b[kVectorsB];
 
   WEFT_DEVICE void load(const WeightProduct& p, const T* y_grad, const T* x, std::int32_t filter, const Tap& tap,
                         std::int64_t row, std::int64_t end) {
     const int thread = static_cast<int>(threadIdx.x);
-    const std::int32_t f = filter + thread % kPacksAcrossA * VA;
+    const std::int32_t f = filter + thread % kVectorsAcrossA * VA;
     WEFT_UNROLL
-    for (int i = 0; i < kPacksA; ++i) {
-      const std::int64_t down = row + thread / kPacksAcrossA + i * kDepthsA;
+    for (int i = 0; i < kVectorsA; ++i) {
+      const std::int64_t down = row + thread / kVectorsAcrossA + i * kInnerLinesA;
       a[i] = {};
-      if ((down < end) & (f < p.filters)) a[i] = implicit::moved_from<VA>(y_grad + down * p.y_channels + f);
+      if ((down < end) & (f < p.filters)) a[i] = implicit::load_neighbours<VA>(y_grad + down * p.y_channels + f);
     }
     WEFT_UNROLL
-    for (int i = 0; i < kPacksB; ++i) {
-      const std::int64_t down = row + thread / kPacksAcrossB + i * kDepthsB;
+    for (int i = 0; i < kVectorsB; ++i) {
+      const std::int64_t down = row + thread / kVectorsAcrossB + i * kInnerLinesB;
       b[i] = {};
       if ((down < end) & !tap.none) load_column(p, x, tap, down, b[i]);
     }
@@ -98,27 +98,27 @@ struct WeightParts {
   /// Adds the rows of y's gradient up.
   WEFT_DEVICE void add_lines(double (&sums)[VA]) const {
     WEFT_UNROLL
-    for (int i = 0; i < kPacksA; ++i) {
+    for (int i = 0; i < kVectorsA; ++i) {
       WEFT_UNROLL
-      for (int j = 0; j < VA; ++j) sums[j] += static_cast<double>(implicit::moved_value<T, VA>(a[i], j));
+      for (int j = 0; j < VA; ++j) sums[j] += static_cast<double>(implicit::loaded_value<T, VA>(a[i], j));
     }
   }
 
   WEFT_DEVICE void store(typename Tile::Word* to_a, typename Tile::Word* to_b) const {
     const int thread = static_cast<int>(threadIdx.x);
     WEFT_UNROLL
-    for (int i = 0; i < kPacksA; ++i) {
-      Tile::A::template put<VA>(to_a, thread % kPacksAcrossA * VA, thread / kPacksAcrossA + i * kDepthsA, a[i]);
+    for (int i = 0; i < kVectorsA; ++i) {
+      Tile::A::template put<VA>(to_a, thread % kVectorsAcrossA * VA, thread / kVectorsAcrossA + i * kInnerLinesA, a[i]);
     }
     WEFT_UNROLL
-    for (int i = 0; i < kPacksB; ++i) {
-      Tile::B::template put<VB>(to_b, thread % kPacksAcrossB * VB, thread / kPacksAcrossB + i * kDepthsB, b[i]);
+    for (int i = 0; i < kVectorsB; ++i) {
+      Tile::B::template put<VB>(to_b, thread % kVectorsAcrossB * VB, thread / kVectorsAcrossB + i * kInnerLinesB, b[i]);
     }
   }
 
  private:
   static WEFT_DEVICE void load_column(const WeightProduct& p, const T* x, const Tap& tap, std::int64_t row,
-                                      implicit::moved_t<T, VB>& pack) {
+                                      implicit::loaded_t<T, VB>& vector) {
     const std::int64_t image = p.positions.quotient(row);
     auto position = static_cast<std::uint32_t>(row - image * p.positions.value);
     std::int64_t from = image * p.x_image + tap.source, scale = p.x_channels;
@@ -126,32 +126,32 @@ struct WeightParts {
     WEFT_UNROLL
     for (int d = 2; d >= 0; --d) {
       const ColumnAxis& axis = p.axis[d];
-      const std::int32_t place = static_cast<std::int32_t>(split(position, axis.out)) * axis.step + axis.offset;
+      const std::int32_t place = static_cast<std::int32_t>(take_digit(position, axis.out)) * axis.step + axis.offset;
       inside &= static_cast<std::uint32_t>(place + tap.at[d]) < static_cast<std::uint32_t>(axis.in);
       from += place * scale;
       scale *= axis.in;
     }
-    if (inside) pack = implicit::moved_from<VB>(x + from);
+    if (inside) vector = implicit::load_neighbours<VB>(x + from);
   }
 };
 
-/// Where the results of a tile and slice go when there are several slices: sums (tile, slice, sum of a thread, thread),
-/// bias_sums (tile, slice, filter).
+/// Where the results of a tile and split go when there are several splits: sums (tile, split, sum of a thread, thread),
+/// bias_sums (tile, split, filter).
 template <class Sum>
 struct Partials {
   Sum *sums, *bias_sums;
   unsigned* counters;  // of the tiles
 };
 
-/// Whether this block is the last of its tile's slices: then its sums become those of all slices, added in order.
+/// Whether this block is the last of its tile's splits: then its sums become those of all splits, added in order.
 template <class Tile>
 WEFT_DEVICE bool merge(const WeightProduct& p, const Partials<typename Tile::Sum>& partials, std::int64_t tile,
-                       std::int64_t slice, typename Tile::Sums& sums, double& bias_sum) {
+                       std::int64_t split, typename Tile::Sums& sums, double& bias_sum) {
   using Sum = typename Tile::Sum;
   constexpr int kTileSums = Tile::kRows * Tile::kColumns;
   const int thread = static_cast<int>(threadIdx.x);
-  Sum* const tile_sums = partials.sums + tile * p.slices * kTileSums + thread;
-  Sum* const tile_bias = partials.bias_sums + tile * p.slices * Tile::kRows + thread;
+  Sum* const tile_sums = partials.sums + tile * p.splits * kTileSums + thread;
+  Sum* const tile_bias = partials.bias_sums + tile * p.splits * Tile::kRows + thread;
   const auto each = [&](typename Tile::Sums& all, const auto& use) {  // use(sum&, its place among the thread's)
     int next = 0;
     Tile::each(all, [&](int, int, Sum(&run)[Tile::kRun]) {
@@ -159,15 +159,15 @@ WEFT_DEVICE bool merge(const WeightProduct& p, const Partials<typename Tile::Sum
       for (int k = 0; k < Tile::kRun; ++k) use(run[k], next++);
     });
   };
-  each(sums, [&](Sum& sum, int place) { tile_sums[slice * kTileSums + kThreads * place] = sum; });
-  if (thread < Tile::kRows) tile_bias[slice * Tile::kRows] = static_cast<Sum>(bias_sum);
-  if (!last_block(partials.counters + tile, p.slices)) return false;
+  each(sums, [&](Sum& sum, int place) { tile_sums[split * kTileSums + kThreads * place] = sum; });
+  if (thread < Tile::kRows) tile_bias[split * Tile::kRows] = static_cast<Sum>(bias_sum);
+  if (!last_block(partials.counters + tile, p.splits)) return false;
   each(sums, [](Sum& sum, int) { sum = 0; });
   bias_sum = 0;
   [[maybe_unused]] typename Tile::Sums lost = {};
-  [[maybe_unused]] constexpr int kSlicesAtOnce = kTileSums / kThreads > 16 ? 2 : 8;
-  WEFT_UNROLL_BY(kSlicesAtOnce)  // loads under way together, in the registers that there are
-  for (std::int64_t s = 0; s < p.slices; ++s) {
+  [[maybe_unused]] constexpr int kSplitsAtOnce = kTileSums / kThreads > 16 ? 2 : 8;
+  WEFT_UNROLL_BY(kSplitsAtOnce)  // loads under way together, in the registers that there are
+  for (std::int64_t s = 0; s < p.splits; ++s) {
     if constexpr (Tile::kChained) {
       typename Tile::Sums part;
       each(part, [&](Sum& sum, int place) { sum = tile_sums[s * kTileSums + kThreads * place]; });
@@ -180,15 +180,15 @@ WEFT_DEVICE bool merge(const WeightProduct& p, const Partials<typename Tile::Sum
   return true;
 }
 
-/// Block s·tiles + i computes tile i (group, filters, columns) over slice s of the rows; the last slice to be done adds
+/// Block s·tiles + i computes tile i (group, filters, columns) over split s of the rows; the last split to be done adds
 /// all of them in order. Tiles of the first columns sum y's gradient as well.
 template <class T, class Tile, int VA, int VB>
 WEFT_KERNEL_OF(kThreads)
 implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, Partials<typename Tile::Sum> partials,
                             typename Tile::Sum* out, typename Tile::Sum* bias_grad) {
   using Sum = typename Tile::Sum;
-  using Parts = WeightParts<T, Tile, VA, VB>;
-  using Quad = Pack<typename Tile::Word, 16 / sizeof(typename Tile::Word)>;
+  using Fragment = WeightFragment<T, Tile, VA, VB>;
+  using Quad = Vector<typename Tile::Word, 16 / sizeof(typename Tile::Word)>;
   constexpr int kQuad = 16 / sizeof(typename Tile::Word);
   static_assert(Tile::kRows <= kThreads);
   WEFT_SHARED(Quad, quads_a, Tile::kBuffers * Tile::A::kWords / kQuad);
@@ -198,7 +198,7 @@ implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, 
   const int thread = static_cast<int>(threadIdx.x);
 
   const std::int64_t tiles = std::int64_t{p.groups} * p.filter_tiles * p.column_tiles;
-  const std::int64_t slice = blockIdx.x / tiles, tile = blockIdx.x - slice * tiles;
+  const std::int64_t split = blockIdx.x / tiles, tile = blockIdx.x - split * tiles;
   const auto column = static_cast<std::int32_t>(tile % p.column_tiles) * Tile::kColumns;
   const auto filter = static_cast<std::int32_t>(tile / p.column_tiles % p.filter_tiles) * Tile::kRows;
   const std::int64_t group = tile / p.column_tiles / p.filter_tiles;
@@ -207,17 +207,17 @@ implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, 
   x += group * p.channels.value;
 
   typename Tile::Sums sums = {};
-  double bias_sum[VA] = {}, bias_of_slice = 0;
+  double bias_sum[VA] = {}, bias_of_split = 0;
   if (reads_any<Tile::kColumns>(p, column) || sums_bias) {
-    const Tap tap = tap_at(p, column + thread % Parts::kPacksAcrossB * VB);
-    const std::int64_t begin = slice * p.slice_rows;
-    const std::int64_t end = begin + p.slice_rows < p.rows ? begin + p.slice_rows : p.rows;
-    Parts parts;
+    const Tap tap = tap_at(p, column + thread % Fragment::kVectorsAcrossB * VB);
+    const std::int64_t begin = split * p.split_rows;
+    const std::int64_t end = begin + p.split_rows < p.rows ? begin + p.split_rows : p.rows;
+    Fragment fragment;
     implicit::multiply_all<Tile>(
-        a, b, begin, end, [&](std::int64_t row) { parts.load(p, y_grad, x, filter, tap, row, end); },
+        a, b, begin, end, [&](std::int64_t row) { fragment.load(p, y_grad, x, filter, tap, row, end); },
         [&](typename Tile::Word* to_a, typename Tile::Word* to_b) {
-          if (sums_bias) parts.add_lines(bias_sum);  // here, not in the load, whose numbers are still on their way
-          parts.store(to_a, to_b);
+          if (sums_bias) fragment.add_lines(bias_sum);  // here, not in the load, whose numbers are still on their way
+          fragment.store(to_a, to_b);
         },
         sums);
     if (sums_bias) {
@@ -225,10 +225,10 @@ implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, 
       for (int j = 0; j < VA; ++j) bias_parts[thread * VA + j] = static_cast<Sum>(bias_sum[j]);
       WEFT_BARRIER();
       for (int i = thread; i < kThreads * VA && thread < Tile::kRows; i += Tile::kRows)
-        bias_of_slice += static_cast<double>(bias_parts[i]);
+        bias_of_split += static_cast<double>(bias_parts[i]);
     }
-    if (p.slices > 1 && !merge<Tile>(p, partials, tile, slice, sums, bias_of_slice)) return;
-  } else if (slice > 0) {
+    if (p.splits > 1 && !merge<Tile>(p, partials, tile, split, sums, bias_of_split)) return;
+  } else if (split > 0) {
     return;
   }
 
@@ -241,7 +241,7 @@ implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, 
   };
   implicit::is_even(out, p.columns, Tile::kRun) ? write(std::true_type{}) : write(std::false_type{});
   if (sums_bias && thread < Tile::kRows && filter + thread < p.filters) {
-    bias_grad[group * p.filters + filter + thread] = static_cast<Sum>(bias_of_slice);
+    bias_grad[group * p.filters + filter + thread] = static_cast<Sum>(bias_of_split);
   }
 }
 
@@ -252,8 +252,8 @@ struct Operands {
 };
 
 template <class Tile>
-std::int64_t most_slices(std::int64_t rows) {
-  return std::clamp<std::int64_t>(rows / (kLeastChunks * Tile::kDepth), 1, kMostSlices);
+std::int64_t most_splits(std::int64_t rows) {
+  return std::clamp<std::int64_t>(rows / (kLeastChunks * Tile::kInner), 1, kMostSplits);
 }
 
 template <class T, class Tile, int VA, int VB>
@@ -265,21 +265,21 @@ void launch_tiles(Context& context, WeightProduct p, std::int64_t reading_column
   const std::int64_t busy =
       std::max<std::int64_t>(std::int64_t{p.groups} * p.filter_tiles * blocks_for(reading_columns, Tile::kColumns), 1);
   const std::int64_t wanted = kBlocksPerMultiprocessor * context.properties.multiprocessors / busy;
-  const std::int64_t slice_bytes = tiles * Tile::kRows * (Tile::kColumns + 1) * static_cast<std::int64_t>(sizeof(Sum));
-  const std::int64_t most = std::min(most_slices<Tile>(p.rows), context.column_bytes / slice_bytes);
-  const std::int64_t slices = tiles > Context::kCounters ? 1 : std::max<std::int64_t>(std::min(wanted, most), 1);
-  p.slice_rows = std::max<std::int64_t>(ceil_div(p.rows, slices), 1);
-  p.slice_rows = round_up(p.slice_rows, Tile::kDepth);
-  p.slices = std::max<std::int64_t>(ceil_div(p.rows, p.slice_rows), 1);
+  const std::int64_t split_bytes = tiles * Tile::kRows * (Tile::kColumns + 1) * static_cast<std::int64_t>(sizeof(Sum));
+  const std::int64_t most = std::min(most_splits<Tile>(p.rows), context.column_bytes / split_bytes);
+  const std::int64_t splits = tiles > Context::kCounters ? 1 : std::max<std::int64_t>(std::min(wanted, most), 1);
+  p.split_rows = std::max<std::int64_t>(ceil_div(p.rows, splits), 1);
+  p.split_rows = round_up(p.split_rows, Tile::kInner);
+  p.splits = std::max<std::int64_t>(ceil_div(p.rows, p.split_rows), 1);
   Partials<Sum> partials{nullptr, nullptr, context.counters};
   std::optional<Scratch> memory;
-  if (p.slices > 1) {
-    const std::int64_t sums = tiles * p.slices * Tile::kRows * Tile::kColumns;
-    memory.emplace(context, static_cast<std::size_t>(sums + tiles * p.slices * Tile::kRows) * sizeof(Sum));
+  if (p.splits > 1) {
+    const std::int64_t sums = tiles * p.splits * Tile::kRows * Tile::kColumns;
+    memory.emplace(context, static_cast<std::size_t>(sums + tiles * p.splits * Tile::kRows) * sizeof(Sum));
     partials.sums = memory->as<Sum>();
     partials.bias_sums = partials.sums + sums;
   }
-  launch({"implicit_weight_grad", tiles * p.slices, kThreads, context.stream},
+  launch({"implicit_weight_grad", tiles * p.splits, kThreads, context.stream},
          implicit_weight_grad_kernel<T, Tile, VA, VB>, p, static_cast<const T*>(o.y_grad), static_cast<const T*>(o.x),
          partials, static_cast<Sum*>(o.out), static_cast<Sum*>(o.bias_grad));
 }
@@ -292,9 +292,9 @@ void launch_any(Context& context, const WeightProduct& p, std::int64_t reading_c
                   : launch_tiles<T, Tile, kWide, 1>(context, p, reading_columns, o);
 }
 
-/// Large tiles where slices make enough of them for every multiprocessor.
+/// Large tiles where splits make enough of them for every multiprocessor.
 template <class T>
-void run(Context& context, const WeightProduct& p, std::int64_t reading_columns, const Operands& o) {
+void launch_tiled(Context& context, const WeightProduct& p, std::int64_t reading_columns, const Operands& o) {
   using Fma = FmaTile<T, 4, 2, 16, false, false>;
   if constexpr (std::is_same_v<T, double>) {
     return launch_any<T, Fma>(context, p, reading_columns, o);
@@ -306,7 +306,7 @@ void run(Context& context, const WeightProduct& p, std::int64_t reading_columns,
     using Large = TensorTile<T, 4, 4, 2, false, false>;
     const std::int64_t tiles =
         blocks_for(p.filters, Large::kRows) * blocks_for(reading_columns, Large::kColumns) * p.groups;
-    const bool enough = tiles * most_slices<Large>(p.rows) >= context.properties.multiprocessors;
+    const bool enough = tiles * most_splits<Large>(p.rows) >= context.properties.multiprocessors;
     if (!enough || !o.wide_y || !o.wide_x || p.filters <= Large::kRows / 2 || reading_columns < Large::kColumns) {
       return launch_any<T, Small>(context, p, reading_columns, o);
     }
@@ -316,23 +316,23 @@ void run(Context& context, const WeightProduct& p, std::int64_t reading_columns,
 }
 
 template <class T>
-void compute(Context& context, const ConvShape& shape, Operands o) {
+void weight_grad_of(Context& context, const ConvShape& shape, Operands o) {
   const ConvColumns columns = forward_columns(shape);
   const std::int64_t channels = shape.c / shape.groups, filters = shape.k / shape.groups;
-  const std::int64_t depth = shape.filter[0] * shape.filter[1] * shape.filter[2] * channels;
+  const std::int64_t inner = shape.filter[0] * shape.filter[1] * shape.filter[2] * channels;
   check_counts(shape);
-  check_places(columns, depth);
+  check_places(columns, inner);
   WeightProduct p;
   for (std::size_t d = 0; d < 3; ++d) {
     p.axis[d] = ColumnAxis(columns.axes[d]);
-    p.filter[d] = Divisor(static_cast<std::uint32_t>(shape.filter[d]));
+    p.filter[d] = FastDivisor32(static_cast<std::uint32_t>(shape.filter[d]));
     p.first_tap[d] = static_cast<std::int32_t>(columns.axes[d].first_tap);
   }
-  p.channels = Divisor(static_cast<std::uint32_t>(channels));
-  p.positions = Size(std::max<std::int64_t>(columns.positions(), 1));
+  p.channels = FastDivisor32(static_cast<std::uint32_t>(channels));
+  p.positions = FastDivisor64(std::max<std::int64_t>(columns.positions(), 1));
   p.rows = columns.taps() > 0 || o.bias_grad != nullptr ? columns.rows() : 0;
   p.filters = static_cast<std::int32_t>(filters);
-  p.columns = static_cast<std::int32_t>(depth);
+  p.columns = static_cast<std::int32_t>(inner);
   p.groups = static_cast<std::int32_t>(shape.groups);
   p.x_channels = shape.c;
   p.x_image = columns.image();
@@ -340,7 +340,7 @@ void compute(Context& context, const ConvShape& shape, Operands o) {
   o.wide_y = implicit::is_wide<T>(filters, o.y_grad);
   o.wide_x = implicit::is_wide<T>(channels, o.x);
   const std::int64_t reading = columns.taps() * channels;
-  run<T>(context, p, reading, o);
+  launch_tiled<T>(context, p, reading, o);
 }
 
 }  // namespace
@@ -349,7 +349,7 @@ void implicit_weight_grad(Context& context, const ConvShape& shape, const ConstV
                           const View& out, const View* bias_grad) {
   const Operands operands{y_grad.data, x.data, out.data, bias_grad != nullptr ? bias_grad->data : nullptr,
                           false,       false};
-  dispatch_floating("conv", x.dtype, [&]<class T>(Type<T>) { compute<T>(context, shape, operands); });
+  dispatch_floating("conv", x.dtype, [&]<class T>(Type<T>) { weight_grad_of<T>(context, shape, operands); });
 }
 
 }  // namespace weft::cuda

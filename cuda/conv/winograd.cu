@@ -18,7 +18,8 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr std::int64_t kChunkTiles = 256;  // a chunk's are a multiple, as sums over ragged ones are slow
-constexpr std::int64_t kPackBytes = 8;  // of channels: a thread keeps e² packs in registers, which wider ones exceed
+constexpr std::int64_t kVectorBytes =
+    8;  // of channels: a thread keeps e² vectors in registers, which wider ones exceed
 
 /// Neighbouring channels, as one number.
 template <class T, int Count>
@@ -48,38 +49,38 @@ struct alignas(sizeof(T) * Count) Channels {
 };
 
 /// A number > 0 that divides; multiplies instead where all dividends are below 2^31.
-struct Size {
+struct BoundedDivisor {
   std::int64_t value = 1;
   bool narrow = false;
-  Divisor divisor;
+  FastDivisor32 divisor;
 
-  Size() = default;
-  Size(std::int64_t size, std::int64_t dividends)
+  BoundedDivisor() = default;
+  BoundedDivisor(std::int64_t size, std::int64_t dividends)
       : value(std::max<std::int64_t>(size, 1)), narrow(dividends < INT32_MAX && size < INT32_MAX) {
-    if (narrow) divisor = Divisor(static_cast<std::uint32_t>(value));
+    if (narrow) divisor = FastDivisor32(static_cast<std::uint32_t>(value));
   }
   WEFT_DEVICE std::int64_t quotient(std::int64_t n) const {
     return narrow ? divisor.quotient(static_cast<std::uint32_t>(n)) : n / value;
   }
 };
 
-/// The tiles of images (height, width) of channels-last packs: tile i begins at `step` times its place less `padding`,
-/// which may be negative.
+/// The tiles of images (height, width) of channels-last vectors: tile i begins at `step` times its place less
+/// `padding`, which may be negative.
 struct Tiles {
-  Size across, down, packs;  ///< tiles along the axes; packs of a pixel
+  BoundedDivisor across, down, vectors;  ///< tiles along the axes; vectors of a pixel
   std::int64_t height = 0, width = 0, step = 1, pad_y = 0, pad_x = 0;
-  std::int64_t first = 0, threads = 0;  ///< tile of the chunk; tiles of the chunk · packs
+  std::int64_t first = 0, threads = 0;  ///< tile of the chunk; tiles of the chunk · vectors
 };
 
-/// What thread i works on: a pack of a tile, and where the tile's first pixel would be.
-struct Place {
-  std::int64_t tile, pack, image, y, x;  // tile: within the chunk
+/// What thread i works on: a vector of a tile, and where the tile's first pixel would be.
+struct TileOrigin {
+  std::int64_t tile, vector, image, y, x;  // tile: within the chunk
 };
 
-WEFT_DEVICE Place place(const Tiles& tiles, std::int64_t i) {
-  Place p{};
-  p.tile = tiles.packs.quotient(i);
-  p.pack = i - p.tile * tiles.packs.value;
+WEFT_DEVICE TileOrigin tile_origin(const Tiles& tiles, std::int64_t i) {
+  TileOrigin p{};
+  p.tile = tiles.vectors.quotient(i);
+  p.vector = i - p.tile * tiles.vectors.value;
   const std::int64_t line = tiles.across.quotient(tiles.first + p.tile);
   p.image = tiles.down.quotient(line);
   p.y = (line - p.image * tiles.down.value) * tiles.step - tiles.pad_y;
@@ -87,50 +88,50 @@ WEFT_DEVICE Place place(const Tiles& tiles, std::int64_t i) {
   return p;
 }
 
-/// Transforms tiles of source by Map; out: (kOut², tiles, packs), matrices `matrix` packs apart.
+/// Transforms tiles of source by Map; out: (kOut², tiles, vectors), matrices `matrix` vectors apart.
 template <class Map, class P>
 WEFT_KERNEL_OF(kThreads)
 winograd_tile_kernel(Tiles tiles, const P* source, P* out, std::int64_t matrix) {
   const std::int64_t i = global_thread();
   if (i >= tiles.threads) return;
-  const Place at = place(tiles, i);
-  const P* const image = source + at.image * tiles.height * tiles.width * tiles.packs.value + at.pack;
-  P* const to = out + at.tile * tiles.packs.value + at.pack;
+  const TileOrigin at = tile_origin(tiles, i);
+  const P* const image = source + at.image * tiles.height * tiles.width * tiles.vectors.value + at.vector;
+  P* const to = out + at.tile * tiles.vectors.value + at.vector;
   winograd::both_sides<Map, P>(
       [&](int row, int col) {
         const std::int64_t y = at.y + row, x = at.x + col;
         P value{};
         if (y >= 0 && y < tiles.height && x >= 0 && x < tiles.width) {
-          value = image[(y * tiles.width + x) * tiles.packs.value];
+          value = image[(y * tiles.width + x) * tiles.vectors.value];
         }
         return value;
       },
       [&](int row, int col, P value) { to[(row * Map::kOut + col) * matrix] = value; });
 }
 
-/// The inverse: tiles (kIn², tiles, packs) to the pixels of out, plus bias unless null.
+/// The inverse: tiles (kIn², tiles, vectors) to the pixels of out, plus bias unless null.
 template <class Map, class P>
 WEFT_KERNEL_OF(kThreads)
 winograd_output_kernel(Tiles tiles, const P* source, std::int64_t matrix, const P* bias, P* out) {
   const std::int64_t i = global_thread();
   if (i >= tiles.threads) return;
-  const Place at = place(tiles, i);
-  P* const image = out + at.image * tiles.height * tiles.width * tiles.packs.value + at.pack;
-  const P* const from = source + at.tile * tiles.packs.value + at.pack;
+  const TileOrigin at = tile_origin(tiles, i);
+  P* const image = out + at.image * tiles.height * tiles.width * tiles.vectors.value + at.vector;
+  const P* const from = source + at.tile * tiles.vectors.value + at.vector;
   P shift{};
-  if (bias != nullptr) shift = bias[at.pack];
+  if (bias != nullptr) shift = bias[at.vector];
   winograd::both_sides<Map, P>([&](int row, int col) { return from[(row * Map::kIn + col) * matrix]; },
                                [&](int row, int col, P value) {
                                  const std::int64_t y = at.y + row, x = at.x + col;
                                  if (y >= tiles.height || x >= tiles.width) return;
-                                 image[(y * tiles.width + x) * tiles.packs.value] = value + shift;
+                                 image[(y * tiles.width + x) * tiles.vectors.value] = value + shift;
                                });
 }
 
-/// Thread i maps the square of a filter's channel i % packs: place p of the source is p·source_step behind filter
-/// i / packs, which are `source_filter` apart, place p of out likewise. With `flipped` the source is read backwards.
+/// Thread i maps the square of a filter's channel i % vectors: place p of the source is p·source_step behind filter
+/// i / vectors, which are `source_filter` apart, place p of out likewise. With `flipped` the source is read backwards.
 struct Filters {
-  Size packs;
+  BoundedDivisor vectors;
   std::int64_t threads = 0, source_step = 0, source_filter = 0, out_step = 0, out_filter = 0;
   bool flipped = false;
 };
@@ -140,9 +141,9 @@ WEFT_KERNEL_OF(kThreads)
 winograd_filter_kernel(Filters g, const P* source, P* out) {
   const std::int64_t i = global_thread();
   if (i >= g.threads) return;
-  const std::int64_t filter = g.packs.quotient(i), pack = i - filter * g.packs.value;
-  const P* const from = source + filter * g.source_filter + pack;
-  P* const to = out + filter * g.out_filter + pack;
+  const std::int64_t filter = g.vectors.quotient(i), vector = i - filter * g.vectors.value;
+  const P* const from = source + filter * g.source_filter + vector;
+  P* const to = out + filter * g.out_filter + vector;
   winograd::both_sides<Map, P>(
       [&](int row, int col) {
         const int at = row * Map::kIn + col;
@@ -151,12 +152,12 @@ winograd_filter_kernel(Filters g, const P* source, P* out) {
       [&](int row, int col, P value) { to[(row * Map::kOut + col) * g.out_step] = value; });
 }
 
-bool aligned(const void* data) { return reinterpret_cast<std::uintptr_t>(data) % kPackBytes == 0; }
+bool aligned(const void* data) { return reinterpret_cast<std::uintptr_t>(data) % kVectorBytes == 0; }
 
-/// body(Type<P>{}, elements of P) for the widest packs that `channels` and the addresses allow.
+/// body(Type<P>{}, elements of P) for the widest vectors that `channels` and the addresses allow.
 template <class T, class Body>
-void with_packs(std::int64_t channels, bool is_aligned, const Body& body) {
-  constexpr int kWide = static_cast<int>(kPackBytes / static_cast<std::int64_t>(sizeof(T)));
+void with_vectors(std::int64_t channels, bool is_aligned, const Body& body) {
+  constexpr int kWide = static_cast<int>(kVectorBytes / static_cast<std::int64_t>(sizeof(T)));
   if constexpr (kWide > 1) {
     if (is_aligned && channels % kWide == 0) return body(Type<Channels<T, kWide>>{}, kWide);
   }
@@ -169,7 +170,7 @@ class Winograd {
  public:
   Winograd(Context& context, const ConvShape& shape) : context_(context), shape_(shape) {}
 
-  /// source (n, in..., depth) to out (n, out..., columns); the input gradient swaps the two sides of the shape.
+  /// source (n, in..., inner) to out (n, out..., columns); the input gradient swaps the two sides of the shape.
   void convolve(bool backward, const T* source, const T* weight, const T* bias, T* out) {
     const Side in = side(backward), to = side(!backward);
     const std::int64_t tiles = count(to);
@@ -246,37 +247,37 @@ class Winograd {
     return std::min(chunk, tiles);
   }
 
-  Gemm product(std::int64_t rows, std::int64_t columns, std::int64_t depth) const {
+  Gemm product(std::int64_t rows, std::int64_t columns, std::int64_t inner) const {
     Gemm g;
     g.in = g.out_type = dtype_of<T>;
     g.batch = kMatrices;
     g.m = rows;
     g.n = columns;
-    g.k = depth;
+    g.k = inner;
     return g;
   }
 
   /// Tiles [first, first + rows) that cover images of the size of `tiled`, read in images of `image`.
-  Tiles tiles_of(const Side& image, const Side& tiled, std::int64_t first, std::int64_t rows, int pack) const {
+  Tiles tiles_of(const Side& image, const Side& tiled, std::int64_t first, std::int64_t rows, int vector) const {
     const std::int64_t all = count(tiled);
     Tiles tiles;
-    tiles.across = Size(ceil_div(tiled.width, m), all);
-    tiles.down = Size(ceil_div(tiled.height, m), all);
-    tiles.packs = Size(image.channels / pack, rows * (image.channels / pack));
+    tiles.across = BoundedDivisor(ceil_div(tiled.width, m), all);
+    tiles.down = BoundedDivisor(ceil_div(tiled.height, m), all);
+    tiles.vectors = BoundedDivisor(image.channels / vector, rows * (image.channels / vector));
     tiles.height = image.height;
     tiles.width = image.width;
     tiles.step = m;
     tiles.first = first;
-    tiles.threads = rows * (image.channels / pack);
+    tiles.threads = rows * (image.channels / vector);
     return tiles;
   }
 
   template <class Map>
   void transform(const Side& image, const Side& tiled, std::int64_t pad_y, std::int64_t pad_x, std::int64_t first,
                  std::int64_t rows, const T* source, T* out) {
-    with_packs<T>(image.channels, aligned(source), [&](auto type, int pack) {
+    with_vectors<T>(image.channels, aligned(source), [&](auto type, int vector) {
       using P = typename decltype(type)::type;
-      Tiles tiles = tiles_of(image, tiled, first, rows, pack);
+      Tiles tiles = tiles_of(image, tiled, first, rows, vector);
       tiles.pad_y = pad_y;
       tiles.pad_x = pad_x;
       launch({"winograd_tile", blocks_for(tiles.threads, kThreads), kThreads, context_.stream},
@@ -286,9 +287,9 @@ class Winograd {
   }
 
   void store(const Side& image, std::int64_t first, std::int64_t rows, const T* source, const T* bias, T* out) {
-    with_packs<T>(image.channels, aligned(out) && aligned(bias), [&](auto type, int pack) {
+    with_vectors<T>(image.channels, aligned(out) && aligned(bias), [&](auto type, int vector) {
       using P = typename decltype(type)::type;
-      const Tiles tiles = tiles_of(image, image, first, rows, pack);
+      const Tiles tiles = tiles_of(image, image, first, rows, vector);
       launch({"winograd_output", blocks_for(tiles.threads, kThreads), kThreads, context_.stream},
              winograd_output_kernel<winograd::Output<m, T>, P>, tiles, reinterpret_cast<const P*>(source),
              tiles.threads, reinterpret_cast<const P*>(bias), reinterpret_cast<P*>(out));
@@ -303,15 +304,15 @@ class Winograd {
   template <class Map>
   void filters(const T* source, std::int64_t source_step, std::int64_t source_filter, T* out, std::int64_t out_step,
                std::int64_t out_filter, bool flipped) {
-    with_packs<T>(shape_.c, aligned(source) && aligned(out), [&](auto type, int pack) {
+    with_vectors<T>(shape_.c, aligned(source) && aligned(out), [&](auto type, int vector) {
       using P = typename decltype(type)::type;
       Filters g;
-      g.threads = shape_.k * (shape_.c / pack);
-      g.packs = Size(shape_.c / pack, g.threads);
-      g.source_step = source_step / pack;
-      g.source_filter = source_filter / pack;
-      g.out_step = out_step / pack;
-      g.out_filter = out_filter / pack;
+      g.threads = shape_.k * (shape_.c / vector);
+      g.vectors = BoundedDivisor(shape_.c / vector, g.threads);
+      g.source_step = source_step / vector;
+      g.source_filter = source_filter / vector;
+      g.out_step = out_step / vector;
+      g.out_filter = out_filter / vector;
       g.flipped = flipped;
       launch({"winograd_filter", blocks_for(g.threads, kThreads), kThreads, context_.stream},
              winograd_filter_kernel<Map, P>, g, reinterpret_cast<const P*>(source), reinterpret_cast<P*>(out));
@@ -323,8 +324,8 @@ class Winograd {
 };
 
 template <class T, int m>
-void run(Context& context, ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
-         const ConstView* bias, const View& out) {
+void winograd_of(Context& context, ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
+                 const ConstView* bias, const View& out) {
   Winograd<T, m> winograd(context, shape);
   if (pass == ConvPass::weight_grad) return winograd.weight_grad(a.as<T>(), b.as<T>(), out.as<T>());
   winograd.convolve(pass == ConvPass::input_grad, a.as<T>(), b.as<T>(), bias ? bias->as<T>() : nullptr, out.as<T>());
@@ -335,12 +336,12 @@ void run(Context& context, ConvPass pass, const ConvShape& shape, const ConstVie
 void winograd(Context& context, ConvPass pass, int tile, const ConvShape& shape, const ConstView& a, const ConstView& b,
               const ConstView* bias, const View& out) {
   if (a.dtype == DType::f32) {
-    return tile == 2 ? run<float, 2>(context, pass, shape, a, b, bias, out)
-                     : run<float, 4>(context, pass, shape, a, b, bias, out);
+    return tile == 2 ? winograd_of<float, 2>(context, pass, shape, a, b, bias, out)
+                     : winograd_of<float, 4>(context, pass, shape, a, b, bias, out);
   }
   if (a.dtype == DType::f64) {
-    return tile == 2 ? run<double, 2>(context, pass, shape, a, b, bias, out)
-                     : run<double, 4>(context, pass, shape, a, b, bias, out);
+    return tile == 2 ? winograd_of<double, 2>(context, pass, shape, a, b, bias, out)
+                     : winograd_of<double, 4>(context, pass, shape, a, b, bias, out);
   }
   throw DTypeError("winograd: dtype " + std::string(name(a.dtype)) + ", expected f32 or f64");
 }

@@ -1,6 +1,5 @@
 #include "cuda/matmul/matmul.h"
 
-#include "core/device/integer.h"
 #include "core/device/scalar_ops.h"
 #include "cuda/array/element.h"
 #include "cuda/array/walk.h"
@@ -24,7 +23,7 @@ matmul_kernel(std::int64_t m, std::int64_t n, std::int64_t k, const T* a, Steps 
               T* out) {
   WEFT_SHARED(T, left, kTile * kTile);
   WEFT_SHARED(T, right, kTile * kTile);
-  const std::int64_t across = ceil_div(n, kTile), down = ceil_div(m, kTile);
+  const std::int64_t across = (n + kTile - 1) / kTile, down = (m + kTile - 1) / kTile;
   const std::int64_t tile = blockIdx.x % (across * down), batch = blockIdx.x / (across * down);
   const int y = static_cast<int>(threadIdx.x) / kTile, x = static_cast<int>(threadIdx.x) % kTile;
   const std::int64_t row = tile / across * kTile + y, column = tile % across * kTile + x;

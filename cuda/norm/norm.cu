@@ -96,7 +96,8 @@ WEFT_DEVICE C median(C a, C b, C c) {
 }
 
 /// a: the mean of the parts, b: the squares centred on it, of their means a and squares b.
-WEFT_DEVICE Two merge_moments(const Parts& parts, const Mergers& mergers, std::int64_t channels, double* shared) {
+WEFT_DEVICE ChannelPair merge_moments(const Partials& parts, const Mergers& mergers, std::int64_t channels,
+                                      double* shared) {
   const double* const at = parts.first + mergers.channel;
   const std::int64_t count = mergers.used ? parts.count : 0;
   double sum = 0, squares = 0;
@@ -109,8 +110,8 @@ WEFT_DEVICE Two merge_moments(const Parts& parts, const Mergers& mergers, std::i
   return {mean, merge_sum(shared, mergers, squares)};
 }
 
-/// partials (slices, 2, channels): the mean relative to the first row, and squares centred on it. Sums are of
-/// differences from a value of the slice, and those of more than four rows are in f64; then Chan, Golub and LeVeque
+/// partials (splits, 2, channels): the mean relative to the first row, and squares centred on it. Sums are of
+/// differences from a value of the split, and those of more than four rows are in f64; then Chan, Golub and LeVeque
 /// 1979: M2 = M2_a + M2_b + (mean_b - mean_a)²·n_a·n_b / n. The last block of a tile writes the statistics.
 template <class T, int V>
 WEFT_KERNEL_OF_BLOCKS(kThreads, V <= 4 ? 3 : 2)
@@ -118,32 +119,32 @@ moments_kernel(const T* x, Grid grid, Statistics<T> statistics, double* partials
   using C = compute_t<T>;
   WEFT_SHARED(double, sums_a, kThreads* V);
   WEFT_SHARED(double, sums_b, kThreads* V);
-  const Place place = place_in<V>(grid);
-  const std::int64_t first = place.slice * grid.slice_rows;
+  const ThreadRows own = rows_of_thread<V>(grid);
+  const std::int64_t first = own.split * grid.split_rows;
   C origin[V] = {};
   Sums<C, V> sums;
-  if (place.begin < place.end) {
-    const auto row_at = [&](std::int64_t row) { return pack_at<V>(x, row * grid.channels + place.channel); };
-    const Pack<T, V> top = row_at(first), middle = row_at((first + place.end) / 2), bottom = row_at(place.end - 1);
+  if (own.begin < own.end) {
+    const auto row_at = [&](std::int64_t row) { return vector_at<V>(x, row * grid.channels + own.channel); };
+    const Vector<T, V> top = row_at(first), middle = row_at((first + own.end) / 2), bottom = row_at(own.end - 1);
     WEFT_UNROLL
     for (int j = 0; j < V; ++j) origin[j] = median(widen(top.value[j]), widen(middle.value[j]), widen(bottom.value[j]));
   }
   for_rows<4>(
-      grid, place, [=](std::int64_t at) { return pack_at<V>(x, at); },
-      [&](const Pack<T, V>& pack, std::int64_t) {
+      grid, own, [=](std::int64_t at) { return vector_at<V>(x, at); },
+      [&](const Vector<T, V>& vector, std::int64_t) {
         WEFT_UNROLL
         for (int j = 0; j < V; ++j) {
-          const C difference = widen(pack.value[j]) - origin[j];
+          const C difference = widen(vector.value[j]) - origin[j];
           sums.a[j] += difference;
           sums.b[j] += difference * difference;
         }
       },
       [&] { sums.widen_all(); });
-  add_lines(grid, place, sums, sums_a, sums_b);
-  if (place.line == 0 && place.channel < grid.channels) {
-    const auto reference = pack_at<V>(x, place.channel);
-    const double rows = static_cast<double>(place.end - first);
-    double* out = partials + 2 * place.slice * grid.channels + place.channel;
+  add_lines(grid, own, sums, sums_a, sums_b);
+  if (own.line == 0 && own.channel < grid.channels) {
+    const auto reference = vector_at<V>(x, own.channel);
+    const double rows = static_cast<double>(own.end - first);
+    double* out = partials + 2 * own.split * grid.channels + own.channel;
     WEFT_UNROLL
     for (int j = 0; j < V; ++j) {
       const double offset = sums.all_a[j] / rows, centred = sums.all_b[j] - sums.all_a[j] * offset;
@@ -152,10 +153,12 @@ moments_kernel(const T* x, Grid grid, Statistics<T> statistics, double* partials
     }
   }
   WEFT_SHARED(double, shared, kThreads);
-  merge_slices<V>(
-      grid, place, partials, counters,
-      [&](const Parts& parts, const Mergers& mergers) { return merge_moments(parts, mergers, grid.channels, shared); },
-      [&](std::int64_t channel, Two moments) {
+  merge_splits<V>(
+      grid, own, partials, counters,
+      [&](const Partials& parts, const Mergers& mergers) {
+        return merge_moments(parts, mergers, grid.channels, shared);
+      },
+      [&](std::int64_t channel, ChannelPair moments) {
         statistics.write(channel, moments.a, moments.b / static_cast<double>(grid.rows));
       });
 }
@@ -171,8 +174,9 @@ inference_scale_kernel(std::int64_t channels, const C* weight, const C* var, dou
 
 /// y = (x - mean)·scale + shift, or 0 where that is negative and relu; then plus residual if it `adds`.
 template <class T, int V>
-WEFT_DEVICE Pack<T, V> output_of(const Pack<T, V>& x, const Pack<T, V>& residual, const compute_t<T> (&mean)[V],
-                                 const compute_t<T> (&scale)[V], const compute_t<T> (&shift)[V], bool relu, bool adds) {
+WEFT_DEVICE Vector<T, V> output_of(const Vector<T, V>& x, const Vector<T, V>& residual, const compute_t<T> (&mean)[V],
+                                   const compute_t<T> (&scale)[V], const compute_t<T> (&shift)[V], bool relu,
+                                   bool adds) {
   using C = compute_t<T>;
   C out[V];
   WEFT_UNROLL
@@ -188,12 +192,12 @@ WEFT_DEVICE Pack<T, V> output_of(const Pack<T, V>& x, const Pack<T, V>& residual
 /// What apply_kernel reads of one row.
 template <class T, int V, bool kResidual>
 struct ForwardRow {
-  Pack<T, V> x, residual{};
+  Vector<T, V> x, residual{};
 
   static WEFT_DEVICE ForwardRow at(const T* x, const T* residual, std::int64_t at) {
     ForwardRow row;
-    row.x = pack_at<V>(x, at);
-    if constexpr (kResidual) row.residual = pack_at<V>(residual, at);
+    row.x = vector_at<V>(x, at);
+    if constexpr (kResidual) row.residual = vector_at<V>(residual, at);
     return row;
   }
 };
@@ -204,19 +208,19 @@ apply_kernel(const T* x, const T* residual, Grid grid, const compute_t<T>* mean,
              const compute_t<T>* shift, T* y) {
   using C = compute_t<T>;
   using Row = ForwardRow<T, V, kResidual>;
-  const Place place = place_in<V>(grid);
-  if (place.begin >= place.end) return;
+  const ThreadRows own = rows_of_thread<V>(grid);
+  if (own.begin >= own.end) return;
   C m[V], f[V], s[V];
   WEFT_UNROLL
   for (int j = 0; j < V; ++j) {
-    m[j] = mean[place.channel + j];
-    f[j] = scale[place.channel + j];
-    s[j] = shift[place.channel + j];
+    m[j] = mean[own.channel + j];
+    f[j] = scale[own.channel + j];
+    s[j] = shift[own.channel + j];
   }
   for_rows<4>(
-      grid, place, [=](std::int64_t at) { return Row::at(x, residual, at); },
+      grid, own, [=](std::int64_t at) { return Row::at(x, residual, at); },
       [&](const Row& row, std::int64_t at) {
-        *reinterpret_cast<Pack<T, V>*>(y + at) = output_of(row.x, row.residual, m, f, s, kRelu, kResidual);
+        *reinterpret_cast<Vector<T, V>*>(y + at) = output_of(row.x, row.residual, m, f, s, kRelu, kResidual);
       },
       [] {});
 }
@@ -238,12 +242,12 @@ small_kernel(const T* x, const T* residual, int rows, std::int64_t channels, Sta
   const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * V;
   const bool adds = residual != nullptr;
   const double n = rows > 0 ? rows : 1;
-  Pack<T, V> own[kRows] = {}, added[kRows] = {};
+  Vector<T, V> own[kRows] = {}, added[kRows] = {};
   if (thread < V && rows > 0) {
     const T* const column = x + first + thread;
     origins[thread] = median(widen(*column), widen(column[rows / 2 * channels]), widen(column[(rows - 1) * channels]));
   }
-  for_own_rows<kRows>(rows, channels, first, [&](int i, std::int64_t at) { own[i] = pack_at<V>(x, at); });
+  for_own_rows<kRows>(rows, channels, first, [&](int i, std::int64_t at) { own[i] = vector_at<V>(x, at); });
 
   WEFT_BARRIER();
   C sum[V] = {}, squares[V] = {}, mean[V], scale[V], shift[V];
@@ -267,7 +271,7 @@ small_kernel(const T* x, const T* residual, int rows, std::int64_t channels, Sta
   });
   sum_warps(squares, sums);
   if (adds) {
-    for_own_rows<kRows>(rows, channels, first, [&](int i, std::int64_t at) { added[i] = pack_at<V>(residual, at); });
+    for_own_rows<kRows>(rows, channels, first, [&](int i, std::int64_t at) { added[i] = vector_at<V>(residual, at); });
   }
   if (thread < V) {
     if (rows > 0) offset += static_cast<double>(origins[thread]) - static_cast<double>(widen(x[first + thread]));
@@ -284,7 +288,7 @@ small_kernel(const T* x, const T* residual, int rows, std::int64_t channels, Sta
     shift[j] = shifts[j];
   }
   for_own_rows<kRows>(rows, channels, first, [&](int i, std::int64_t at) {
-    *reinterpret_cast<Pack<T, V>*>(y + at) = output_of(own[i], added[i], mean, scale, shift, relu, adds);
+    *reinterpret_cast<Vector<T, V>*>(y + at) = output_of(own[i], added[i], mean, scale, shift, relu, adds);
   });
 }
 
@@ -294,14 +298,14 @@ WEFT_KERNEL count_kernel(std::int64_t* batches) { ++*batches; }
 template <class T>
 void apply(Context& context, const ConstView& x, const ConstView& residual, const compute_t<T>* mean,
            const compute_t<T>* scale, const compute_t<T>* shift, bool relu, const View& y) {
-  const auto run = [&]<int V>(std::integral_constant<int, V>) {
+  const auto launch_by_width = [&]<int V>(std::integral_constant<int, V>) {
     const Grid grid = grid_of<T, V>(context, x, 4);
     const auto plain = relu ? apply_kernel<T, V, true, false> : apply_kernel<T, V, false, false>;
     const auto adding = relu ? apply_kernel<T, V, true, true> : apply_kernel<T, V, false, true>;
     launch({"batch_norm", grid.blocks(), kThreads, context.stream}, residual.data != nullptr ? adding : plain,
            x.as<T>(), residual.as<T>(), grid, mean, scale, shift, y.as<T>());
   };
-  with_width<T>(x.shape[1], run, x.data, residual.data, y.data);
+  with_width<T>(x.shape[1], launch_by_width, x.data, residual.data, y.data);
 }
 
 template <class T>
@@ -322,7 +326,7 @@ void batch_norm_of(Context& context, const ConstView& x, const ConstView& weight
   statistics.eps = arguments.eps;
   statistics.momentum = arguments.momentum;
   if (arguments.unbiased_running && rows > 1) statistics.correction = n / (n - 1);
-  const auto run = [&]<int V>(std::integral_constant<int, V>) {
+  const auto launch_by_width = [&]<int V>(std::integral_constant<int, V>) {
     if (rows <= kForwardRows<V> * kSmallThreads) {
       with_rows<1, 4, kForwardRows<V>>(rows, [&]<int kRows>(std::integral_constant<int, kRows>, int threads) {
         launch({"batch_norm", channels / V, threads, context.stream}, small_kernel<T, V, kRows>, x.as<T>(),
@@ -338,7 +342,7 @@ void batch_norm_of(Context& context, const ConstView& x, const ConstView& weight
     });
     apply<T>(context, x, residual, statistics.mean, statistics.scale, statistics.shift, arguments.relu, y);
   };
-  with_width<T>(channels, run, x.data, residual.data, y.data);
+  with_width<T>(channels, launch_by_width, x.data, residual.data, y.data);
 }
 
 }  // namespace

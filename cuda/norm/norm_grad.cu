@@ -10,12 +10,12 @@ using namespace norm;  // NOLINT(google-build-using-namespace)
 /// What the gradient reads of one row.
 template <class T, int V>
 struct GradientRow {
-  Pack<T, V> gradient, x;
+  Vector<T, V> gradient, x;
 
   static WEFT_DEVICE GradientRow at(const T* y_grad, const T* x, std::int64_t at) {
     GradientRow row;
-    row.gradient = pack_at<V>(y_grad, at);
-    row.x = pack_at<V>(x, at);
+    row.gradient = vector_at<V>(y_grad, at);
+    row.x = vector_at<V>(x, at);
     return row;
   }
 };
@@ -39,7 +39,7 @@ struct Gradients {
   C *weight_grad, *bias_grad;
 
   /// One thread's for each channel.
-  WEFT_DEVICE Terms<C> write(std::int64_t channel, std::int64_t rows, Two sums) const {
+  WEFT_DEVICE Terms<C> write(std::int64_t channel, std::int64_t rows, ChannelPair sums) const {
     const double n = static_cast<double>(rows > 0 ? rows : 1), rest = static_cast<double>(mean[channels + channel]);
     const double inverse = static_cast<double>(inverse_std[channel]), product_z = (sums.b - rest * sums.a) * inverse;
     const double factor = -inverse * product_z / n;
@@ -49,10 +49,11 @@ struct Gradients {
   }
 };
 
-WEFT_DEVICE Two merge_sums(const Parts& parts, const Mergers& mergers, std::int64_t channels, double* shared) {
+WEFT_DEVICE ChannelPair merge_sums(const Partials& parts, const Mergers& mergers, std::int64_t channels,
+                                   double* shared) {
   const double* const at = parts.first + mergers.channel;
   const std::int64_t count = mergers.used ? parts.count : 0;
-  Two sums{0, 0};
+  ChannelPair sums{0, 0};
   for (std::int64_t i = mergers.line; i < count; i += mergers.height) {
     sums.a += at[2 * i * channels];
     sums.b += at[(2 * i + 1) * channels];
@@ -62,9 +63,9 @@ WEFT_DEVICE Two merge_sums(const Parts& parts, const Mergers& mergers, std::int6
 }
 
 template <class T, int V>
-WEFT_DEVICE Pack<T, V> x_grad_of(const GradientRow<T, V>& row, const compute_t<T> (&mean)[V],
-                                 const compute_t<T> (&scale)[V], const compute_t<T> (&shift)[V],
-                                 const compute_t<T> (&b)[V], const compute_t<T> (&c)[V], bool relu) {
+WEFT_DEVICE Vector<T, V> x_grad_of(const GradientRow<T, V>& row, const compute_t<T> (&mean)[V],
+                                   const compute_t<T> (&scale)[V], const compute_t<T> (&shift)[V],
+                                   const compute_t<T> (&b)[V], const compute_t<T> (&c)[V], bool relu) {
   using C = compute_t<T>;
   C out[V];
   WEFT_UNROLL
@@ -76,7 +77,7 @@ WEFT_DEVICE Pack<T, V> x_grad_of(const GradientRow<T, V>& row, const compute_t<T
   return narrow_all<T>(out);
 }
 
-/// partials (slices, 2, channels): Σ g and Σ g·(x - mean), with g = y_grad where (x - mean)·scale + shift > 0 if
+/// partials (splits, 2, channels): Σ g and Σ g·(x - mean), with g = y_grad where (x - mean)·scale + shift > 0 if
 /// kMasked; more than two rows are added in f64. The last block of a tile writes the gradients of weight and bias and
 /// b, c.
 template <class T, int V, bool kMasked>
@@ -88,21 +89,21 @@ grad_sums_kernel(const T* y_grad, const T* x, Grid grid, const compute_t<T>* mea
   using Row = GradientRow<T, V>;
   WEFT_SHARED(double, sums_a, kThreads* V);
   WEFT_SHARED(double, sums_b, kThreads* V);
-  const Place place = place_in<V>(grid);
+  const ThreadRows own = rows_of_thread<V>(grid);
   C m[V] = {}, f[V] = {}, s[V] = {};
   Sums<C, V> sums;
-  if (place.begin < place.end) {
+  if (own.begin < own.end) {
     WEFT_UNROLL
     for (int j = 0; j < V; ++j) {
-      m[j] = mean[place.channel + j];
+      m[j] = mean[own.channel + j];
       if constexpr (kMasked) {
-        f[j] = scale[place.channel + j];
-        s[j] = shift[place.channel + j];
+        f[j] = scale[own.channel + j];
+        s[j] = shift[own.channel + j];
       }
     }
   }
   for_rows<2>(
-      grid, place, [=](std::int64_t at) { return Row::at(y_grad, x, at); },
+      grid, own, [=](std::int64_t at) { return Row::at(y_grad, x, at); },
       [&](const Row& row, std::int64_t) {
         WEFT_UNROLL
         for (int j = 0; j < V; ++j) {
@@ -113,9 +114,9 @@ grad_sums_kernel(const T* y_grad, const T* x, Grid grid, const compute_t<T>* mea
         }
       },
       [&] { sums.widen_all(); });
-  add_lines(grid, place, sums, sums_a, sums_b);
-  if (place.line == 0 && place.channel < grid.channels) {
-    double* out = partials + 2 * place.slice * grid.channels + place.channel;
+  add_lines(grid, own, sums, sums_a, sums_b);
+  if (own.line == 0 && own.channel < grid.channels) {
+    double* out = partials + 2 * own.split * grid.channels + own.channel;
     WEFT_UNROLL
     for (int j = 0; j < V; ++j) {
       out[j] = sums.all_a[j];
@@ -123,10 +124,10 @@ grad_sums_kernel(const T* y_grad, const T* x, Grid grid, const compute_t<T>* mea
     }
   }
   WEFT_SHARED(double, shared, kThreads);
-  merge_slices<V>(
-      grid, place, partials, counters,
-      [&](const Parts& parts, const Mergers& mergers) { return merge_sums(parts, mergers, grid.channels, shared); },
-      [&](std::int64_t channel, Two all) {
+  merge_splits<V>(
+      grid, own, partials, counters,
+      [&](const Partials& parts, const Mergers& mergers) { return merge_sums(parts, mergers, grid.channels, shared); },
+      [&](std::int64_t channel, ChannelPair all) {
         const Terms<C> terms = gradients.write(channel, grid.rows, all);
         b[channel] = terms.b;
         c[channel] = terms.c;
@@ -139,21 +140,21 @@ grad_apply_kernel(const T* y_grad, const T* x, Grid grid, const compute_t<T>* me
                   const compute_t<T>* shift, const compute_t<T>* b, const compute_t<T>* c, T* x_grad) {
   using C = compute_t<T>;
   using Row = GradientRow<T, V>;
-  const Place place = place_in<V>(grid);
-  if (place.begin >= place.end) return;
+  const ThreadRows own = rows_of_thread<V>(grid);
+  if (own.begin >= own.end) return;
   C m[V], f[V], s[V] = {}, g[V], h[V];
   WEFT_UNROLL
   for (int j = 0; j < V; ++j) {
-    m[j] = mean[place.channel + j];
-    f[j] = scale[place.channel + j];
-    if constexpr (kMasked) s[j] = shift[place.channel + j];
-    g[j] = b[place.channel + j];
-    h[j] = c[place.channel + j];
+    m[j] = mean[own.channel + j];
+    f[j] = scale[own.channel + j];
+    if constexpr (kMasked) s[j] = shift[own.channel + j];
+    g[j] = b[own.channel + j];
+    h[j] = c[own.channel + j];
   }
   for_rows<2>(
-      grid, place, [=](std::int64_t at) { return Row::at(y_grad, x, at); },
+      grid, own, [=](std::int64_t at) { return Row::at(y_grad, x, at); },
       [&](const Row& row, std::int64_t at) {
-        *reinterpret_cast<Pack<T, V>*>(x_grad + at) = x_grad_of(row, m, f, s, g, h, kMasked);
+        *reinterpret_cast<Vector<T, V>*>(x_grad + at) = x_grad_of(row, m, f, s, g, h, kMasked);
       },
       [] {});
 }
@@ -190,7 +191,7 @@ small_grad_kernel(const T* y_grad, const T* x, int rows, std::int64_t channels, 
   });
   sum_warps(sums, shared);
   if (thread < V) {
-    const Two all{block_sum<2 * V>(shared, thread), block_sum<2 * V>(shared, V + thread)};
+    const ChannelPair all{block_sum<2 * V>(shared, thread), block_sum<2 * V>(shared, V + thread)};
     const Terms<C> terms = gradients.write(first + thread, rows, all);
     terms_b[thread] = terms.b;
     terms_c[thread] = terms.c;
@@ -202,7 +203,7 @@ small_grad_kernel(const T* y_grad, const T* x, int rows, std::int64_t channels, 
     c[j] = terms_c[j];
   }
   for_own_rows<kRows>(rows, channels, first, [&](int i, std::int64_t at) {
-    *reinterpret_cast<Pack<T, V>*>(x_grad + at) = x_grad_of(own[i], m, f, s, b, c, relu);
+    *reinterpret_cast<Vector<T, V>*>(x_grad + at) = x_grad_of(own[i], m, f, s, b, c, relu);
   });
 }
 
@@ -215,19 +216,19 @@ void batch_norm_grad_of(Context& context, const ConstView& y_grad, const ConstVi
   const Gradients<C> gradients{channels,      mean.as<C>(),        inverse_std.as<C>(),
                                scale.as<C>(), weight_grad.as<C>(), bias_grad.as<C>()};
   if (rows <= kBackwardRows * kSmallThreads) {
-    const auto run = [&]<int V>(std::integral_constant<int, V>) {
+    const auto launch_by_width = [&]<int V>(std::integral_constant<int, V>) {
       with_rows<1, kBackwardRows>(rows, [&]<int kRows>(std::integral_constant<int, kRows>, int threads) {
         launch({"batch_norm_grad", channels / V, threads, context.stream}, small_grad_kernel<T, V, kRows>,
                y_grad.as<T>(), x.as<T>(), static_cast<int>(rows), channels, mean.as<C>(), shift.as<C>(), gradients,
                relu, x_grad.as<T>());
       });
     };
-    with_width<T>(channels, run, y_grad.data, x.data, x_grad.data);
+    with_width<T>(channels, launch_by_width, y_grad.data, x.data, x_grad.data);
     return;
   }
   const Scratch scratch(context, 2 * static_cast<std::size_t>(channels) * sizeof(C));
   C *b = scratch.as<C>(), *c = b + channels;
-  const auto run = [&]<int V>(std::integral_constant<int, V>) {
+  const auto launch_by_width = [&]<int V>(std::integral_constant<int, V>) {
     const Grid sums = grid_of<T, V>(context, x, 8), grid = grid_of<T, V>(context, x, 4);
     const Scratch partials(context, partials_of(sums) * sizeof(double));
     for_tiles(context, sums, [&](const Grid& part) {
@@ -239,7 +240,7 @@ void batch_norm_grad_of(Context& context, const ConstView& y_grad, const ConstVi
            relu ? grad_apply_kernel<T, V, true> : grad_apply_kernel<T, V, false>, y_grad.as<T>(), x.as<T>(), grid,
            mean.as<C>(), scale.as<C>(), shift.as<C>(), b, c, x_grad.as<T>());
   };
-  with_width<T>(channels, run, y_grad.data, x.data, x_grad.data);
+  with_width<T>(channels, launch_by_width, y_grad.data, x.data, x_grad.data);
 }
 
 }  // namespace

@@ -15,19 +15,19 @@ namespace weft::cuda::norm {
 
 inline constexpr int kThreads = 256;
 inline constexpr int kLineBytes = 256;  // a block reads of one row, at most
-inline constexpr int kGroup = 32;       // slices that one block merges
+inline constexpr int kGroup = 32;       // splits that one block merges
 
 /// How a grid covers (rows, channels): a block's threads are `lanes` vectors of V neighbouring channels by `height`
-/// rows, and walk down a slice of rows together; block b has tile first_tile + b % tiles of the channels and slice
+/// rows, and walk down a split of rows together; block b has tile first_tile + b % tiles of the channels and split
 /// b / tiles. Threads beyond lanes·height, and lanes beyond the last channel, have no rows. A narrow row is as wide as
 /// the block, so reads are coalesced all the same.
 struct Grid {
   std::int64_t rows, channels;
-  std::int64_t slices, slice_rows;
+  std::int64_t splits, split_rows;
   int tiles, lanes, height, first_tile = 0;
 
-  std::int64_t blocks() const { return slices * tiles; }
-  WEFT_HOST_DEVICE std::int64_t groups() const { return (slices + kGroup - 1) / kGroup; }
+  std::int64_t blocks() const { return splits * tiles; }
+  WEFT_HOST_DEVICE std::int64_t groups() const { return (splits + kGroup - 1) / kGroup; }
 };
 
 template <class T, int V>
@@ -39,45 +39,45 @@ Grid grid_of(const Context& context, const ConstView& x, int least_rows_per_thre
   grid.lanes = static_cast<int>(ceil_div(vectors, tiles));
   grid.height = kThreads / grid.lanes;
   const std::int64_t least_rows = std::int64_t{grid.height} * least_rows_per_thread;
-  const std::int64_t most_slices = std::max<std::int64_t>(8 * context.properties.multiprocessors / tiles, 1);
-  const std::int64_t slices = std::clamp<std::int64_t>(grid.rows / least_rows, 1, most_slices);
-  grid.slice_rows = std::max<std::int64_t>(ceil_div(grid.rows, slices), 1);
-  grid.slices = ceil_div(grid.rows, grid.slice_rows);
+  const std::int64_t most_splits = std::max<std::int64_t>(8 * context.properties.multiprocessors / tiles, 1);
+  const std::int64_t splits = std::clamp<std::int64_t>(grid.rows / least_rows, 1, most_splits);
+  grid.split_rows = std::max<std::int64_t>(ceil_div(grid.rows, splits), 1);
+  grid.splits = ceil_div(grid.rows, grid.split_rows);
   return grid;
 }
 
 /// A thread's channels [channel, channel + V) and rows begin, begin + height, ... below end.
-struct Place {
-  std::int64_t slice, channel, begin, end;
+struct ThreadRows {
+  std::int64_t split, channel, begin, end;
   int line;
 };
 
 template <int V>
-WEFT_DEVICE Place place_in(const Grid& grid) {
+WEFT_DEVICE ThreadRows rows_of_thread(const Grid& grid) {
   const int block = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
-  Place place;
-  place.slice = block / grid.tiles;
+  ThreadRows own;
+  own.split = block / grid.tiles;
   const std::int64_t tile = grid.first_tile + block % grid.tiles;
-  place.channel = (tile * grid.lanes + thread % grid.lanes) * V;
-  place.line = thread / grid.lanes;
-  const std::int64_t first = place.slice * grid.slice_rows, last = first + grid.slice_rows;
-  place.end = last < grid.rows ? last : grid.rows;
-  place.begin = place.line < grid.height && place.channel < grid.channels ? first + place.line : place.end;
-  return place;
+  own.channel = (tile * grid.lanes + thread % grid.lanes) * V;
+  own.line = thread / grid.lanes;
+  const std::int64_t first = own.split * grid.split_rows, last = first + grid.split_rows;
+  own.end = last < grid.rows ? last : grid.rows;
+  own.begin = own.line < grid.height && own.channel < grid.channels ? first + own.line : own.end;
+  return own;
 }
 
 template <int V, class T>
-WEFT_DEVICE Pack<T, V> pack_at(const T* data, std::int64_t at) {
-  return *reinterpret_cast<const Pack<T, V>*>(data + at);
+WEFT_DEVICE Vector<T, V> vector_at(const T* data, std::int64_t at) {
+  return *reinterpret_cast<const Vector<T, V>*>(data + at);
 }
 
 /// use(load(at), at) for the first of the thread's elements in each of its rows, in order; kAtOnce loads are under way
 /// together, and end() follows at most that number of rows.
 template <int kAtOnce, class Load, class Use, class End>
-WEFT_DEVICE void for_rows(const Grid& grid, const Place& place, const Load& load, const Use& use, const End& end) {
+WEFT_DEVICE void for_rows(const Grid& grid, const ThreadRows& own, const Load& load, const Use& use, const End& end) {
   const std::int64_t step = grid.height * grid.channels;
-  std::int64_t row = place.begin, at = row * grid.channels + place.channel;
-  for (; row + (kAtOnce - 1) * grid.height < place.end; row += kAtOnce * grid.height, at += kAtOnce * step) {
+  std::int64_t row = own.begin, at = row * grid.channels + own.channel;
+  for (; row + (kAtOnce - 1) * grid.height < own.end; row += kAtOnce * grid.height, at += kAtOnce * step) {
     decltype(load(at)) loaded[kAtOnce];
     WEFT_UNROLL
     for (int i = 0; i < kAtOnce; ++i) loaded[i] = load(at + i * step);
@@ -85,7 +85,7 @@ WEFT_DEVICE void for_rows(const Grid& grid, const Place& place, const Load& load
     for (int i = 0; i < kAtOnce; ++i) use(loaded[i], at + i * step);
     end();
   }
-  for (; row < place.end; row += grid.height, at += step) use(load(at), at);
+  for (; row < own.end; row += grid.height, at += step) use(load(at), at);
   end();
 }
 
@@ -120,14 +120,14 @@ WEFT_DEVICE void merge_lines(int width, int height, int line, const Merge& merge
 /// The sums of a block's threads, added up over its lines: line 0 ends up with all. `a` and `b` are shared, for
 /// kThreads · V each. Every thread must call it.
 template <class C, int V>
-WEFT_DEVICE void add_lines(const Grid& grid, const Place& place, Sums<C, V>& sums, double* a, double* b) {
+WEFT_DEVICE void add_lines(const Grid& grid, const ThreadRows& own, Sums<C, V>& sums, double* a, double* b) {
   const int thread = static_cast<int>(threadIdx.x);
   WEFT_UNROLL
   for (int j = 0; j < V; ++j) {
     a[j * kThreads + thread] = sums.all_a[j];
     b[j * kThreads + thread] = sums.all_b[j];
   }
-  merge_lines(grid.lanes, grid.height, place.line, [&](int other) {
+  merge_lines(grid.lanes, grid.height, own.line, [&](int other) {
     WEFT_UNROLL
     for (int j = 0; j < V; ++j) {
       a[j * kThreads + thread] += a[j * kThreads + other];
@@ -149,18 +149,18 @@ struct Mergers {
   bool used;
 };
 
-/// Neighbouring parts of `rows` rows, part_rows each but the last: two f64 of each channel, (parts, 2, channels).
-struct Parts {
+/// Neighbouring parts of `rows` rows, partial_rows each but the last: two f64 of each channel, (parts, 2, channels).
+struct Partials {
   const double* first;
-  std::int64_t count, part_rows, rows;
+  std::int64_t count, partial_rows, rows;
 
   WEFT_DEVICE double rows_of(std::int64_t part) const {
-    const std::int64_t left = rows - part * part_rows;
-    return static_cast<double>(left < part_rows ? left : part_rows);
+    const std::int64_t left = rows - part * partial_rows;
+    return static_cast<double>(left < partial_rows ? left : partial_rows);
   }
 };
 
-struct Two {
+struct ChannelPair {
   double a, b;
 };
 
@@ -174,15 +174,15 @@ WEFT_DEVICE double merge_sum(double* shared, const Mergers& mergers, double valu
   return shared[thread % mergers.width];
 }
 
-/// What every block of a grid calls with its slice's part of partials (slices + groups, 2, channels) written. The last
-/// block of kGroup slices merges these; the last such one of a tile merges the groups and calls finish(channel, Two):
-/// the order of the sums depends on the grid alone. merge(Parts, Mergers) is called by all threads of a block.
-/// `counters`: groups + 1 for each tile.
+/// What every block of a grid calls with its split's part of partials (splits + groups, 2, channels) written. The last
+/// block of kGroup splits merges these; the last such one of a tile merges the groups and calls finish(channel,
+/// ChannelPair): the order of the sums depends on the grid alone. merge(Partials, Mergers) is called by all threads of
+/// a block. `counters`: groups + 1 for each tile.
 template <int V, class Merge, class Finish>
-WEFT_DEVICE void merge_slices(const Grid& grid, const Place& place, double* partials, unsigned* counters,
+WEFT_DEVICE void merge_splits(const Grid& grid, const ThreadRows& own, double* partials, unsigned* counters,
                               const Merge& merge, const Finish& finish) {
-  const std::int64_t groups = grid.groups(), group = place.slice / kGroup, group_rows = kGroup * grid.slice_rows;
-  const std::int64_t first = group * kGroup, left = grid.slices - first, members = left < kGroup ? left : kGroup;
+  const std::int64_t groups = grid.groups(), group = own.split / kGroup, group_rows = kGroup * grid.split_rows;
+  const std::int64_t first = group * kGroup, left = grid.splits - first, members = left < kGroup ? left : kGroup;
   const std::int64_t tile = static_cast<std::int64_t>(blockIdx.x) % grid.tiles;
   unsigned* const counter = counters + tile * (groups + 1);
   if (!last_block(counter + 1 + group, members)) return;
@@ -190,24 +190,24 @@ WEFT_DEVICE void merge_slices(const Grid& grid, const Place& place, double* part
   Mergers mergers{width, kThreads / width, thread / width, (grid.first_tile + tile) * width + thread % width, false};
   mergers.used = mergers.line < mergers.height && mergers.channel < grid.channels;
   const std::int64_t rows_left = grid.rows - group * group_rows;
-  const Parts own{partials + 2 * first * grid.channels, members, grid.slice_rows,
-                  rows_left < group_rows ? rows_left : group_rows};
-  Two merged = merge(own, mergers);
+  const Partials of_group{partials + 2 * first * grid.channels, members, grid.split_rows,
+                          rows_left < group_rows ? rows_left : group_rows};
+  ChannelPair merged = merge(of_group, mergers);
   if (groups > 1) {
-    double* const all = partials + 2 * grid.slices * grid.channels;
+    double* const all = partials + 2 * grid.splits * grid.channels;
     if (mergers.line == 0 && mergers.used) {
       all[2 * group * grid.channels + mergers.channel] = merged.a;
       all[(2 * group + 1) * grid.channels + mergers.channel] = merged.b;
     }
     if (!last_block(counter, groups)) return;
-    merged = merge(Parts{all, groups, group_rows, grid.rows}, mergers);
+    merged = merge(Partials{all, groups, group_rows, grid.rows}, mergers);
   }
   if (mergers.line == 0 && mergers.used) finish(mergers.channel, merged);
 }
 
-/// f64 that merge_slices needs.
+/// f64 that merge_splits needs.
 inline std::size_t partials_of(const Grid& grid) {
-  return 2 * static_cast<std::size_t>((grid.slices + grid.groups()) * grid.channels);
+  return 2 * static_cast<std::size_t>((grid.splits + grid.groups()) * grid.channels);
 }
 
 /// launch(part of the grid) for as many tiles at a time as there are counters for; the parts run one after the other.

@@ -17,7 +17,7 @@ constexpr int kThreads = 256;
 struct Plan {
   std::int64_t threads = 0, channels = 0, source_volume = 1;
   std::int64_t sizes[4] = {1, 1, 1, 1};  // vectors, and the destination's width, height and depth
-  Divisor divisors[4];                   // by them, where all threads are below 2^31
+  FastDivisor32 divisors[4];             // by them, where all threads are below 2^31
   bool narrow = false;
   std::int64_t source[3] = {};
   ResampleAxis axes[3];
@@ -37,7 +37,7 @@ Plan plan_of(const ResampleShape& s, bool forward, int width) {
   plan.threads = s.n * plan.sizes[0] * plan.sizes[1] * plan.sizes[2] * plan.sizes[3];
   plan.narrow = plan.threads < INT32_MAX;
   if (plan.threads == 0 || !plan.narrow) return plan;
-  for (int k = 0; k < 4; ++k) plan.divisors[k] = Divisor(static_cast<std::uint32_t>(plan.sizes[k]));
+  for (int k = 0; k < 4; ++k) plan.divisors[k] = FastDivisor32(static_cast<std::uint32_t>(plan.sizes[k]));
   return plan;
 }
 
@@ -93,7 +93,7 @@ nearest_kernel(Plan plan, const T* x, T* y) {
     stride *= plan.source[axis];
   }
   const std::int64_t from = (rest * plan.source_volume + pixel) * plan.channels + channel;
-  *reinterpret_cast<Pack<T, V>*>(y + thread * V) = *reinterpret_cast<const Pack<T, V>*>(x + from);
+  *reinterpret_cast<Vector<T, V>*>(y + thread * V) = *reinterpret_cast<const Vector<T, V>*>(x + from);
 }
 
 /// The sum of the box, each element times the weights of its three positions; in order.
@@ -115,12 +115,13 @@ resample_kernel(Plan plan, const T* source, T* out) {
       for (std::int64_t w = target.box[2].begin; w < target.box[2].end; ++w) {
         const C weight = line * weight_of<C, kForward, kLinear>(plan, target, 2, w);
         const std::int64_t pixel = (d * plan.source[1] + h) * plan.source[2] + w;
-        const Pack<T, V> pack = *reinterpret_cast<const Pack<T, V>*>(source + target.first + pixel * plan.channels);
+        const Vector<T, V> vector =
+            *reinterpret_cast<const Vector<T, V>*>(source + target.first + pixel * plan.channels);
         if constexpr (kLinear) {
           WEFT_UNROLL
-          for (int j = 0; j < V; ++j) total[j] += static_cast<Total>(weight * widen(pack.value[j]));
+          for (int j = 0; j < V; ++j) total[j] += static_cast<Total>(weight * widen(vector.value[j]));
         } else {
-          sums.add([&](int j) { return weight * widen(pack.value[j]); });
+          sums.add([&](int j) { return weight * widen(vector.value[j]); });
         }
       }
     }
@@ -132,7 +133,7 @@ resample_kernel(Plan plan, const T* source, T* out) {
   } else {
     sums.finish(1, result);
   }
-  *reinterpret_cast<Pack<T, V>*>(out + thread * V) = narrow_all<T>(result);
+  *reinterpret_cast<Vector<T, V>*>(out + thread * V) = narrow_all<T>(result);
 }
 
 template <class T, int V, bool kForward>

@@ -49,9 +49,9 @@ largest_kernel(Plan<Int> plan, const T* x, T* y, std::int32_t* indices) {
   for (int j = 0; j < V; ++j) best[j] = {-kInfinity<C>, static_cast<std::int32_t>(first)};
   x += target.first;
   for_box<kWindows == Windows::any, 2>(plan, target, [&](Int position, Int distance) {
-    const Pack<T, V> pack = pack_at<V>(x, distance);
+    const Vector<T, V> vector = vector_at<V>(x, distance);
     WEFT_UNROLL
-    for (int j = 0; j < V; ++j) best[j].take(widen(pack.value[j]), static_cast<std::int32_t>(position));
+    for (int j = 0; j < V; ++j) best[j].take(widen(vector.value[j]), static_cast<std::int32_t>(position));
   });
   C values[V];
   Positions<V> positions;
@@ -74,8 +74,8 @@ sum_kernel(Plan<Int> plan, const T* source, double factor, T* out) {
   const auto target = target_of<V, kForward, Windows::simple>(plan, thread);
   source += target.first;
   for_box<false, 4>(plan, target, [&](Int, Int distance) {
-    const Pack<T, V> pack = pack_at<V>(source, distance);
-    sums.add([&](int j) { return widen(pack.value[j]); });
+    const Vector<T, V> vector = vector_at<V>(source, distance);
+    sums.add([&](int j) { return widen(vector.value[j]); });
   });
   compute_t<T> total[V];
   sums.finish(factor, total);
@@ -94,10 +94,10 @@ matching_kernel(Plan<Int> plan, const T* y_grad, const std::int32_t* indices, T*
   y_grad += target.first;
   indices += target.first;
   for_box<false, 1>(plan, target, [&](Int, Int distance) {
-    const Pack<T, V> pack = pack_at<V>(y_grad, distance);
+    const Vector<T, V> vector = vector_at<V>(y_grad, distance);
     const auto index = Positions<V>::load(indices + distance);
     WEFT_UNROLL
-    for (int j = 0; j < V; ++j) sums[j] += index[j] == position ? static_cast<double>(widen(pack.value[j])) : 0.0;
+    for (int j = 0; j < V; ++j) sums[j] += index[j] == position ? static_cast<double>(widen(vector.value[j])) : 0.0;
   });
   compute_t<T> total[V];
   WEFT_UNROLL
@@ -107,7 +107,7 @@ matching_kernel(Plan<Int> plan, const T* y_grad, const std::int32_t* indices, T*
 
 /// Windows of 2x2 that cover x without overlap: thread t has vector t % vectors of window t / vectors.
 struct Squares {
-  Divisor vectors, width, height;  // of y
+  FastDivisor32 vectors, width, height;  // of y
   std::int32_t threads = 0, channels = 0;
 };
 
@@ -136,16 +136,16 @@ largest_of_squares_kernel(Squares s, const T* x, T* y, std::int32_t* indices) {
   const Square square = square_of<V>(s, thread);
   const T* const upper = x + square.first;
   const T* const lower = upper + std::int64_t{2 * width} * s.channels;
-  const Pack<T, V> packs[4] = {pack_at<V>(upper, 0), pack_at<V>(upper, s.channels), pack_at<V>(lower, 0),
-                               pack_at<V>(lower, s.channels)};
+  const Vector<T, V> vectors[4] = {vector_at<V>(upper, 0), vector_at<V>(upper, s.channels), vector_at<V>(lower, 0),
+                                   vector_at<V>(lower, s.channels)};
   C values[V];
   Positions<V> positions;
   WEFT_UNROLL
   for (int j = 0; j < V; ++j) {
-    Largest<C> best{widen(packs[0].value[j]), square.position};
-    best.take(widen(packs[1].value[j]), square.position + 1);
-    best.take(widen(packs[2].value[j]), square.position + 2 * width);
-    best.take(widen(packs[3].value[j]), square.position + 2 * width + 1);
+    Largest<C> best{widen(vectors[0].value[j]), square.position};
+    best.take(widen(vectors[1].value[j]), square.position + 1);
+    best.take(widen(vectors[2].value[j]), square.position + 2 * width);
+    best.take(widen(vectors[3].value[j]), square.position + 2 * width + 1);
     values[j] = best.value;
     positions[j] = best.position;
   }
@@ -160,7 +160,7 @@ matching_squares_kernel(Squares s, const T* y_grad, const std::int32_t* indices,
   const auto thread = static_cast<std::int32_t>(global_thread());
   if (thread >= s.threads) return;
   const auto width = static_cast<std::int32_t>(s.width.value);
-  const Pack<T, V> pack = pack_at<V>(y_grad, std::int64_t{thread} * V);
+  const Vector<T, V> vector = vector_at<V>(y_grad, std::int64_t{thread} * V);
   const auto index = Positions<V>::load(indices + std::int64_t{thread} * V);
   const Square square = square_of<V>(s, thread);
   T* const upper = x_grad + square.first;
@@ -168,7 +168,7 @@ matching_squares_kernel(Squares s, const T* y_grad, const std::int32_t* indices,
     C gradients[V];
     WEFT_UNROLL
     for (int j = 0; j < V; ++j) {
-      gradients[j] = index[j] == position ? widen(pack.value[j]) + C(0) : C(0);  // a sum with 0, which has no -0
+      gradients[j] = index[j] == position ? widen(vector.value[j]) + C(0) : C(0);  // a sum with 0, which has no -0
     }
     store(to, 0, gradients);
   };
@@ -190,9 +190,9 @@ bool is_squares(std::int64_t end, const PoolShape& s) {
 template <int V>
 Squares squares_of(const PoolShape& s) {
   Squares squares;
-  squares.vectors = Divisor(static_cast<std::uint32_t>(s.c / V));
-  squares.width = Divisor(static_cast<std::uint32_t>(s.out[2]));
-  squares.height = Divisor(static_cast<std::uint32_t>(s.out[1]));
+  squares.vectors = FastDivisor32(static_cast<std::uint32_t>(s.c / V));
+  squares.width = FastDivisor32(static_cast<std::uint32_t>(s.out[2]));
+  squares.height = FastDivisor32(static_cast<std::uint32_t>(s.out[1]));
   squares.threads = static_cast<std::int32_t>(s.n * s.out[1] * s.out[2] * (s.c / V));
   squares.channels = static_cast<std::int32_t>(s.c);
   return squares;
@@ -207,11 +207,11 @@ gather_kernel(Plan<Int> plan, const T* x, const std::int32_t* indices, T* y) {
   const Int index = static_cast<Int>(thread), pixel = quotient(index, plan.vectors);
   x += quotient(pixel, plan.destination_volume) * plan.source_image + (index - pixel * value_of<Int>(plan.vectors)) * V;
   const auto places = Positions<V>::load(indices + thread * V);
-  Pack<T, V> pack;
+  Vector<T, V> vector;
   WEFT_UNROLL
   for (int j = 0; j < V; ++j)
-    pack.value[j] = places[j] < 0 ? narrow<T>(0.0f) : x[static_cast<Int>(places[j]) * plan.channels + j];
-  *reinterpret_cast<Pack<T, V>*>(y + thread * V) = pack;
+    vector.value[j] = places[j] < 0 ? narrow<T>(0.0f) : x[static_cast<Int>(places[j]) * plan.channels + j];
+  *reinterpret_cast<Vector<T, V>*>(y + thread * V) = vector;
 }
 
 /// Thread t has channel t mod channels of image t / channels, all pixels of it in order: the last of equal indices

@@ -34,8 +34,8 @@ mean_kernel(Plan<Int> plan, const T* x, T* y) {
   double divisor = 1;
   x += target.first;
   for_box<false, 4>(plan, target, [&](Int, Int distance) {
-    const Pack<T, V> pack = pack_at<V>(x, distance);
-    sums.add([&](int j) { return widen(pack.value[j]); });
+    const Vector<T, V> vector = vector_at<V>(x, distance);
+    sums.add([&](int j) { return widen(vector.value[j]); });
   });
   for (int axis = 0; axis < 3; ++axis)
     divisor *= count_along<double, Int>(plan, axis, plan.destination[axis], static_cast<Int>(plan.source[axis]),
@@ -61,8 +61,8 @@ mean_grad_kernel(Plan<Int> plan, const T* y_grad, T* x_grad) {
   y_grad += target.first;
   for_places<false, 1>(plan, target, [&](std::uint32_t d, std::uint32_t h, std::uint32_t w, Int, Int distance) {
     const C factor = C(1) / (count(0, d) * count(1, h) * count(2, w));
-    const Pack<T, V> pack = pack_at<V>(y_grad, distance);
-    sums.add([&](int j) { return widen(pack.value[j]) * factor; });
+    const Vector<T, V> vector = vector_at<V>(y_grad, distance);
+    sums.add([&](int j) { return widen(vector.value[j]) * factor; });
   });
   C total[V];
   sums.finish(1, total);

@@ -26,12 +26,12 @@ enum class Windows { simple, any };
 
 /// What kernels divide by, who count in Int: i32 where every number they meet is below 2^31, else i64.
 template <class Int>
-using divisor_t = std::conditional_t<std::is_same_v<Int, std::int32_t>, Divisor, Size>;
+using divisor_t = std::conditional_t<std::is_same_v<Int, std::int32_t>, FastDivisor32, FastDivisor64>;
 /// n / d for n >= 0.
-WEFT_DEVICE std::int32_t quotient(std::int32_t n, const Divisor& d) {
+WEFT_DEVICE std::int32_t quotient(std::int32_t n, const FastDivisor32& d) {
   return static_cast<std::int32_t>(d.quotient(static_cast<std::uint32_t>(n)));
 }
-WEFT_DEVICE std::int64_t quotient(std::int64_t n, const Size& d) { return d.quotient(n); }
+WEFT_DEVICE std::int64_t quotient(std::int64_t n, const FastDivisor64& d) { return d.quotient(n); }
 template <class Int>
 WEFT_DEVICE Int value_of(const divisor_t<Int>& d) {
   return static_cast<Int>(d.value);
@@ -54,9 +54,9 @@ struct Plan {
 template <class Int>
 divisor_t<Int> divisor_of(std::int64_t value) {
   if constexpr (std::is_same_v<Int, std::int32_t>) {
-    return Divisor(static_cast<std::uint32_t>(value));
+    return FastDivisor32(static_cast<std::uint32_t>(value));
   } else {
-    return Size(value);
+    return FastDivisor64(value);
   }
 }
 
@@ -186,37 +186,37 @@ WEFT_DEVICE void for_box(const Plan<Int>& plan, const Target<Int>& target, const
 }
 
 template <int V, class T>
-WEFT_DEVICE Pack<T, V> pack_at(const T* data, std::int64_t at) {
-  return *reinterpret_cast<const Pack<T, V>*>(data + at);
+WEFT_DEVICE Vector<T, V> vector_at(const T* data, std::int64_t at) {
+  return *reinterpret_cast<const Vector<T, V>*>(data + at);
 }
 
 template <class T, int V>
 WEFT_DEVICE void store(T* out, std::int64_t at, const compute_t<T> (&values)[V]) {
-  *reinterpret_cast<Pack<T, V>*>(out + at) = narrow_all<T>(values);
+  *reinterpret_cast<Vector<T, V>*>(out + at) = narrow_all<T>(values);
 }
 
-/// Elements of a Pack of T: 16 bytes.
+/// Elements of a Vector of T: 16 bytes.
 template <class T>
 constexpr int kWidest = 16 / static_cast<int>(sizeof(T));
 
-/// The positions of a pack, in one or two packs of 16 bytes.
+/// The positions of a vector, in one or two vectors of 16 bytes.
 template <int V>
 struct Positions {
   static constexpr int kCount = V < 4 ? V : 4;
-  Pack<std::int32_t, kCount> packs[V / kCount];
+  Vector<std::int32_t, kCount> vectors[V / kCount];
 
   WEFT_DEVICE static Positions load(const std::int32_t* from) {
     Positions positions;
     WEFT_UNROLL
-    for (int i = 0; i < V / kCount; ++i) positions.packs[i] = pack_at<kCount>(from, i * kCount);
+    for (int i = 0; i < V / kCount; ++i) positions.vectors[i] = vector_at<kCount>(from, i * kCount);
     return positions;
   }
   WEFT_DEVICE void store(std::int32_t* to) const {
     WEFT_UNROLL
-    for (int i = 0; i < V / kCount; ++i) *reinterpret_cast<Pack<std::int32_t, kCount>*>(to + i * kCount) = packs[i];
+    for (int i = 0; i < V / kCount; ++i) *reinterpret_cast<Vector<std::int32_t, kCount>*>(to + i * kCount) = vectors[i];
   }
-  WEFT_DEVICE std::int32_t& operator[](int j) { return packs[j / kCount].value[j % kCount]; }
-  WEFT_DEVICE std::int32_t operator[](int j) const { return packs[j / kCount].value[j % kCount]; }
+  WEFT_DEVICE std::int32_t& operator[](int j) { return vectors[j / kCount].value[j % kCount]; }
+  WEFT_DEVICE std::int32_t operator[](int j) const { return vectors[j / kCount].value[j % kCount]; }
 };
 
 template <class T>

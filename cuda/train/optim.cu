@@ -141,9 +141,9 @@ struct AdamStep {
 
 /// The same for V neighbours from element i on.
 template <int V, bool kFirst, bool kSecond, class T, class Step>
-WEFT_DEVICE void update_pack(const Step& step, const typename Step::Rates& rates, const T* grad, T* value, T* first,
-                             T* second, std::int64_t i) {
-  using P = Pack<T, V>;
+WEFT_DEVICE void update_vector(const Step& step, const typename Step::Rates& rates, const T* grad, T* value, T* first,
+                               T* second, std::int64_t i) {
+  using P = Vector<T, V>;
   const P g = *reinterpret_cast<const P*>(grad + i);
   P v = *reinterpret_cast<const P*>(value + i), a{}, b{};
   if constexpr (kFirst) a = *reinterpret_cast<const P*>(first + i);
@@ -182,13 +182,13 @@ update_kernel(const Batch<T> batch, const Step step) {
   T* second = kSecond ? batch.second[tensor] + begin : nullptr;
   const auto addresses = reinterpret_cast<std::uintptr_t>(grad) | reinterpret_cast<std::uintptr_t>(value) |
                          reinterpret_cast<std::uintptr_t>(first) | reinterpret_cast<std::uintptr_t>(second);
-  const int packs = addresses % 16 == 0 ? count / kWidth : 0;
+  const int vectors = addresses % 16 == 0 ? count / kWidth : 0;
   const typename Step::Rates rates = step.rates(tensor);
-  for (int i = thread; i < packs; i += kThreads) {
-    update_pack<kWidth, kFirst, kSecond>(step, rates, grad, value, first, second, std::int64_t{i} * kWidth);
+  for (int i = thread; i < vectors; i += kThreads) {
+    update_vector<kWidth, kFirst, kSecond>(step, rates, grad, value, first, second, std::int64_t{i} * kWidth);
   }
-  for (int i = packs * kWidth + thread; i < count; i += kThreads) {
-    update_pack<1, kFirst, kSecond>(step, rates, grad, value, first, second, i);
+  for (int i = vectors * kWidth + thread; i < count; i += kThreads) {
+    update_vector<1, kFirst, kSecond>(step, rates, grad, value, first, second, i);
   }
 }
 

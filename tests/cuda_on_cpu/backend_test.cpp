@@ -22,10 +22,10 @@ TEST(Walk, DivisorsAreExact) {
   for (int i = 0; i < 200'000; ++i) {
     const std::uint32_t d = (random() >> (random() % 31)) % INT32_MAX + 1,
                         n = (random() >> (random() % 31)) % INT32_MAX;
-    ASSERT_EQ(cuda::Divisor(d).quotient(n), n / d) << n << " / " << d;
+    ASSERT_EQ(cuda::FastDivisor32(d).quotient(n), n / d) << n << " / " << d;
   }
   for (const std::uint32_t d : {1u, 2u, 3u, 0x40000000u, 0x7FFFFFFFu}) {
-    for (const std::uint32_t n : {0u, 1u, d - 1, d, 0x7FFFFFFEu}) ASSERT_EQ(cuda::Divisor(d).quotient(n), n / d);
+    for (const std::uint32_t n : {0u, 1u, d - 1, d, 0x7FFFFFFEu}) ASSERT_EQ(cuda::FastDivisor32(d).quotient(n), n / d);
   }
 }
 
