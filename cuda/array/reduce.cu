@@ -10,13 +10,32 @@
 #include "cuda/array/pointwise.h"
 #include "cuda/array/walk.h"
 
+// Reductions along any axes of any view. They replace
+//
+//   for each place o of the kept axes:                 Walk<2>: offsets in x and out
+//     result = identity
+//     for each place i of the reduced axes:            Walk<1>: offsets in x
+//       result = combine(result, x(o, i))
+//     out(o) = result
+//
+//               reduced axes
+//            ┌─────────┬─────────┐   A block makes `outputs` results with `lanes` threads each, 256 together, over one
+//   kept     │ block 0 │ block 1 │   split of the reduced places. Each lane takes every lanes-th place in order, with
+//   axes     ├─────────┼─────────┤   some loads ahead, in registers. The lanes of a result are combined as a tree in
+//            │ block 2 │ block 3 │   shared memory. With several splits, a second launch combines those of each
+//            └─────────┴─────────┘   result in order.
+//              split 0   split 1
+//
+// Neighbouring threads share a result where the reduced axes are the inner ones in memory, and have neighbouring
+// results otherwise, so that both read whole transactions. plan_of depends on the shape alone, so that every GPU adds
+// in the same order.
 namespace weft::cuda {
 
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = 256;  // of a block, which a tree of at most eight levels combines
 
-// What is reduced, a value that is passed to the kernel: Sum is the type of partial results; load() reads an Element,
+// An operator is a value that is passed to the kernel. Sum is the type of partial results; load() reads an Element,
 // add() takes those at places first, first + step, ... into a partial result, and store() writes a result. Partial
 // results are stored and loaded by an operator made for that.
 
@@ -80,7 +99,7 @@ WEFT_DEVICE void store_bits(int bytes, void* to, std::int64_t at, std::uint64_t 
   }
 }
 
-/// Elements of a dtype, as integers that are ordered as they are. A negative number's bits below its sign are inverted:
+/// Elements of a dtype as integers in the same order. A negative number's bits below its sign are inverted:
 /// -0 is -1, just below +0. Masks stand for a switch, which would be compiled for each element that a thread takes.
 struct Keys {
   int bytes = 0;
@@ -107,7 +126,7 @@ struct Keys {
   WEFT_DEVICE bool is_float() const { return magnitude != 0; }
 };
 
-/// Sums of integers, which wrap, and extremes of any dtype; NaN wins. Of min the keys are inverted, except NaN's.
+/// Sums of integers, which wrap, and extremes of any dtype; NaN wins. For min the keys are inverted, except NaN's.
 struct Ordered {
   using Sum = std::int64_t;
   using Element = std::uint64_t;
@@ -184,7 +203,7 @@ struct ArgExtreme {
   ArgExtreme last() const { return {smallest, keys, true, false}; }
 };
 
-/// How a reduction is plan. A block takes `outputs` results with `lanes` threads each (256 together; powers of two) and
+/// How a reduction is cut. A block makes `outputs` results with `lanes` threads each (256 together; powers of two) and
 /// one of `splits` equal parts of the elements, `split` long.
 struct Plan {
   int lanes = 1, outputs = kThreads;
@@ -240,17 +259,18 @@ reduce_kernel(Op op, Walk<2> kept, Walk<1> reduced, Plan plan, const void* x, vo
   if (active && lane == 0) op.store(out, plan.splits > 1 ? split * kept.size + o : base.of[1], *own);
 }
 
-/// Depends on the shape alone, so that every device adds in the same order.
+/// Cuts a reduction by its shape alone, so that every device adds in the same order.
 Plan plan_of(const Walk<2>& kept, const Walk<1>& reduced) {
-  constexpr std::int64_t kPerLane = 32, kBlocks = 1024;
+  constexpr std::int64_t kPerLane = 32;   // places of a lane in a split, at least, for one partial result
+  constexpr std::int64_t kBlocks = 1024;  // that splits make, at most: they fill a GPU
   const auto power = [](std::int64_t n, std::int64_t most) {
     return static_cast<int>(std::bit_ceil(static_cast<std::uint64_t>(std::clamp<std::int64_t>(n, 1, most))));
   };
   Plan plan;
   plan.lanes_first = kept.size < 8 || kept.stride[0][0] == 0 || reduced.stride[0][0] < kept.stride[0][0];
   if (plan.lanes_first) {
-    plan.lanes = power(ceil_div(reduced.size, 4), kThreads);
-  } else {
+    plan.lanes = power(ceil_div(reduced.size, 4), kThreads);  // whose loads are under way together
+  } else {                                                    // a warp has 32 neighbouring results
     plan.lanes = std::min(kThreads / power(kept.size, 32), power(reduced.size, kThreads));
   }
   plan.outputs = kThreads / plan.lanes;

@@ -18,14 +18,30 @@
 #include "cuda/conv/winograd.h"
 #include "cuda/matmul/gemm.h"
 
+// Backend::conv, and its algorithm im2col: the columns of each pass (core/device/conv_plan.h) are gathered into device
+// memory, a chunk of rows at a time, and multiplied by cuBLASLt. For each group g it replaces
+//
+//   for each chunk of rows (n, o, p, q):
+//     columns(row, (t, r, s, c)) = x(n, place of (o, p, q) and (t, r, s), c), or 0       im2col_(rows_)kernel
+//     y(row, k) = bias(k) + Σ over (t, r, s, c) of columns · weight(k, t, r, s, c)       gemm
+//
+//              (t, r, s, c)    0s
+//            ┌───────────────┬──┐   A chunk is rows whose columns fit Context::column_bytes. A row is the columns and
+//   chunk 0  │               │  │   zeros up to a multiple of kRowBytes. The input gradient does this for each phase
+//            ├───────────────┼──┤   with y's gradient, and copies products of a stride to the positions of the phase.
+//   chunk 1  │               │  │   The weight gradient sums the products y_gradᵀ · columns of all chunks.
+//            └───────────────┴──┘
+//
+// A 1x1 filter that steps by 1 needs no columns: x is the matrix. In a gather, a thread moves one vector of up to 16
+// bytes, or one of each tap, and neighbouring threads have neighbouring channels.
 namespace weft::cuda {
 
 namespace {
 
-constexpr int kThreads = 256;
-constexpr std::int64_t kChunkRows = 256;  // a chunk's are a multiple, as sums over ragged ones are slow
-constexpr std::int64_t kRowBytes = 16;    // likewise a row's bytes: zeros fill it up
-constexpr int kWinogradTile = 4;
+constexpr int kThreads = 256;             // of a gather, which needs few registers
+constexpr std::int64_t kChunkRows = 256;  // a chunk has a multiple, because products over ragged ones are slow
+constexpr std::int64_t kRowBytes = 16;    // a row has a multiple for the same reason: zeros fill it up
+constexpr int kWinogradTile = 4;          // the larger one saves more products: 2.25 for an output, not 4
 // Up to here implicit_gemm's one launch is expected to beat im2col's columns and faster products; not yet measured.
 constexpr double kFewProducts = 1 << 28;
 

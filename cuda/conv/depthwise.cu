@@ -11,16 +11,43 @@
 #include "cuda/array/pointwise.h"
 #include "cuda/array/walk.h"
 
+// Depthwise convolutions: channel k of y reads only channel c = k / (K / C) of x. gather_kernel replaces
+//
+//   for n, o, p, q, k:
+//     y(n, o, p, q, k) = bias(k) + Σ over (t, r, s) of x(n, place of (o, p, q) and (t, r, s), c) · weight(k, t, r, s)
+//
+// and, phase by phase (core/device/conv_plan.h), the same for the input gradient. A thread makes a tile of kColumns
+// neighbouring columns of one line, V channels of each:
+//
+//   a line of the source    | x x x x x x |     With three taps without gaps, each element is loaded once for all
+//   the thread's sums          y y y y          columns that it takes part in.
+//
+// Its sums and the factors of a line are in registers; nothing is shared. Threads of a warp have neighbouring channels,
+// so that they read and write whole transactions; the caches serve the lines that windows have in common.
+// transpose_kernel first makes the filter (taps, k), where the factors of neighbouring channels are neighbours too.
+//
+// weight_sums_kernel replaces
+//
+//   for k, t, r, s:
+//     weight_grad(k, t, r, s) = Σ over (n, o, p, q) of y_grad(n, o, p, q, k) · x(n, the same place, c)
+//
+//   block = split of the positions x up to kGroup taps on a line of the filter x tile of channels
+//           256 threads: `lanes` vectors of V channels x `lines` positions, which walk through the split together
+//
+// Sums are in registers, then the lines of a block are added as a tree in shared memory. weight_merge_kernel adds the
+// splits in order, in double.
 namespace weft::cuda {
 namespace {
 
 constexpr int kThreads = 256;
+// Columns of a destination that one thread makes: more share each element that is loaded, but with any number of taps,
+// where nothing is shared, two leave room for the sums of chains.
 template <int kTaps>
-constexpr int kColumns = kTaps == 0 ? 2 : 4;  // of a destination, that one thread makes
-constexpr int kGroup = 3;                     // taps along the last axis that one thread sums
-constexpr int kMergers = 16;                  // rows of positions that a block sums, where the channels leave room
-constexpr std::int64_t kSteps = 32;           // positions of a thread, at least
-constexpr std::int64_t kSumBlocks = 4096;     // at most, if each split has more positions
+constexpr int kColumns = kTaps == 0 ? 2 : 4;
+constexpr int kGroup = 3;            // taps that share what a thread loads of y's gradient: a line of a 3x3 filter
+constexpr int kMergers = 16;         // lines of a block, at least: a tile has 16 vectors of channels at most
+constexpr std::int64_t kSteps = 32;  // positions of a thread, at least, for one sum that is merged
+constexpr std::int64_t kSumBlocks = 4096;  // that splits make, at most: they fill a GPU
 
 /// The taps of one axis as TapAxis has them.
 struct Axis {

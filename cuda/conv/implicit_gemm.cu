@@ -10,6 +10,29 @@
 #include "cuda/conv/implicit_tile.cuh"
 #include "weft/precision.h"
 
+// The forward pass and the input gradient as a product whose columns are never written. Forward, it replaces
+//
+//   for (n, o, p, q) x k:                             rows x columns of a group
+//     y(n, o, p, q, k) = bias(k)
+//     for t, r, s, c:                                 inner: (tap, channel)
+//       y(n, o, p, q, k) += x(n, place of (o, p, q) and (t, r, s), c) · weight(k, t, r, s, c)
+//
+// The input gradient is such a product for each phase (core/device/conv_plan.h): its source is y's gradient, its rows
+// are the positions of x in the phase, its columns are the channels of a group, its inner index is (tap, filter).
+//
+//                columns of a group
+//              ┌──────┬──────┬──────┐
+//   rows of    │ tile │ tile │ tile │   A block computes one tile (cuda/conv/implicit_tile.cuh). Blocks of the
+//   a phase    ├──────┼──────┼──────┤   same rows are neighbours, so that a cache serves the source to all of them.
+//              │ tile │ tile │ tile │
+//              └──────┴──────┴──────┘
+//
+// Shared memory holds kInner elements of each line of the tile, and RowPlaces: where each row reads and writes,
+// computed once for all steps. A thread computes the tap and the channel of its own column of the step, then adds
+// addresses. A place outside of the source gives zeros.
+//
+// Tiles are narrow (16 columns) for few columns, and small (32 x 32) until large ones (128 x 64 by tensor cores, 64 x
+// 32 by fused multiply-adds) give every multiprocessor one. f64 has small tiles only.
 namespace weft::cuda {
 namespace {
 
@@ -17,7 +40,7 @@ using implicit::FmaTile;
 using implicit::kThreads;
 using implicit::TensorTile;
 
-constexpr int kPhases = 8;
+constexpr int kPhases = 8;  // of a launch, those of stride 2 along three axes: more would exceed a kernel's parameters
 constexpr std::int32_t kOutside = INT32_MIN;  // a place that no tap brings into the source
 
 /// Rows of one phase of an input gradient; the forward pass is a single one. Strides are in elements.
@@ -68,7 +91,7 @@ WEFT_DEVICE Term term_at(const Product& p, const Phase& phase, std::int32_t k) {
 }
 
 /// The places of a tile's rows: of tap 0 on each axis and its address, and the row's address in the result, -1 for rows
-/// behind the last one.
+/// after the last one.
 template <int kRows>
 struct RowPlaces {
   std::int64_t source[kRows], target[kRows];

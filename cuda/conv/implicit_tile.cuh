@@ -8,9 +8,26 @@
 #include "cuda/array/chains.h"
 #include "cuda/array/element.h"
 
-// Tiles of a product that a block computes from shared memory: kRows x kColumns sums, kInner products of each at a
-// time. a is (rows, inner), b is (columns, inner). Memory is read in vectors of neighbours, in inner (kAlongA, kAlongB)
-// or in the other axis; put_a and put_b store such a vector, whose first element is of (line, k).
+// The tile that a block of the implicit products computes:
+//
+//   for k in steps of kInner:              load() fetches the operands of the next step into registers,
+//     for i < kRows, j < kColumns:         multiply() adds kInner products to each sum,
+//       sums(i, j) += a(i, k) · b(j, k)    store() puts the fetched operands into shared memory
+//
+//              b: kColumns lines                    registers      a fragment of the sums of each thread
+//              ┌─────────────┐                      shared memory  kBuffers x (a and b, kInner of each line)
+//   a: kRows   │  kRows x    │  inner: kInner       device memory  the source and the weight, read in vectors of V
+//   lines      │  kColumns   │  at a time                          neighbours along inner (kAlong) or along the lines
+//              └─────────────┘
+//
+// FmaTile uses fused multiply-adds (f64, and f32 without tf32), TensorTile the tensor cores (tf32 and bf16). Sums of
+// f32 by fused multiply-adds are cut into chains of 256 terms (cuda/array/chains.h).
+//
+// kInner is the number of elements in kLineBytes = 128 bytes, a cache line of device memory. A block has kThreads =
+// 128, four warps, so that each thread may have all 255 registers for its fragments. Two buffers overlap the stores of
+// a step with the products of another; where both exceed 40 KiB of the 48 KiB that a block may declare, there is one.
+// Lines in shared memory have gaps of 16 bytes (FmaOperand, and TensorOperand along inner) or 8 elements, so that the
+// addresses that a warp reads at a time meet different banks.
 namespace weft::cuda::implicit {
 
 /// V neighbours as they are moved: pairs of bf16 are words, which nothing takes apart.
@@ -26,8 +43,8 @@ template <int V, class T>
 WEFT_DEVICE loaded_t<T, V> load_neighbours(const T* data) {
   return *reinterpret_cast<const loaded_t<T, V>*>(data);
 }
-/// V neighbours of parameters, which are of the type that arithmetic happens in, as they are moved. They become T only
-/// as they are stored: a conversion would wait for what else is on its way.
+/// V neighbours of parameters, whose type is that of the arithmetic, as they are loaded. They become T when they are
+/// stored: a conversion after the load would wait for all loads that are on their way.
 template <class T, int V>
 struct LoadedParameters {
   static_assert(std::is_same_v<T, compute_t<T>>);
@@ -70,8 +87,8 @@ WEFT_DEVICE compute_t<T> loaded_value(const loaded_t<T, V>& vector, int j) {
   }
 }
 
-inline constexpr int kThreads = 128;
-inline constexpr int kLineBytes = 128;  // of a row's part that lies in shared memory
+inline constexpr int kThreads = 128;    // four warps: TensorTile gives each a rectangle of the tile
+inline constexpr int kLineBytes = 128;  // of a line in shared memory: a cache line of device memory
 
 /// An operand of fused multiply-adds, (inner, line): a thread's lines follow each other.
 template <class T, int kLines, bool kAlong>
@@ -186,8 +203,8 @@ struct TensorOperand {
       std::memcpy(reinterpret_cast<char*>(to + row * kStep) + 2 * place, &vector, 2);
     }
   }
-  /// The lane's words of 16 lines by 8 words of inner, as multiply_add takes them for a; words 0, 2 and 1, 3 are those
-  /// of two b.
+  /// The lane's words of 16 lines by 8 words along inner, as multiply_add takes them for a; words 0, 2 and 1, 3 are
+  /// those of two b.
   static WEFT_DEVICE void read(const Word* from, int line, int word, Word (&to)[4]) {
     const int lane = static_cast<int>(threadIdx.x) % kWarp;
     if constexpr (kAlong) {
@@ -295,7 +312,7 @@ WEFT_DEVICE void multiply_all(typename Tile::Word* a, typename Tile::Word* b, st
 template <bool kWhole, class T, class Sum, int kRun>
 WEFT_DEVICE void write_run(T* out, const Sum (&run)[kRun], std::int64_t count) {
   const Vector<T, kRun> vector = narrow_all<T>(run);
-  if constexpr (kWhole) {  // as words, which the compiler does not store in fragment
+  if constexpr (kWhole) {  // as words, which the compiler does not store in parts
     using Word = std::conditional_t<sizeof vector % 8 == 0, std::uint64_t, std::uint32_t>;
     Vector<Word, sizeof vector / sizeof(Word)> words;
     std::memcpy(&words, &vector, sizeof vector);

@@ -8,6 +8,26 @@
 #include "cuda/conv/implicit_tile.cuh"
 #include "weft/precision.h"
 
+// The weight gradient as a product whose columns are never written. It replaces
+//
+//   for k x (t, r, s, c):                             filters x columns of a group
+//     for n, o, p, q:                                 rows: the images and positions of y
+//       weight_grad(k, t, r, s, c) += y_grad(n, o, p, q, k) · x(n, place of (o, p, q) and (t, r, s), c)
+//
+//              filters x columns                 rows   ┌─────────┐
+//              ┌──────┬──────┐                          │ split 0 │  block tile 0: sums of split 0 ┐  the last block
+//   filters    │ tile │ tile │    each tile over        ├─────────┤                                │  of a tile adds
+//              ├──────┼──────┤    several splits of     │ split 1 │  block tiles:  sums of split 1 │  the splits in
+//              │ tile │ tile │    the rows              ├─────────┤                                ┘  order
+//              └──────┴──────┘                          │ ...     │
+//
+// A block computes one tile (cuda/conv/implicit_tile.cuh; its inner index is the row) over one split. With several
+// splits it writes its sums to device memory, and the block that is done last adds those of all splits in order: the
+// result does not depend on which block is last. Tiles of the first columns also sum y's gradient for the bias. One
+// block writes the zeros of a tile whose taps all read padding.
+//
+// There are as many splits as give two blocks to each multiprocessor, within these limits: a split has 4·kInner rows at
+// least, a tile has 256 splits at most, all sums fit Context::column_bytes, and each tile has a counter of its own.
 namespace weft::cuda {
 namespace {
 
@@ -15,8 +35,9 @@ using implicit::FmaTile;
 using implicit::kThreads;
 using implicit::TensorTile;
 
-constexpr int kBlocksPerMultiprocessor = 2, kLeastChunks = 4;  // of kInner rows in a split
-constexpr std::int64_t kMostSplits = 256;
+constexpr int kBlocksPerMultiprocessor = 2;  // wanted: one multiplies while the other waits for memory
+constexpr int kLeastSteps = 4;               // of kInner rows in a split, so that products outweigh the merging of sums
+constexpr std::int64_t kMostSplits = 256;    // which the last block of a tile adds one after another
 
 /// Rows are images and positions of y; columns are (tap, channel) of a filter.
 struct WeightProduct {
@@ -253,7 +274,7 @@ struct Operands {
 
 template <class Tile>
 std::int64_t most_splits(std::int64_t rows) {
-  return std::clamp<std::int64_t>(rows / (kLeastChunks * Tile::kInner), 1, kMostSplits);
+  return std::clamp<std::int64_t>(rows / (kLeastSteps * Tile::kInner), 1, kMostSplits);
 }
 
 template <class T, class Tile, int VA, int VB>

@@ -13,11 +13,27 @@
 
 #include "core/device/winograd_transform.h"
 
+// 3x3 convolutions by Winograd's F(m x m, 3x3), m = 2 or 4 (core/device/winograd_transform.h). With e = m + 2, the nine
+// products of an output become e² / m² and transforms, which replace the loop nest of a convolution by
+//
+//   for each of e² places of a square:
+//     y'(tiles, k) = x'(tiles, c) · w'(c, k)              one batched product by cuBLASLt
+//
+//        x                 x' of e² matrices         y' of e² matrices            y
+//   ┌──┬──┬──┐   tile      ┌─────────┐   product     ┌─────────┐   output    ┌──┬──┬──┐
+//   ├──┼──┼──┤  ───────▶  │ tiles x │  ─────────▶  │ tiles x │  ────────▶  ├──┼──┼──┤
+//   └──┴──┴──┘   kernel    │ channels│   with w'     │ filters │   kernel    └──┴──┴──┘
+//
+// winograd_filter_kernel makes w' of the weight first. The input gradient is the same with the filters turned round.
+// The weight gradient transforms tiles of x and of y's gradient, sums e² products over all tiles, and maps these back
+// by winograd_filter_kernel. A thread transforms one tile, one vector of channels, in registers; its neighbours have
+// the neighbouring channels, so that they read and write whole transactions. x' and y' go through device memory in
+// chunks of tiles, of about Context::column_bytes.
 namespace weft::cuda {
 namespace {
 
-constexpr int kThreads = 128;
-constexpr std::int64_t kChunkTiles = 256;  // a chunk's are a multiple, as sums over ragged ones are slow
+constexpr int kThreads = 128;  // of which each may have all 255 registers, and two blocks still share a multiprocessor
+constexpr std::int64_t kChunkTiles = 256;  // a chunk has a multiple, because sums over ragged ones are slow
 constexpr std::int64_t kVectorBytes =
     8;  // of channels: a thread keeps e² vectors in registers, which wider ones exceed
 
@@ -128,8 +144,8 @@ winograd_output_kernel(Tiles tiles, const P* source, std::int64_t matrix, const 
                                });
 }
 
-/// Thread i maps the square of a filter's channel i % vectors: place p of the source is p·source_step behind filter
-/// i / vectors, which are `source_filter` apart, place p of out likewise. With `flipped` the source is read backwards.
+/// Thread i maps the square of channel i % vectors of filter i / vectors. Filters are `source_filter` apart, and place
+/// p of a square is p·source_step after its filter; in `out` likewise. With `flipped` the source is read backwards.
 struct Filters {
   BoundedDivisor vectors;
   std::int64_t threads = 0, source_step = 0, source_filter = 0, out_step = 0, out_filter = 0;

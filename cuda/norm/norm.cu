@@ -39,7 +39,8 @@ WEFT_DEVICE Moments scaled_moments(const T* x, std::int64_t rows, std::int64_t c
   return {mean / scale, 0, var / scale / scale, scale / std::sqrt(var + added * added)};
 }
 
-/// Whether the squares that var comes of kept to the range of C, as far as it matters for var.
+/// Whether the squares whose sum gave var stayed in the range of C. Squares that are too small to change var may leave
+/// it.
 template <class C>
 WEFT_DEVICE bool is_in_range(double var) {
   return var > (std::is_same_v<C, float> ? 1e-30 : 1e-290) && var <= std::numeric_limits<double>::max();
@@ -95,7 +96,7 @@ WEFT_DEVICE C median(C a, C b, C c) {
   return rest < low ? low : rest;
 }
 
-/// a: the mean of the parts, b: the squares centred on it, of their means a and squares b.
+/// Merges parts whose pairs are means and sums of centred squares into the pair of all of them.
 WEFT_DEVICE ChannelPair merge_moments(const Partials& parts, const Mergers& mergers, std::int64_t channels,
                                       double* shared) {
   const double* const at = parts.first + mergers.channel;

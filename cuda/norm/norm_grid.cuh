@@ -10,12 +10,30 @@
 #include "cuda/array/walk.h"
 #include "cuda/runtime/context.h"
 
-// What the kernels of batch normalisation share: how they cover (rows, channels), and sums over rows.
+// What the kernels of batch normalisation share: how they cover (rows, channels), and sums over rows. Forward, norm.cu
+// replaces these loops, backward norm_grad.cu similar ones with Σ g and Σ g·(x - mean):
+//
+//   for each channel c:
+//     mean(c) = Σ over rows of x(row, c) / rows          moments_kernel reads x once: two f64 for each channel and
+//     var(c) = Σ over rows of (x(row, c) - mean(c))²     split, which its last blocks merge
+//     for each row:
+//       y(row, c) = (x(row, c) - mean(c))·scale(c) + shift(c)          apply_kernel reads x again
+//
+//               channels
+//            ┌─────────┬─────────┐   A block has one tile of channels and one split of the rows. Its 256 threads are
+//   split 0  │ block 0 │ block 1 │   `lanes` vectors of V channels x `height` rows, and walk down the split together.
+//            ├─────────┼─────────┤   Sums are in registers, in f32 over a few rows and then in f64; the rows of the
+//   split 1  │ block 2 │ block 3 │   block are added as a tree in shared memory.
+//            └─────────┴─────────┘
+//
+// The last block of kGroup splits of a tile merges their sums from device memory, and the last of a tile's groups
+// merges the groups. The order of all sums follows from the grid, not from which block is last. Few rows
+// (norm_small.cuh) take one launch, whose blocks keep their rows in registers.
 namespace weft::cuda::norm {
 
-inline constexpr int kThreads = 256;
-inline constexpr int kLineBytes = 256;  // a block reads of one row, at most
-inline constexpr int kGroup = 32;       // splits that one block merges
+inline constexpr int kThreads = 256;    // with f64 sums of V channels, two or three blocks fit a multiprocessor
+inline constexpr int kLineBytes = 256;  // of a row that a block reads: two cache lines, so that narrow rows stack up
+inline constexpr int kGroup = 32;       // splits that one block merges, so that neither level of merging is long
 
 /// How a grid covers (rows, channels): a block's threads are `lanes` vectors of V neighbouring channels by `height`
 /// rows, and walk down a split of rows together; block b has tile first_tile + b % tiles of the channels and split
@@ -39,6 +57,7 @@ Grid grid_of(const Context& context, const ConstView& x, int least_rows_per_thre
   grid.lanes = static_cast<int>(ceil_div(vectors, tiles));
   grid.height = kThreads / grid.lanes;
   const std::int64_t least_rows = std::int64_t{grid.height} * least_rows_per_thread;
+  // Eight blocks for each multiprocessor: some work while others wait for memory.
   const std::int64_t most_splits = std::max<std::int64_t>(8 * context.properties.multiprocessors / tiles, 1);
   const std::int64_t splits = std::clamp<std::int64_t>(grid.rows / least_rows, 1, most_splits);
   grid.split_rows = std::max<std::int64_t>(ceil_div(grid.rows, splits), 1);
@@ -149,7 +168,8 @@ struct Mergers {
   bool used;
 };
 
-/// Neighbouring parts of `rows` rows, partial_rows each but the last: two f64 of each channel, (parts, 2, channels).
+/// Sums of neighbouring parts of `rows` rows: two f64 of each channel, (parts, 2, channels). Each part has partial_rows
+/// rows, except the last one.
 struct Partials {
   const double* first;
   std::int64_t count, partial_rows, rows;
@@ -160,6 +180,7 @@ struct Partials {
   }
 };
 
+/// Two numbers of a channel, in the order of the partials: two sums, or the mean and the sum of centred squares.
 struct ChannelPair {
   double a, b;
 };
@@ -174,10 +195,10 @@ WEFT_DEVICE double merge_sum(double* shared, const Mergers& mergers, double valu
   return shared[thread % mergers.width];
 }
 
-/// What every block of a grid calls with its split's part of partials (splits + groups, 2, channels) written. The last
-/// block of kGroup splits merges these; the last such one of a tile merges the groups and calls finish(channel,
-/// ChannelPair): the order of the sums depends on the grid alone. merge(Partials, Mergers) is called by all threads of
-/// a block. `counters`: groups + 1 for each tile.
+/// Merges the splits of a tile. Every block of a grid calls it after it has written its split's sums to `partials`
+/// (splits + groups, 2, channels). The last block of kGroup splits merges these, the last such block of a tile merges
+/// the groups and calls finish(channel, ChannelPair). All threads of a block call merge(Partials, Mergers). `counters`
+/// has groups + 1 for each tile.
 template <int V, class Merge, class Finish>
 WEFT_DEVICE void merge_splits(const Grid& grid, const ThreadRows& own, double* partials, unsigned* counters,
                               const Merge& merge, const Finish& finish) {

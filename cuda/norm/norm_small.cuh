@@ -11,6 +11,7 @@
 // has channels [V·b, V·b + V), thread t rows t, t + threads, ...
 namespace weft::cuda::norm {
 
+// The largest block whose threads may have 128 registers each: a multiprocessor has 65,536.
 inline constexpr int kSmallThreads = 512, kSmallWarps = kSmallThreads / kWarp;
 // Rows of a thread, at most: it has 128 registers. A row takes four of them forward, eight with a residual or backward,
 // and each of V channels another six or so.

@@ -1,6 +1,20 @@
 #pragma once
 
-// What the pooling kernels share: one thread's destination pixel and the box of source pixels it depends on.
+// What the pooling kernels share. The destination is y forward and x backward, the source is the other. They replace
+//
+//   for each pixel (n, d, h, w) of the destination, each channel:
+//     for each pixel of the source in a box:               forward its window, backward the y whose windows have it
+//       destination = largest, sum, mean, or sum of those whose index is this pixel
+//
+//   source           ┌───────┐            Thread t has one pixel of the destination and V neighbouring channels: 16
+//        ┌───────────│  box  │───┐        bytes, where a pixel divides into such vectors. It walks through its box line
+//        │           └───────┘   │        by line with its results in registers. Threads share nothing; neighbours have
+//        └───────────────────────┘        neighbouring channels, so that they read whole transactions, and caches serve
+//                                         the pixels that boxes have in common.
+//
+// A gather in both passes needs no atomics, so that sums have one order. Quotients are multiplications, and positions
+// are counted in 32 bits where every number is below 2^31, which takes fewer registers and instructions. Windows of 2x2
+// that cover x without overlap have kernels of their own (pool.cu): a thread has all four pixels of a window.
 
 #include <algorithm>
 #include <cstdint>
@@ -13,10 +27,12 @@
 
 namespace weft::cuda::pooling {
 
-inline constexpr int kThreads = 256;
-inline constexpr int kBlocks = 4;  // that a multiprocessor has at a time of kernels that need many registers
+inline constexpr int kThreads = 256;  // the blocks' size matters little: threads share nothing
+// Blocks that a multiprocessor has at a time of kernels that need many registers: each thread may have 64.
+inline constexpr int kBlocks = 4;
 
-/// Of indices along one axis; core keeps those of x below 2^31, and y has at most one more, or as few where adaptive.
+/// Indices along one axis. core keeps those of x below 2^31; y has at most one more than x, or fewer than 2^31 where
+/// windows are adaptive.
 struct Range {
   std::uint32_t begin, end;
 };

@@ -10,13 +10,27 @@
 #include "cuda/array/element.h"
 #include "cuda/array/walk.h"
 
+// Softmax, cross entropy and the tally of hits. They replace, for logits (rows, n):
+//
+//   for each row:
+//     max, Σ = max over i of z(i), Σ over i of exp(z(i) - max)       exp_sum
+//     loss(row) = log Σ + max - z(label)                             or a probability, or a gradient, of each class
+//   loss = sum or mean of loss(row)                                  grid_sum
+//
+//   row 0 ─── warp 0 ┐ block 0   A group of threads has a row: a warp up to kMostWarpColumns classes, else a block.
+//   row 1 ─── warp 1 │           Each thread adds its classes in chains of 16 terms, whose sums go on in double. Pairs
+//   ...       ...    │           of threads exchange their results by shuffles, so that all threads have the same
+//   row 7 ─── warp 7 ┘           bits; the warps of a block meet in shared memory.
+//
+// A reduced loss is summed in each block, then by the last block over all of them, both as fixed trees: the order does
+// not depend on which block is last. Logits are read again for each pass over a row; caches serve them after the first.
 namespace weft::cuda {
 namespace {
 
-constexpr int kThreads = 256, kWarps = kThreads / kWarp;
-constexpr std::int64_t kMostWarpColumns = 1024;  // beyond, a block has a row
-constexpr std::int64_t kMostBlocks = 1 << 20;
-constexpr std::int64_t kMostPartials = 1024;  // blocks of a reduced loss: about as many as run at a time
+constexpr int kThreads = 256, kWarps = kThreads / kWarp;  // eight rows of a block at a time
+constexpr std::int64_t kMostWarpColumns = 1024;           // 32 classes of each lane
+constexpr std::int64_t kMostBlocks = 1 << 20;             // of a grid, whose blocks take further rows in turn
+constexpr std::int64_t kMostPartials = 1024;  // blocks of a reduced loss: about the number that runs at a time
 
 template <class C>
 constexpr C kInfinity = std::numeric_limits<C>::infinity();
@@ -333,7 +347,8 @@ struct TallyCut {
   std::int64_t blocks;
 
   explicit TallyCut(const Shape& shape) : lanes(shape[1] <= kWarp ? 1 : kWarp) {
-    constexpr std::int64_t kRows = 4, kMost = 64;  // of each thread or warp, where blocks are left; of blocks
+    // Each thread or warp has kRows rows until there are kMost blocks: few partial sums for the last one to add.
+    constexpr std::int64_t kRows = 4, kMost = 64;
     blocks = std::clamp<std::int64_t>(blocks_for(shape[0] * lanes, kRows * kThreads), 1, kMost);
   }
 };
@@ -348,7 +363,7 @@ tally_kernel(std::int64_t rows, std::int64_t n, int lanes, const T* logits, Stri
   using C = compute_t<T>;
   WEFT_SHARED(RowSums, shared, kThreads);
   const std::int64_t lane = threadIdx.x % lanes, step = static_cast<std::int64_t>(gridDim.x) * kThreads / lanes;
-  const std::int64_t rounds = (rows + step - 1) / step;  // the same in all threads, as they shuffle
+  const std::int64_t rounds = (rows + step - 1) / step;  // the same in all threads, because they shuffle
   RowSums own{0, 0};
   for (std::int64_t round = 0; round < rounds; ++round) {
     const std::int64_t row = round * step + global_thread() / lanes;

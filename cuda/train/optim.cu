@@ -9,12 +9,25 @@
 #include "cuda/array/element.h"
 #include "cuda/array/walk.h"
 
+// A step of SGD or Adam over all parameters of a model. update_kernel replaces
+//
+//   for each tensor:
+//     for each element i:  update(rates of the tensor, gradient(i), value(i), first(i), second(i))
+//
+//   tensors   │ 0             │ 1     │ 2                 │ ...   64 of one launch, with their pointers as parameters
+//   blocks    │ 0 │ 1 │ 2 │ 3 │ 4 │ 5 │ 6 │ 7 │ 8 │ 9 │ 10│       4,096 elements each, all of one tensor
+//
+// A block finds its tensor by bisection; each thread then updates vectors of 16 bytes in registers. Every number is
+// read and written once, and threads share nothing. The learning rate and Adam's counts of steps are in device memory,
+// so that a captured step can be replayed. adam_rates_kernel advances the counts before the updates, in one block,
+// which raises beta1 and beta2 once for all tensors of equal count.
 namespace weft::cuda {
 namespace {
 
-constexpr int kThreads = 256, kTensors = 64;
+constexpr int kThreads = 256;  // four vectors of f32 each in a whole block
+constexpr int kTensors = 64;   // of one launch: their pointers and sizes fit a kernel's 4,096 bytes of parameters
 constexpr int kBlockElements = 4096;  // a multiple of 16 bytes, so that blocks are as aligned as their tensors
-constexpr int kCounts = 256;          // of tensors in one launch of adam_rates_kernel
+constexpr int kCounts = 256;          // of one launch of adam_rates_kernel: its block has two threads for each
 
 /// Tensors of one launch; those of tensor i are blocks [first_block[i], first_block[i + 1]).
 template <class T>
