@@ -23,7 +23,7 @@ Function padded(PadMode mode) {
   };
 }
 
-Function interpolated(const UpsampleOptions& options) {
+Function interpolated(const InterpolateOptions& options) {
   return [options](const Inputs& t) { return interpolate(t[0], options); };
 }
 

@@ -64,7 +64,7 @@ std::vector<OpCase> conv_cases();
 std::vector<OpCase> conv_family_cases();
 std::vector<OpCase> im2col_cases();
 std::vector<OpCase> pool_cases();
-std::vector<OpCase> upsample_cases();
+std::vector<OpCase> interpolate_cases();
 std::vector<OpCase> pool_family_cases();
 std::vector<OpCase> norm_cases();
 std::vector<OpCase> group_norm_cases();

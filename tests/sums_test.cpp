@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "tests/device.h"
+#include "weft/interpolate_options.h"
 #include "weft/nn/loss.h"
 #include "weft/ops.h"
 #include "weft/pool_options.h"
-#include "weft/upsample_options.h"
 
 namespace weft {
 namespace {

@@ -45,7 +45,7 @@ void check_input(const Tensor& x) {
 }
 
 /// The spatial axis of x that is given a size or else a factor.
-ResampleAxis resample_axis(const Tensor& x, int axis, const UpsampleOptions& o) {
+ResampleAxis resample_axis(const Tensor& x, int axis, const InterpolateOptions& o) {
   ResampleAxis a;
   a.in = x.size(axis);
   const auto at = static_cast<std::size_t>(axis - 2);
@@ -81,9 +81,9 @@ struct Resampling {
   Shape x, y;
 };
 
-Resampling resampling(const Tensor& x, const UpsampleOptions& o) {
+Resampling resampling(const Tensor& x, const InterpolateOptions& o) {
   check_input(x);
-  check_upsample_options(kName, o);
+  check_options(kName, o);
   check_count(x, "size", o.size, o.size.rank());
   check_count(x, "scale_factor", o.scale_factor, static_cast<std::int64_t>(o.scale_factor.size()));
   Resampling r{{x.size(0), x.size(1), {}}, x.shape(), {x.size(0), x.size(1)}};
@@ -113,7 +113,7 @@ Tensor resample(ResamplePass pass, const Resampling& r, const Tensor& in) {
 
 }  // namespace
 
-void check_upsample_options(std::string_view owner, const UpsampleOptions& options) {
+void check_options(std::string_view owner, const InterpolateOptions& options) {
   const std::string prefix = std::string(owner) + ": ";
   if (options.size.empty() && options.scale_factor.empty())
     throw ValueError(prefix + "neither size nor scale_factor is given");
@@ -138,7 +138,7 @@ void check_upsample_options(std::string_view owner, const UpsampleOptions& optio
     throw ValueError(prefix + "align_corners has no meaning in mode nearest");
 }
 
-Tensor interpolate(const Tensor& x, const UpsampleOptions& options) {
+Tensor interpolate(const Tensor& x, const InterpolateOptions& options) {
   return resample(ResamplePass::forward, resampling(x, options), x);
 }
 

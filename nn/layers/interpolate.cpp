@@ -1,4 +1,4 @@
-#include "weft/nn/layers_upsample.h"
+#include "weft/nn/layers_interpolate.h"
 
 #include <string>
 
@@ -7,19 +7,19 @@
 namespace weft::nn {
 namespace {
 
-UpsampleOptions checked(const char* owner, const UpsampleOptions& options) {
-  check_upsample_options(owner, options);
+InterpolateOptions checked(const char* owner, const InterpolateOptions& options) {
+  check_options(owner, options);
   return options;
 }
 
-Tensor interpolate_2d(const char* owner, const Tensor& x, const UpsampleOptions& options) {
+Tensor interpolate_2d(const char* owner, const Tensor& x, const InterpolateOptions& options) {
   if (x.rank() != 4) throw ShapeError(std::string(owner) + ": input must be (N, C, H, W), got " + to_string(x.shape()));
   return interpolate(x, options);
 }
 
 }  // namespace
 
-Upsample::Upsample(const UpsampleOptions& options) : options_(checked("Upsample", options)) {}
+Upsample::Upsample(const InterpolateOptions& options) : options_(checked("Upsample", options)) {}
 Tensor Upsample::forward(const Tensor& x) { return interpolate(x, options_); }
 
 UpsamplingNearest2d::UpsamplingNearest2d(const Upsampling2dOptions& options)

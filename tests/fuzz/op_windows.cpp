@@ -348,7 +348,7 @@ Case plain_pools(OpInput& in) {
 Case interpolations(OpInput& in) {
   const int axes = 1 + in.below(3);
   const Tensor x = in.tensor(image(in, axes, 1 + in.below(20)), in.dtype());
-  UpsampleOptions o;
+  InterpolateOptions o;
   if (in.flag()) {
     for (int count = in.rarely(2) ? axes : 1; count > 0; --count) o.scale_factor.push_back(in.number());
   } else {

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "weft/conv_options.h"
+#include "weft/interpolate_options.h"
 #include "weft/pool_options.h"
 #include "weft/tensor.h"
-#include "weft/upsample_options.h"
 
 /// The differentiable functions. Every one accepts any strides, returns a new tensor (or a view, where it says so; or
 /// its argument or a view of it where there is nothing to compute: padding that only crops, reductions of no axes), and
@@ -305,7 +305,7 @@ Tensor global_max_pool2d(const Tensor& x);
 /// interpolate; with a scale factor, the coordinates follow the factor and not the sizes. Coordinates are in double
 /// precision for every dtype (PyTorch's are in x's), and linear copies an axis that keeps its size. Throws ValueError
 /// on options out of range, ShapeError on a map that is empty before or after, or too large.
-Tensor interpolate(const Tensor& x, const UpsampleOptions& options);
+Tensor interpolate(const Tensor& x, const InterpolateOptions& options);
 
 // Normalisation, dropout and losses.
 struct BatchNormOptions {

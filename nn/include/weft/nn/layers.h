@@ -7,9 +7,9 @@
 #include "weft/nn/init.h"
 #include "weft/nn/layers_activation.h"
 #include "weft/nn/layers_conv.h"
+#include "weft/nn/layers_interpolate.h"
 #include "weft/nn/layers_norm.h"
 #include "weft/nn/layers_pool.h"
-#include "weft/nn/layers_upsample.h"
 #include "weft/nn/module.h"
 #include "weft/ops.h"
 

@@ -11,7 +11,7 @@ namespace weft {
 namespace {
 
 template <class E>
-void expect_error(const std::string& message, const Tensor& x, const UpsampleOptions& options) {
+void expect_error(const std::string& message, const Tensor& x, const InterpolateOptions& options) {
   weft::expect_error<E>(message, [&] { interpolate(x, options); });
 }
 
@@ -43,7 +43,7 @@ TEST(InterpolateErrors, Options) {
 }
 
 TEST(InterpolateErrors, Inputs) {
-  const UpsampleOptions twice{.scale_factor = {2}, .mode = kLinear};
+  const InterpolateOptions twice{.scale_factor = {2}, .mode = kLinear};
   expect_error<ShapeError>("interpolate: input needs 3 to 5 dimensions (N, C, ...), got (2, 3)", zeros({2, 3}), twice);
   expect_error<ShapeError>("interpolate: input needs 3 to 5 dimensions (N, C, ...), got (1, 1, 1, 1, 1, 1)",
                            zeros({1, 1, 1, 1, 1, 1}), twice);
@@ -74,8 +74,8 @@ TEST(Interpolate, WritesChannelsLast) {
 TEST(Interpolate, NearestHasExactCoordinates) {
   for (const std::int64_t factor : {3, 49, 98, 103, 107, 161, 187, 1000}) {
     const Tensor x = reshape(arange(0, 9, 1, {.dtype = DType::f32}), {1, 1, 9});
-    for (const UpsampleOptions& o :
-         {UpsampleOptions{.size = {9 * factor}}, UpsampleOptions{.scale_factor = {static_cast<double>(factor)}}}) {
+    for (const InterpolateOptions& o : {InterpolateOptions{.size = {9 * factor}},
+                                        InterpolateOptions{.scale_factor = {static_cast<double>(factor)}}}) {
       const std::vector<float> y = interpolate(x, o).to_vector<float>();
       ASSERT_EQ(static_cast<std::int64_t>(y.size()), 9 * factor);
       for (std::int64_t i = 0; i < 9 * factor; ++i) ASSERT_EQ(y[static_cast<std::size_t>(i)], i / factor) << factor;
@@ -91,7 +91,7 @@ TEST(Interpolate, NearestHasExactCoordinates) {
 TEST(Interpolate, TakesNothingOfWhatCountsForNothing) {
   const double infinity = HUGE_VAL;
   Tensor x = Tensor::from<double>({1, infinity, 3}, {1, 1, 3});
-  const UpsampleOptions ends{.size = {2}, .mode = kLinear, .align_corners = true};
+  const InterpolateOptions ends{.size = {2}, .mode = kLinear, .align_corners = true};
   EXPECT_EQ(interpolate(x, ends).to_vector<double>(), (std::vector<double>{1, 3}));
   x.set_requires_grad(true);
   const Tensor y = interpolate(x, {.size = {5}, .mode = kLinear, .align_corners = true});

@@ -7,14 +7,14 @@ namespace weft::cases {
 
 namespace {
 
-struct UpsampleRow {
+struct InterpolateRow {
   const char* what;
   Sizes x;
-  UpsampleOptions options;
+  InterpolateOptions options;
 };
 
 /// PyTorch's definition along one axis: what each of `size` elements counts for in output i of `out`.
-std::vector<double> line_weights(std::int64_t size, std::int64_t out, double factor, const UpsampleOptions& o,
+std::vector<double> line_weights(std::int64_t size, std::int64_t out, double factor, const InterpolateOptions& o,
                                  std::int64_t i) {
   std::vector<double> weights(static_cast<std::size_t>(size));
   const auto at = [&](std::int64_t j) -> double& { return weights[static_cast<std::size_t>(std::min(j, size - 1))]; };
@@ -36,7 +36,7 @@ std::vector<double> line_weights(std::int64_t size, std::int64_t out, double fac
 }
 
 /// Axis by axis.
-Plain interpolated(const Plain& x, const UpsampleOptions& o) {
+Plain interpolated(const Plain& x, const InterpolateOptions& o) {
   Plain y = x;
   for (std::size_t axis = 2; axis < x.shape.size(); ++axis) {
     const std::size_t given = axis - 2;
@@ -61,8 +61,8 @@ Plain interpolated(const Plain& x, const UpsampleOptions& o) {
 
 }  // namespace
 
-std::vector<OpCase> upsample_cases() {
-  const UpsampleRow both_modes[] = {
+std::vector<OpCase> interpolate_cases() {
+  const InterpolateRow both_modes[] = {
       {"twice", {2, 3, 4}, {.scale_factor = {2}}},
       {"twice", {2, 19, 3, 4}, {.scale_factor = {2}}},
       {"twice", {1, 5, 2, 3, 2}, {.scale_factor = {2}}},
@@ -83,21 +83,21 @@ std::vector<OpCase> upsample_cases() {
       {"no channel", {2, 0, 4}, {.size = {3}}},
   };
   std::vector<OpCase> rows;
-  const auto add = [&rows](const UpsampleRow& upsample, const char* how, InterpolateMode mode, bool align_corners) {
-    UpsampleOptions o = upsample.options;
+  const auto add = [&rows](const InterpolateRow& given, const char* how, InterpolateMode mode, bool align_corners) {
+    InterpolateOptions o = given.options;
     o.mode = mode;
     o.align_corners = align_corners;
-    OpCase row{.op = "interpolate", .what = how, .inputs = {{upsample.x}}};
-    row.what.append(", ").append(upsample.what);
+    OpCase row{.op = "interpolate", .what = how, .inputs = {{given.x}}};
+    row.what.append(", ").append(given.what);
     row.run = [o](const std::vector<Tensor>& x) { return interpolate(x[0], o); };
     row.reference = [o](const std::vector<Plain>& x) { return interpolated(x[0], o); };
     row.exact = mode == InterpolateMode::nearest;
     rows.push_back(row);
   };
-  for (const UpsampleRow& upsample : both_modes) {
-    add(upsample, "nearest", InterpolateMode::nearest, false);
-    add(upsample, "linear", InterpolateMode::linear, false);
-    add(upsample, "linear, corners aligned", InterpolateMode::linear, true);
+  for (const InterpolateRow& given : both_modes) {
+    add(given, "nearest", InterpolateMode::nearest, false);
+    add(given, "linear", InterpolateMode::linear, false);
+    add(given, "linear, corners aligned", InterpolateMode::linear, true);
   }
   return rows;
 }

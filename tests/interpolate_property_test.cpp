@@ -8,7 +8,7 @@ namespace {
 
 struct Case {
   Shape x;
-  UpsampleOptions options;
+  InterpolateOptions options;
 };
 
 Case any_case() {

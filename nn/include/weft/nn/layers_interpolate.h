@@ -8,11 +8,11 @@ namespace weft::nn {
 /// (N, C, ...) with one to three spatial axes, as weft::interpolate.
 class Upsample final : public Module {
  public:
-  explicit Upsample(const UpsampleOptions& options);
+  explicit Upsample(const InterpolateOptions& options);
   Tensor forward(const Tensor& x) override;
 
  private:
-  UpsampleOptions options_;
+  InterpolateOptions options_;
 };
 
 /// Either size or scale_factor, for height and width or one number for both.
@@ -28,7 +28,7 @@ class UpsamplingNearest2d final : public Module {
   Tensor forward(const Tensor& x) override;
 
  private:
-  UpsampleOptions options_;
+  InterpolateOptions options_;
 };
 
 /// (N, C, H, W), bilinear with aligned corners.
@@ -38,7 +38,7 @@ class UpsamplingBilinear2d final : public Module {
   Tensor forward(const Tensor& x) override;
 
  private:
-  UpsampleOptions options_;
+  InterpolateOptions options_;
 };
 
 }  // namespace weft::nn

@@ -12,14 +12,14 @@ namespace weft {
 enum class InterpolateMode { nearest, linear };
 
 /// Either size or scale_factor, with one number for each spatial axis or one for all.
-struct UpsampleOptions {
+struct InterpolateOptions {
   Dims size = {};                         ///< of the output
   std::vector<double> scale_factor = {};  ///< output = input·factor, rounded down
   InterpolateMode mode = InterpolateMode::nearest;
   bool align_corners = false;  ///< linear: the outermost elements of input and output coincide, not their edges
 };
 
-/// Throws ValueError, naming owner, on options that fit no input.
-void check_upsample_options(std::string_view owner, const UpsampleOptions& options);
+/// Throws ValueError, with the name `owner`, on options that fit no input.
+void check_options(std::string_view owner, const InterpolateOptions& options);
 
 }  // namespace weft
