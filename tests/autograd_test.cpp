@@ -318,7 +318,7 @@ TEST(Autograd, TiesShareTheGradient) {
   EXPECT_EQ(numbers(a.grad()), (Numbers{0.5, 0}));
   EXPECT_EQ(numbers(b.grad()), (Numbers{0.5, 1}));
   const Tensor pooled = leaf({3, 3, 3, 3}, {1, 1, 2, 2});
-  sum(max_pool2d(pooled)).backward();
+  sum(max_pool2d(pooled, 2)).backward();
   EXPECT_EQ(numbers(pooled.grad()), (Numbers{1, 0, 0, 0}));
 }
 

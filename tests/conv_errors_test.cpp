@@ -345,27 +345,47 @@ TEST(ConvErrors, Pad) {
 
 TEST(ConvErrors, Layers) {
   using namespace nn;  // NOLINT(google-build-using-namespace)
-  expect_error<ValueError>("Conv1d: in_channels must be at least 1, got 0", [] { Conv1d(0, 4, 3); });
-  expect_error<ValueError>("Conv3d: out_channels must be at least 1, got -1", [] { Conv3d(2, -1, 3); });
-  expect_error<ValueError>("Conv2d: kernel must be at least 1, got 0", [] { Conv2d(3, 4, {3, 0}); });
-  expect_error<ValueError>("Conv2d: stride must be at least 1, got 0", [] { Conv2d(3, 4, 3, {.stride = {1, 0}}); });
-  expect_error<ValueError>("Conv2d: padding must be at least 0, got -2", [] { Conv2d(3, 4, 3, {.padding = -2}); });
-  expect_error<ValueError>("Conv3d: dilation must be at least 1, got 0", [] {
+  expect_error<ValueError>("Conv1d: in_channels 0 must be positive", [] { Conv1d(0, 4, 3); });
+  expect_error<ValueError>("Conv3d: out_channels -1 must be positive", [] { Conv3d(2, -1, 3); });
+  expect_error<ValueError>("Conv2d: kernel (3, 0) must be positive", [] { Conv2d(3, 4, {3, 0}); });
+  expect_error<ValueError>("Conv2d: stride (1, 0) must be positive", [] { Conv2d(3, 4, 3, {.stride = {1, 0}}); });
+  expect_error<ValueError>("Conv2d: padding (-2, -2) must not be negative", [] { Conv2d(3, 4, 3, {.padding = -2}); });
+  expect_error<ValueError>("Conv3d: dilation (1, 1, 0) must be positive", [] {
     Conv3d(3, 4, 3, {.dilation = {1, 1, 0}});
   });
-  expect_error<ValueError>("Conv1d: groups must be at least 1, got 0", [] { Conv1d(3, 4, 3, {.groups = 0}); });
-  expect_error<ValueError>("Conv1d: 2 groups do not divide 3 input and 4 output channels",
+  expect_error<ValueError>("Conv1d: groups 0 must be positive", [] { Conv1d(3, 4, 3, {.groups = 0}); });
+  expect_error<ValueError>("Conv1d: groups 2 does not divide the 3 input and 4 output channels",
                            [] { Conv1d(3, 4, 3, {.groups = 2}); });
-  expect_error<ValueError>("Conv2d: padding \"same\" needs stride 1, got 2",
+  expect_error<ValueError>("Conv2d: padding \"same\" needs stride 1, not (2, 2)",
                            [] { Conv2d(3, 4, 3, {.stride = 2, .padding = PaddingRule::same}); });
-  expect_error<ValueError>("ConvTranspose2d: output_padding must be below the stride of 2 or the dilation of 1, got 2",
+  expect_error<ValueError>("ConvTranspose2d: output_padding (2, 2) must be below stride (2, 2) or dilation (1, 1)",
                            [] { ConvTranspose2d(3, 4, 3, {.stride = 2, .output_padding = 2}); });
-  expect_error<ValueError>("ConvTranspose1d: output_padding must be at least 0, got -1",
+  expect_error<ValueError>("ConvTranspose1d: output_padding (-1,) must not be negative",
                            [] { ConvTranspose1d(3, 4, 3, {.output_padding = -1}); });
   expect_error<ValueError>("ConvTranspose3d: padding \"same\" has no transposed form",
                            [] { ConvTranspose3d(3, 4, 3, {.padding = PaddingRule::same}); });
-  expect_error<ValueError>("ConvTranspose2d: 4 groups do not divide 8 input and 6 output channels",
+  expect_error<ValueError>("ConvTranspose2d: groups 4 does not divide the 8 input and 6 output channels",
                            [] { ConvTranspose2d(8, 6, 3, {.groups = 4}); });
+}
+
+TEST(ConvErrors, ConvPaddedByItsKernel) {
+  using nn::Conv;
+  expect_error<ValueError>("Conv: the kernel must be odd to be padded by (k - 1)/2, got 3x4", [] {
+    Conv(3, 4, {3, 4});
+  });
+  expect_error<ValueError>("Conv: kernel (0, 0) must be positive", [] { Conv(3, 4, 0); });
+  expect_error<ValueError>("Conv: stride (-1, -1) must be positive", [] { Conv(3, 4, 3, {.stride = -1}); });
+  expect_error<ValueError>("Conv: out_channels 0 must be positive", [] { Conv(3, 0, 3); });
+  expect_error<ValueError>("Conv: groups 2 does not divide the 3 input and 4 output channels",
+                           [] { Conv(3, 4, 3, {.groups = 2}); });
+  expect_error<ValueError>("Conv: dilation " + std::to_string(kHuge) + " overflows with the kernel 5x5",
+                           [] { Conv(3, 4, 5, {.dilation = kHuge}); });
+  const std::string no_padding = "Conv: the padding follows from the kernel, and no option may give it";
+  expect_error<ValueError>(no_padding, [] { Conv(3, 4, 3, {.padding = {0, 1}}); });
+  expect_error<ValueError>(no_padding, [] { Conv(3, 4, 3, {.padding = PaddingRule::same}); });
+  expect_error<ShapeError>("Conv: weight must be (4, 3, 3, 3), got (4, 3, 1, 1)", [] {
+    Conv(3, 4, 3).with_parameters(zeros({4, 3, 1, 1}), {});
+  });
 }
 
 }  // namespace

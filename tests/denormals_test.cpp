@@ -40,7 +40,7 @@ std::vector<Tensor> tiny_results() {
           exp(full({kMany}, -95.0F)),
           matmul(column, row),
           conv2d(image, filter),
-          avg_pool2d(full({1, 1, 4, 4}, kDenormal), {.kernel = 2}),
+          avg_pool2d(full({1, 1, 4, 4}, kDenormal), 2),
           x.sum(),
           relu(x) * 1.0};
 }

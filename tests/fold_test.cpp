@@ -49,20 +49,20 @@ void check(const std::string& what, Layer layer, std::int64_t outputs, const Sha
 
 TEST(FoldBatchNorm, Convolutions) {
   check<BatchNorm2d>("plain", Conv2d(5, 8, 3), 8, {2, 5, 7, 6});
-  check<BatchNorm2d>("no bias", Conv2d(5, 8, 3, {.bias = false}), 8, {2, 5, 7, 6});
+  check<BatchNorm2d>("no bias", Conv2d(5, 8, 3, {}, {.bias = false}), 8, {2, 5, 7, 6});
   check<BatchNorm2d>("groups", Conv2d(6, 9, {3, 2}, {.stride = 2, .padding = 1, .groups = 3}), 9, {2, 6, 7, 6});
-  check<BatchNorm2d>("depthwise", Conv2d(6, 12, 3, {.dilation = 2, .groups = 6, .bias = false}), 12, {2, 6, 7, 6});
+  check<BatchNorm2d>("depthwise", Conv2d(6, 12, 3, {.dilation = 2, .groups = 6}, {.bias = false}), 12, {2, 6, 7, 6});
   check<BatchNorm2d>("reflecting", Conv2d(3, 4, 3, {.padding = 1, .padding_mode = PadMode::reflect}), 4, {2, 3, 5, 6});
   check<BatchNorm2d>("circular", Conv2d(3, 4, 3, {.padding = 2, .padding_mode = PadMode::circular}), 4, {2, 3, 5, 6});
   check<BatchNorm2d>("same", Conv2d(3, 4, 4, {.padding = PaddingRule::same}), 4, {2, 3, 5, 6});
-  check<BatchNorm2d>("Conv", Conv(3, 7, 3, {.stride = 2, .bias = false}), 7, {2, 3, 9, 9});
+  check<BatchNorm2d>("Conv", Conv(3, 7, 3, {.stride = 2}, {.bias = false}), 7, {2, 3, 9, 9});
   check<BatchNorm1d>("one axis", Conv1d(3, 7, 4), 7, {2, 3, 9});
   check<BatchNorm3d>("three axes", Conv3d(4, 6, {1, 2, 3}, {.groups = 2}), 6, {2, 4, 3, 4, 5});
 }
 
 TEST(FoldBatchNorm, TransposedConvolutions) {
   check<BatchNorm2d>("plain", ConvTranspose2d(5, 8, 3), 8, {2, 5, 4, 3});
-  check<BatchNorm2d>("no bias", ConvTranspose2d(5, 8, 3, {.stride = 2, .output_padding = 1, .bias = false}), 8,
+  check<BatchNorm2d>("no bias", ConvTranspose2d(5, 8, 3, {.stride = 2, .output_padding = 1}, {.bias = false}), 8,
                      {2, 5, 4, 3});
   check<BatchNorm2d>("groups", ConvTranspose2d(6, 9, {3, 2}, {.padding = {1, 0}, .groups = 3}), 9, {2, 6, 4, 3});
   check<BatchNorm1d>("one axis", ConvTranspose1d(4, 6, 3, {.stride = 2, .groups = 2}), 6, {2, 4, 5});
@@ -159,8 +159,9 @@ TEST(FoldBatchNorms, ResNet9GivesTheSameLogits) {
 }
 
 TEST(FoldBatchNorms, KeepsNamesAndWhatHasNoNorm) {
-  Sequential model(Conv2d(3, 4, 3, {.bias = false}), BatchNorm2d(4), ReLU(), Residual(Conv(4, 4, 3), BatchNorm2d(4)),
-                   BatchNorm2d(4), Conv2d(4, 5, 1), ReLU(), BatchNorm2d(5), Flatten(), Linear(80, 3), BatchNorm1d(3));
+  Sequential model(Conv2d(3, 4, 3, {}, {.bias = false}), BatchNorm2d(4), ReLU(),
+                   Residual(Conv(4, 4, 3), BatchNorm2d(4)), BatchNorm2d(4), Conv2d(4, 5, 1), ReLU(), BatchNorm2d(5),
+                   Flatten(), Linear(80, 3), BatchNorm1d(3));
   use_norms(model);
   model.eval();
   const Sequential folded = fold_batch_norms(model);

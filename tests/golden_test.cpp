@@ -31,11 +31,10 @@ Function interpolated(const InterpolateOptions& options) {
 Tensor with_indices(const MaxPoolResult& result) { return result.output + result.indices.to(result.output.dtype()); }
 
 Function averaged(AvgPool2dOptions options) {
-  options.kernel = {3, 2};
   options.stride = {2, 3};
   options.padding = 1;
   options.ceil_mode = true;
-  return [options](const Inputs& t) { return avg_pool2d(t[0], options); };
+  return [options](const Inputs& t) { return avg_pool2d(t[0], {3, 2}, options); };
 }
 
 const std::map<std::string, Function>& cases() {
@@ -119,11 +118,11 @@ const std::map<std::string, Function>& cases() {
       {"batch_norm", [](const Inputs& t) { return batch_norm(t[0], t[1], t[2], {}, {}, {.eps = 1e-3}); }},
       {"max_pool2d",
        [](const Inputs& t) {
-         return max_pool2d(t[0], {.kernel = {3, 2}, .stride = {2, 2}, .padding = {1, 1}});
+         return max_pool2d(t[0], {3, 2}, {.stride = {2, 2}, .padding = {1, 1}});
        }},
       {"avg_pool2d",
        [](const Inputs& t) {
-         return avg_pool2d(t[0], {.kernel = {3, 2}, .stride = {2, 2}, .padding = {1, 1}});
+         return avg_pool2d(t[0], {3, 2}, {.stride = {2, 2}, .padding = {1, 1}});
        }},
       {"interpolate_nearest", interpolated({.scale_factor = {2.6}})},
       {"interpolate_nearest2d", interpolated({.size = {8, 3}})},
@@ -140,52 +139,50 @@ const std::map<std::string, Function>& cases() {
       {"max_pool1d",
        [](const Inputs& t) {
          return with_indices(
-             max_pool1d_with_indices(t[0], {.kernel = 3, .stride = 2, .padding = 1, .dilation = 2, .ceil_mode = true}));
+             max_pool1d_with_indices(t[0], 3, {.stride = 2, .padding = 1, .dilation = 2, .ceil_mode = true}));
        }},
       {"max_pool2d_ceil",
        [](const Inputs& t) {
          return with_indices(max_pool2d_with_indices(
-             t[0], {.kernel = {3, 2}, .stride = {2, 3}, .padding = 1, .dilation = {1, 2}, .ceil_mode = true}));
+             t[0], {3, 2}, {.stride = {2, 3}, .padding = 1, .dilation = {1, 2}, .ceil_mode = true}));
        }},
       {"max_pool3d",
        [](const Inputs& t) {
          return with_indices(max_pool3d_with_indices(
-             t[0], {.kernel = {2, 2, 3}, .stride = {1, 2, 2}, .padding = {1, 0, 1}, .dilation = {2, 1, 1}}));
+             t[0], {2, 2, 3}, {.stride = {1, 2, 2}, .padding = {1, 0, 1}, .dilation = {2, 1, 1}}));
        }},
       {"max_unpool1d",
        [](const Inputs& t) {
-         const MaxPoolResult pooled = max_pool1d_with_indices(t[0]);
-         return max_unpool1d(pooled.output, pooled.indices);
+         const MaxPoolResult pooled = max_pool1d_with_indices(t[0], 2);
+         return max_unpool1d(pooled.output, pooled.indices, 2);
        }},
       {"max_unpool2d",
        [](const Inputs& t) {
-         const MaxPoolResult pooled = max_pool2d_with_indices(t[0], {.kernel = {3, 2}});
-         return max_unpool2d(pooled.output, pooled.indices, {.kernel = {3, 2}, .output_size = {7, 6}});
+         const MaxPoolResult pooled = max_pool2d_with_indices(t[0], {3, 2});
+         return max_unpool2d(pooled.output, pooled.indices, {3, 2}, {}, {7, 6});
        }},
       {"max_unpool3d",
        [](const Inputs& t) {
-         const MaxPoolResult pooled = max_pool3d_with_indices(t[0]);
-         return max_unpool3d(pooled.output, pooled.indices);
+         const MaxPoolResult pooled = max_pool3d_with_indices(t[0], 2);
+         return max_unpool3d(pooled.output, pooled.indices, 2);
        }},
       {"avg_pool1d",
        [](const Inputs& t) {
-         return avg_pool1d(t[0],
-                           {.kernel = 4, .stride = 3, .padding = 2, .ceil_mode = true, .count_include_pad = false});
+         return avg_pool1d(t[0], 4, {.stride = 3, .padding = 2, .ceil_mode = true, .count_include_pad = false});
        }},
       {"avg_pool2d_ceil", averaged({.count_include_pad = true})},
       {"avg_pool2d_inside", averaged({.count_include_pad = false})},
       {"avg_pool2d_divisor", averaged({.count_include_pad = false, .divisor_override = 5})},
       {"avg_pool3d",
        [](const Inputs& t) {
-         return avg_pool3d(t[0], {.kernel = {2, 3, 3}, .stride = {2, 1, 2}, .padding = {1, 0, 1}, .ceil_mode = true});
+         return avg_pool3d(t[0], {2, 3, 3}, {.stride = {2, 1, 2}, .padding = {1, 0, 1}, .ceil_mode = true});
        }},
-      {"lp_pool1d",
-       [](const Inputs& t) { return lp_pool1d(t[0] + 3, {.norm = 3, .kernel = 4, .stride = 2, .ceil_mode = true}); }},
+      {"lp_pool1d", [](const Inputs& t) { return lp_pool1d(t[0] + 3, 3, 4, {.stride = 2, .ceil_mode = true}); }},
       {"lp_pool2d",
        [](const Inputs& t) {
-         return lp_pool2d(t[0], {.kernel = {3, 2}, .stride = 2, .ceil_mode = true});
+         return lp_pool2d(t[0], 2, {3, 2}, {.stride = 2, .ceil_mode = true});
        }},
-      {"lp_pool2d_sum", [](const Inputs& t) { return lp_pool2d(t[0], {.norm = 1}); }},
+      {"lp_pool2d_sum", [](const Inputs& t) { return lp_pool2d(t[0], 1, 2); }},
       {"adaptive_avg_pool1d", [](const Inputs& t) { return adaptive_avg_pool1d(t[0], 3); }},
       {"adaptive_avg_pool2d",
        [](const Inputs& t) {

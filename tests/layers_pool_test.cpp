@@ -11,13 +11,15 @@ namespace {
 TEST(PoolLayers, OneAxis) {
   const Tensor x = randn({2, 3, 11});
   EXPECT_EQ(largest_difference(MaxPool1d(3, {.stride = 2, .padding = 1, .dilation = 2, .ceil_mode = true})(x),
-                               max_pool1d(x, {3, 2, 1, 2, true})),
+                               max_pool1d(x, 3, {.stride = 2, .padding = 1, .dilation = 2, .ceil_mode = true})),
             0);
   EXPECT_EQ(
       largest_difference(AvgPool1d(4, {.stride = 3, .padding = 2, .ceil_mode = true, .count_include_pad = false})(x),
-                         avg_pool1d(x, {4, 3, 2, true, false})),
+                         avg_pool1d(x, 4, {.stride = 3, .padding = 2, .ceil_mode = true, .count_include_pad = false})),
       0);
-  EXPECT_EQ(largest_difference(LPPool1d(2, 4, {.stride = 3, .ceil_mode = true})(x), lp_pool1d(x, {2, 4, 3, true})), 0);
+  EXPECT_EQ(largest_difference(LPPool1d(2, 4, {.stride = 3, .ceil_mode = true})(x),
+                               lp_pool1d(x, 2, 4, {.stride = 3, .ceil_mode = true})),
+            0);
   EXPECT_EQ(largest_difference(AdaptiveAvgPool1d(4)(x), adaptive_avg_pool1d(x, 4)), 0);
   EXPECT_EQ(largest_difference(AdaptiveMaxPool1d(4)(x), adaptive_max_pool1d(x, 4)), 0);
   const MaxPoolResult pooled = MaxPool1d(2).forward_with_indices(x);
@@ -27,27 +29,30 @@ TEST(PoolLayers, OneAxis) {
 
 TEST(PoolLayers, TwoAxes) {
   const Tensor x = randn({2, 3, 8, 7});
-  EXPECT_EQ(
-      largest_difference(MaxPool2d({3, 2}, {.stride = {2, 3}, .padding = 1, .dilation = {1, 2}, .ceil_mode = true})(x),
-                         max_pool2d(x, {{3, 2}, {2, 3}, 1, {1, 2}, true})),
-      0);
-  EXPECT_EQ(largest_difference(AvgPool2d(3, {.stride = 2, .padding = 1, .divisor_override = 5})(x),
-                               avg_pool2d(x, {3, 2, 1, false, true, 5})),
+  EXPECT_EQ(largest_difference(
+                MaxPool2d({3, 2}, {.stride = {2, 3}, .padding = 1, .dilation = {1, 2}, .ceil_mode = true})(x),
+                max_pool2d(x, {3, 2}, {.stride = {2, 3}, .padding = 1, .dilation = {1, 2}, .ceil_mode = true})),
             0);
-  EXPECT_EQ(largest_difference(LPPool2d(2, {3, 2})(x), lp_pool2d(x, {2, {3, 2}})), 0);
+  EXPECT_EQ(
+      largest_difference(
+          AvgPool2d(3, {.stride = 2, .padding = 1, .divisor_override = 5})(x),
+          avg_pool2d(
+              x, 3, {.stride = 2, .padding = 1, .ceil_mode = false, .count_include_pad = true, .divisor_override = 5})),
+      0);
+  EXPECT_EQ(largest_difference(LPPool2d(2, {3, 2})(x), lp_pool2d(x, 2, {3, 2})), 0);
   EXPECT_EQ(largest_difference(AdaptiveAvgPool2d({3, 9})(x), adaptive_avg_pool2d(x, {3, 9})), 0);
   EXPECT_EQ(largest_difference(AdaptiveMaxPool2d({3, 9})(x), adaptive_max_pool2d(x, {3, 9})), 0);
   const MaxPoolResult pooled = MaxPool2d(3, {.stride = 2, .padding = 1}).forward_with_indices(x);
   EXPECT_EQ(largest_difference(MaxUnpool2d(3, {.stride = 2, .padding = 1})(pooled.output, pooled.indices, {8, 7}),
-                               max_unpool2d(pooled.output, pooled.indices, {3, 2, 1, {8, 7}})),
+                               max_unpool2d(pooled.output, pooled.indices, 3, {.stride = 2, .padding = 1}, {8, 7})),
             0);
 }
 
 TEST(PoolLayers, ThreeAxes) {
   const Tensor x = randn({1, 2, 4, 6, 5});
-  EXPECT_EQ(largest_difference(MaxPool3d({2, 3, 1})(x), max_pool3d(x, {{2, 3, 1}})), 0);
-  EXPECT_EQ(largest_difference(AvgPool3d({2, 3, 1})(x), avg_pool3d(x, {{2, 3, 1}})), 0);
-  EXPECT_EQ(largest_difference(LPPool3d(2, 2)(x), lp_pool3d(x)), 0);
+  EXPECT_EQ(largest_difference(MaxPool3d({2, 3, 1})(x), max_pool3d(x, {2, 3, 1})), 0);
+  EXPECT_EQ(largest_difference(AvgPool3d({2, 3, 1})(x), avg_pool3d(x, {2, 3, 1})), 0);
+  EXPECT_EQ(largest_difference(LPPool3d(2, 2)(x), lp_pool3d(x, 2, 2)), 0);
   EXPECT_EQ(largest_difference(AdaptiveAvgPool3d({3, 2, 5})(x), adaptive_avg_pool3d(x, {3, 2, 5})), 0);
   EXPECT_EQ(largest_difference(AdaptiveMaxPool3d({3, 2, 5})(x), adaptive_max_pool3d(x, {3, 2, 5})), 0);
   const MaxPoolResult pooled = MaxPool3d(2).forward_with_indices(x);
@@ -81,25 +86,23 @@ TEST(PoolLayers, AdaptiveMaximaWithIndices) {
 
 TEST(PoolLayers, RejectOptionsOutOfRange) {
   const auto message = message_of<ValueError>;
-  EXPECT_EQ(message([] { MaxPool1d layer(0); }), "MaxPool1d: kernel must be at least 1, got 0");
+  EXPECT_EQ(message([] { MaxPool1d layer(0); }), "MaxPool1d: kernel (0,) must be positive");
   EXPECT_EQ(message([] {
               MaxPool3d layer(2, {.dilation = {1, 0, 1}});
             }),
-            "MaxPool3d: dilation must be at least 1, got 0");
-  EXPECT_EQ(message([] { AvgPool2d layer(2, {.stride = -1}); }), "AvgPool2d: stride must be at least 0, got -1");
+            "MaxPool3d: dilation (1, 0, 1) must be positive");
+  EXPECT_EQ(message([] { AvgPool2d layer(2, {.stride = -1}); }),
+            "AvgPool2d: stride (-1, -1) must be positive, or 0 for the kernel");
   EXPECT_EQ(message([] { AvgPool1d layer(3, {.padding = 2}); }),
-            "AvgPool1d: padding must be at most half the kernel of 3, got 2");
+            "AvgPool1d: padding (2,) must be between 0 and half the kernel (3,)");
   EXPECT_EQ(message([] { AvgPool3d layer(2, {.divisor_override = 0}); }),
             "AvgPool3d: divisor_override must not be 0, got 0");
-  EXPECT_EQ(message([] { LPPool2d layer(0, 2); }), "LPPool2d: norm must be positive and finite, got 0");
-  EXPECT_EQ(message([] { LPPool1d layer(2, 0); }), "LPPool1d: kernel must be at least 1, got 0");
-  EXPECT_EQ(message([] {
-              AdaptiveAvgPool2d layer({3, 0});
-            }),
-            "AdaptiveAvgPool2d: output_size must be at least 1, got 0");
-  EXPECT_EQ(message([] { AdaptiveMaxPool1d layer(-1); }), "AdaptiveMaxPool1d: output_size must be at least 1, got -1");
+  EXPECT_EQ(message([] { LPPool2d layer(0, 2); }), "LPPool2d: norm 0 must be positive and finite");
+  EXPECT_EQ(message([] { LPPool1d layer(2, 0); }), "LPPool1d: kernel (0,) must be positive");
+  EXPECT_EQ(message([] { AdaptiveAvgPool2d layer({3, 0}); }), "AdaptiveAvgPool2d: output_size (3, 0) must be positive");
+  EXPECT_EQ(message([] { AdaptiveMaxPool1d layer(-1); }), "AdaptiveMaxPool1d: output_size (-1,) must be positive");
   EXPECT_EQ(message([] { MaxUnpool2d layer(2, {.padding = -1}); }),
-            "MaxUnpool2d: padding must be at most half the kernel of 2, got -1");
+            "MaxUnpool2d: padding (-1, -1) must be between 0 and half the kernel (2, 2)");
 }
 
 }  // namespace

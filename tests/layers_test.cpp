@@ -69,7 +69,7 @@ TEST(Init, LayersStartInTheirRange) {
   expect_fills(transposed.weight(), 1 / std::sqrt(36.0));
   expect_fills(ConvTranspose1d(2, 64, 3).bias(), 1 / std::sqrt(192.0));
   expect_fills(Conv3d(2, 64, {1, 2, 3}).weight(), 1 / std::sqrt(12.0));
-  const Conv2d needle(8, 64, 3, {.init = Init::needle});
+  const Conv2d needle(8, 64, 3, {}, {.init = Init::needle});
   expect_fills(needle.weight(), std::sqrt(6 / 72.0));
   expect_fills(needle.bias(), 1 / std::sqrt(72.0));
   const Linear linear(50, 80, {.init = Init::needle});
@@ -128,7 +128,7 @@ TEST(Layers, ConvolutionsHavePyTorchsShapes) {
   EXPECT_EQ(ConvTranspose1d(3, 2, 4, {.stride = 3})(randn({2, 3, 5})).shape(), (Shape{2, 2, 16}));
   EXPECT_EQ(ConvTranspose3d(1, 2, 2, {.stride = {1, 2, 3}})(randn({1, 1, 2, 2, 2})).shape(), (Shape{1, 2, 3, 4, 5}));
   EXPECT_EQ(names_of(ConvTranspose3d(1, 2, 2).named_parameters()), (std::vector<std::string>{"weight", "bias"}));
-  EXPECT_EQ(names_of(Conv1d(1, 2, 2, {.bias = false}).named_parameters()), (std::vector<std::string>{"weight"}));
+  EXPECT_EQ(names_of(Conv1d(1, 2, 2, {}, {.bias = false}).named_parameters()), (std::vector<std::string>{"weight"}));
 }
 
 TEST(Layers, ConvolutionsAreTheirFunctions) {
@@ -155,9 +155,9 @@ TEST(Layers, ConvolutionsAreTheirFunctions) {
 
 TEST(Layers, ConvIsConv2dPaddedByHalfItsKernel) {
   for (const std::int64_t stride : {1, 2, 4}) {
-    for (const Pair kernel : {Pair(1), Pair(7), Pair(3, 5)}) {
+    for (const PerAxis<2>& kernel : {PerAxis<2>(1), PerAxis<2>(7), PerAxis<2>(3, 5)}) {
       Conv conv(3, 4, kernel, {.stride = stride});
-      Conv2d same(3, 4, kernel, {.stride = stride, .padding = {kernel.height / 2, kernel.width / 2}});
+      Conv2d same(3, 4, kernel, {.stride = stride, .padding = {kernel[0] / 2, kernel[1] / 2}});
       same.load_state_dict(conv.state_dict());
       const Tensor x = randn({2, 3, 9, 8});
       const Tensor y = conv(x);
@@ -165,10 +165,14 @@ TEST(Layers, ConvIsConv2dPaddedByHalfItsKernel) {
       EXPECT_EQ(largest_difference(y, same(x)), 0);
     }
   }
+  const Tensor x = randn({2, 4, 9, 8});
+  Conv dilated(4, 6, {3, 5}, {.stride = 2, .dilation = {1, 2}, .groups = 2}, {.init = Init::needle});
+  EXPECT_EQ(dilated(x).shape(), (Shape{2, 6, 5, 4}));
+  EXPECT_EQ(largest_difference(dilated(x), conv2d(x, dilated.weight(), dilated.bias(), dilated.options())), 0);
   EXPECT_THROW(Conv(3, 4, 2), ValueError);
   EXPECT_THROW(Conv(3, 4, {3, 4}), ValueError);
   EXPECT_THROW(Conv(3, 4, 3, {.stride = -1}), ValueError);
-  EXPECT_EQ(names_of(Conv(3, 4, 3, {.bias = false}).named_parameters()), (std::vector<std::string>{"weight"}));
+  EXPECT_EQ(names_of(Conv(3, 4, 3, {}, {.bias = false}).named_parameters()), (std::vector<std::string>{"weight"}));
 }
 
 TEST(Layers, SequentialFusesNormAndReluExactly) {

@@ -212,23 +212,20 @@ TEST(Limits, Poolings) {
     for (const std::int64_t b : kAmounts) {
       for (const Shape& shape : {Shape{1, 2, 4}, Shape{0, 1, 2}, Shape{0, kWide, 4}, Shape{kWide, 0, 1LL << 30}}) {
         for (const bool ceil : {false, true}) {
-          settles([&] {
-            max_pool1d(zeros(shape), {.kernel = 2, .stride = a, .padding = 1, .dilation = b, .ceil_mode = ceil});
-          });
-          settles([&] { max_pool1d(zeros(shape), {.kernel = a, .stride = b, .padding = a / 2, .ceil_mode = ceil}); });
-          settles([&] { avg_pool1d(zeros(shape), {.kernel = a, .stride = b, .padding = a / 2, .ceil_mode = ceil}); });
-          settles([&] { lp_pool1d(zeros(shape), {.norm = 2, .kernel = a, .stride = b, .ceil_mode = ceil}); });
+          settles([&] { max_pool1d(zeros(shape), 2, {.stride = a, .padding = 1, .dilation = b, .ceil_mode = ceil}); });
+          settles([&] { max_pool1d(zeros(shape), a, {.stride = b, .padding = a / 2, .ceil_mode = ceil}); });
+          settles([&] { avg_pool1d(zeros(shape), a, {.stride = b, .padding = a / 2, .ceil_mode = ceil}); });
+          settles([&] { lp_pool1d(zeros(shape), 2, a, {.stride = b, .ceil_mode = ceil}); });
         }
         settles([&] { adaptive_avg_pool1d(zeros(shape), a); });
         settles([&] { adaptive_max_pool1d(zeros(shape), b); });
         settles([&] {
-          max_unpool1d(zeros(shape), zeros(shape, {.dtype = DType::i64}),
-                       {.kernel = a, .stride = b, .padding = a / 2, .output_size = b});
+          max_unpool1d(zeros(shape), zeros(shape, {.dtype = DType::i64}), a, {.stride = b, .padding = a / 2}, b);
         });
       }
     }
   }
-  settles([] { max_pool2d(of_size({kWide, 1, 4, 4}), {.kernel = 2}); });
+  settles([] { max_pool2d(of_size({kWide, 1, 4, 4}), 2); });
   settles([] { global_avg_pool(of_size({1, kWide, 4})); });
 }
 

@@ -125,15 +125,20 @@ Plain means(const Family& f, const Plain& x, bool count_padding, std::optional<s
 
 template <int N>
 MaxPoolOptions<N> max_options(const Family& f) {
-  return {last<N>(f.kernel), last<N>(f.stride), last<N>(f.padding), last<N>(f.dilation), f.ceil_mode};
+  return {last<N>(f.stride), last<N>(f.padding), last<N>(f.dilation), f.ceil_mode};
 }
 template <int N>
 AvgPoolOptions<N> avg_options(const Family& f, bool count_padding, std::optional<std::int64_t> divisor) {
-  return {last<N>(f.kernel), last<N>(f.stride), last<N>(f.padding), f.ceil_mode, count_padding, divisor};
+  return {last<N>(f.stride), last<N>(f.padding), f.ceil_mode, count_padding, divisor};
 }
 template <int N>
-LpPoolOptions<N> lp_options(const Family& f, double norm) {
-  return {norm, last<N>(f.kernel), last<N>(f.stride), f.ceil_mode};
+LPPoolOptions<N> lp_options(const Family& f) {
+  return {last<N>(f.stride), f.ceil_mode};
+}
+
+template <int N>
+MaxUnpoolOptions<N> unpool_options(const Family& f) {
+  return {last<N>(f.stride), last<N>(f.padding)};
 }
 
 OpCase pool_case(const Family& f, const std::string& op, const std::string& what, Values values) {
@@ -145,9 +150,9 @@ OpCase pool_case(const Family& f, const std::string& op, const std::string& what
 OpCase max_case(const Family& f) {
   OpCase row = pool_case(f, "max_pool", "", Values::distinct);
   row.run = [f](const std::vector<Tensor>& t) {
-    return f.axes == 1   ? max_pool1d(t[0], max_options<1>(f))
-           : f.axes == 2 ? max_pool2d(t[0], max_options<2>(f))
-                         : max_pool3d(t[0], max_options<3>(f));
+    return f.axes == 1   ? max_pool1d(t[0], last<1>(f.kernel), max_options<1>(f))
+           : f.axes == 2 ? max_pool2d(t[0], last<2>(f.kernel), max_options<2>(f))
+                         : max_pool3d(t[0], last<3>(f.kernel), max_options<3>(f));
   };
   row.reference = [f](const std::vector<Plain>& t) { return maxima(f, t[0]); };
   row.exact = true;
@@ -163,9 +168,9 @@ MaxPoolResult adaptive_max_with_indices(const Family& f, const Tensor& x) {
 
 MaxPoolResult max_with_indices(const Family& f, const Tensor& x) {
   if (f.adaptive[2] > 0) return adaptive_max_with_indices(f, x);
-  return f.axes == 1   ? max_pool1d_with_indices(x, max_options<1>(f))
-         : f.axes == 2 ? max_pool2d_with_indices(x, max_options<2>(f))
-                       : max_pool3d_with_indices(x, max_options<3>(f));
+  return f.axes == 1   ? max_pool1d_with_indices(x, last<1>(f.kernel), max_options<1>(f))
+         : f.axes == 2 ? max_pool2d_with_indices(x, last<2>(f.kernel), max_options<2>(f))
+                       : max_pool3d_with_indices(x, last<3>(f.kernel), max_options<3>(f));
 }
 
 /// The largest elements, which the result is besides its indices.
@@ -188,9 +193,9 @@ OpCase avg_case(const Family& f, bool count_padding, std::optional<std::int64_t>
   const std::string what = divisor ? ", divisor " + std::to_string(*divisor) : count_padding ? "" : ", not the padding";
   OpCase row = pool_case(f, "avg_pool", what, Values::any);
   row.run = [=](const std::vector<Tensor>& t) {
-    return f.axes == 1   ? avg_pool1d(t[0], avg_options<1>(f, count_padding, divisor))
-           : f.axes == 2 ? avg_pool2d(t[0], avg_options<2>(f, count_padding, divisor))
-                         : avg_pool3d(t[0], avg_options<3>(f, count_padding, divisor));
+    return f.axes == 1   ? avg_pool1d(t[0], last<1>(f.kernel), avg_options<1>(f, count_padding, divisor))
+           : f.axes == 2 ? avg_pool2d(t[0], last<2>(f.kernel), avg_options<2>(f, count_padding, divisor))
+                         : avg_pool3d(t[0], last<3>(f.kernel), avg_options<3>(f, count_padding, divisor));
   };
   row.reference = [=](const std::vector<Plain>& t) { return means(f, t[0], count_padding, divisor); };
   return row;
@@ -199,9 +204,9 @@ OpCase avg_case(const Family& f, bool count_padding, std::optional<std::int64_t>
 OpCase lp_case(const Family& f, double norm, Values values) {
   OpCase row = pool_case(f, "lp_pool", ", norm " + std::to_string(norm), values);
   row.run = [f, norm](const std::vector<Tensor>& t) {
-    return f.axes == 1   ? lp_pool1d(t[0], lp_options<1>(f, norm))
-           : f.axes == 2 ? lp_pool2d(t[0], lp_options<2>(f, norm))
-                         : lp_pool3d(t[0], lp_options<3>(f, norm));
+    return f.axes == 1   ? lp_pool1d(t[0], norm, last<1>(f.kernel), lp_options<1>(f))
+           : f.axes == 2 ? lp_pool2d(t[0], norm, last<2>(f.kernel), lp_options<2>(f))
+                         : lp_pool3d(t[0], norm, last<3>(f.kernel), lp_options<3>(f));
   };
   row.reference = [f, norm](const std::vector<Plain>& t) {
     const Plain powers = map(t[0], [norm](double x) { return std::pow(x, norm); });
@@ -236,11 +241,9 @@ OpCase unpool_case(const Family& f, Values indices, std::int64_t limit = 2) {
   OpCase row{.op = "max_unpool" + std::to_string(f.axes) + "d", .what = f.what};
   row.inputs = {{f.join(f.out())}, {f.join(f.out()), indices, DType::i64, limit}};
   row.run = [f](const std::vector<Tensor>& t) {
-    return f.axes == 1
-               ? max_unpool1d(t[0], t[1], {last<1>(f.kernel), last<1>(f.stride), last<1>(f.padding), last<1>(f.in)})
-           : f.axes == 2
-               ? max_unpool2d(t[0], t[1], {last<2>(f.kernel), last<2>(f.stride), last<2>(f.padding), last<2>(f.in)})
-               : max_unpool3d(t[0], t[1], {last<3>(f.kernel), last<3>(f.stride), last<3>(f.padding), last<3>(f.in)});
+    return f.axes == 1   ? max_unpool1d(t[0], t[1], last<1>(f.kernel), unpool_options<1>(f), last<1>(f.in))
+           : f.axes == 2 ? max_unpool2d(t[0], t[1], last<2>(f.kernel), unpool_options<2>(f), last<2>(f.in))
+                         : max_unpool3d(t[0], t[1], last<3>(f.kernel), unpool_options<3>(f), last<3>(f.in));
   };
   row.reference = [f](const std::vector<Plain>& t) {
     const Sizes shape = f.join(f.in);

@@ -98,7 +98,7 @@ std::string difference(const Bits& a, const Bits& b) {
 
 Sequential small_model() {
   return Sequential(Conv2d(2, 4, 3, {.padding = 1}), BatchNorm2d(4), ReLU(), Dropout(0.25),
-                    Residual(Conv2d(4, 4, 3, {.padding = 1, .bias = false}), BatchNorm2d(4), ReLU()), MaxPool2d(2),
+                    Residual(Conv2d(4, 4, 3, {.padding = 1}, {.bias = false}), BatchNorm2d(4), ReLU()), MaxPool2d(2),
                     Flatten(), Linear(16, 3));
 }
 

@@ -89,7 +89,7 @@ Case any_case(Kind kind) {
 
 template <int N>
 MaxPoolOptions<N> max_options(const Case& c) {
-  return {last<N>(c.kernel), last<N>(c.stride), last<N>(c.padding), last<N>(c.dilation), c.ceil_mode};
+  return {last<N>(c.stride), last<N>(c.padding), last<N>(c.dilation), c.ceil_mode};
 }
 
 MaxPoolResult max_pool(const Case& c, const Tensor& x) {
@@ -98,33 +98,33 @@ MaxPoolResult max_pool(const Case& c, const Tensor& x) {
     if (c.axes == 2) return adaptive_max_pool2d_with_indices(x, last<2>(c.adaptive));
     return adaptive_max_pool3d_with_indices(x, last<3>(c.adaptive));
   }
-  if (c.axes == 1) return max_pool1d_with_indices(x, max_options<1>(c));
-  if (c.axes == 2) return max_pool2d_with_indices(x, max_options<2>(c));
-  return max_pool3d_with_indices(x, max_options<3>(c));
+  if (c.axes == 1) return max_pool1d_with_indices(x, last<1>(c.kernel), max_options<1>(c));
+  if (c.axes == 2) return max_pool2d_with_indices(x, last<2>(c.kernel), max_options<2>(c));
+  return max_pool3d_with_indices(x, last<3>(c.kernel), max_options<3>(c));
 }
 
 template <int N>
 MaxUnpoolOptions<N> unpool_options(const Case& c) {
-  return {last<N>(c.kernel), last<N>(c.stride), last<N>(c.padding), last<N>(c.in)};
+  return {last<N>(c.stride), last<N>(c.padding)};
 }
 
 Tensor max_unpool(const Case& c, const Tensor& y, const Tensor& indices) {
-  if (c.axes == 1) return max_unpool1d(y, indices, unpool_options<1>(c));
-  if (c.axes == 2) return max_unpool2d(y, indices, unpool_options<2>(c));
-  return max_unpool3d(y, indices, unpool_options<3>(c));
+  if (c.axes == 1) return max_unpool1d(y, indices, last<1>(c.kernel), unpool_options<1>(c), last<1>(c.in));
+  if (c.axes == 2) return max_unpool2d(y, indices, last<2>(c.kernel), unpool_options<2>(c), last<2>(c.in));
+  return max_unpool3d(y, indices, last<3>(c.kernel), unpool_options<3>(c), last<3>(c.in));
 }
 
 template <int N>
 AvgPoolOptions<N> avg_options(const Case& c) {
-  AvgPoolOptions<N> o{last<N>(c.kernel), last<N>(c.stride), last<N>(c.padding), c.ceil_mode, c.count_padding};
+  AvgPoolOptions<N> o{last<N>(c.stride), last<N>(c.padding), c.ceil_mode, c.count_padding};
   if (c.divisor != 0) o.divisor_override = c.divisor;
   return o;
 }
 
 Tensor avg_pool(const Case& c, const Tensor& x) {
-  if (c.axes == 1) return avg_pool1d(x, avg_options<1>(c));
-  if (c.axes == 2) return avg_pool2d(x, avg_options<2>(c));
-  return avg_pool3d(x, avg_options<3>(c));
+  if (c.axes == 1) return avg_pool1d(x, last<1>(c.kernel), avg_options<1>(c));
+  if (c.axes == 2) return avg_pool2d(x, last<2>(c.kernel), avg_options<2>(c));
+  return avg_pool3d(x, last<3>(c.kernel), avg_options<3>(c));
 }
 
 Tensor adaptive_avg(const Case& c, const Tensor& x) {

@@ -210,19 +210,18 @@ TEST(Sums, AveragePools) {
       const Tensor image = expand(full({1}, right, kF32), {1, channels, edge, edge});
       const Tensor line = reshape(image, {1, channels, edge * edge});
       const Tensor volume = expand(full({1}, right, kF32), {1, channels, depth, depth, depth});
-      expect_all(avg_pool1d(line, {.kernel = edge * edge}), right, "avg_pool1d of " + what);
-      expect_all(avg_pool2d(image, {.kernel = edge}), right, "avg_pool2d of " + what);
-      expect_all(
-          avg_pool2d(image, {.kernel = edge / 2, .stride = edge / 4, .padding = edge / 4, .count_include_pad = false}),
-          right, "avg_pool2d without padding of " + what);
-      expect_all(avg_pool3d(volume, {.kernel = depth}), right, "avg_pool3d of " + what);
+      expect_all(avg_pool1d(line, edge * edge), right, "avg_pool1d of " + what);
+      expect_all(avg_pool2d(image, edge), right, "avg_pool2d of " + what);
+      expect_all(avg_pool2d(image, edge / 2, {.stride = edge / 4, .padding = edge / 4, .count_include_pad = false}),
+                 right, "avg_pool2d without padding of " + what);
+      expect_all(avg_pool3d(volume, depth), right, "avg_pool3d of " + what);
       expect_all(adaptive_avg_pool1d(line, 3), right, "adaptive_avg_pool1d of " + what);
       expect_all(adaptive_avg_pool2d(image, 1), right, "adaptive_avg_pool2d of " + what);
       expect_all(adaptive_avg_pool2d(image, 3), right, "adaptive_avg_pool2d of " + what);
       expect_all(adaptive_avg_pool3d(volume, 3), right, "adaptive_avg_pool3d of " + what);
       expect_all(global_avg_pool2d(image), right, "global_avg_pool2d of " + what);
       for (const std::int64_t kernel : {2, 3, 4, 5, 7}) {
-        expect_all(avg_pool2d(image.slice(2, 0, 40).slice(3, 0, 40), {.kernel = kernel}), right,
+        expect_all(avg_pool2d(image.slice(2, 0, 40).slice(3, 0, 40), kernel), right,
                    "avg_pool2d by " + std::to_string(kernel) + " of " + what);
       }
     }
@@ -246,13 +245,12 @@ TEST(Sums, GradientsOfPools) {
         return x.grad().slice(2, kernel, kernel + 1);
       };
       const double each = static_cast<double>(static_cast<float>(g));
-      expect_all(gradient([&](const Tensor& x) { return avg_pool1d(x, {.kernel = kernel, .stride = 1}); }), each,
-                 "avg_pool1d");
+      expect_all(gradient([&](const Tensor& x) { return avg_pool1d(x, kernel, {.stride = 1}); }), each, "avg_pool1d");
       expect_all(gradient([&](const Tensor& x) {
-                   return avg_pool1d(x, {.kernel = kernel, .stride = 1, .padding = 1, .count_include_pad = false});
+                   return avg_pool1d(x, kernel, {.stride = 1, .padding = 1, .count_include_pad = false});
                  }),
                  each, "avg_pool1d without padding");
-      expect_all(gradient([&](const Tensor& x) { return max_pool1d(x, {.kernel = kernel, .stride = 1}); }),
+      expect_all(gradient([&](const Tensor& x) { return max_pool1d(x, kernel, {.stride = 1}); }),
                  each * static_cast<double>(kernel), "max_pool1d");
       expect_all(
           gradient([&](const Tensor& x) { return adaptive_avg_pool1d(x.slice(2, kernel, kernel + 1), size * 100); }),

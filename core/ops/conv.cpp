@@ -62,8 +62,8 @@ Dims all_but_channels(const Convolution& c) {
   return axes;
 }
 
-// What a recorded pass is called.
-std::string_view node_name(ConvPass pass, int axes) {
+// The name of a recorded pass.
+constexpr std::string_view node_name(ConvPass pass, int axes) {
   constexpr std::string_view kNames[3][4] = {
       {"linear", "conv1d", "conv2d", "conv3d"},
       {"linear_input_grad", "conv1d_input_grad", "conv2d_input_grad", "conv3d_input_grad"},
@@ -71,39 +71,10 @@ std::string_view node_name(ConvPass pass, int axes) {
   return kNames[static_cast<std::size_t>(pass)][static_cast<std::size_t>(axes)];
 }
 
-template <int N>
-Tensor conv(std::string_view op, const Tensor& input, const Tensor& filter, const Tensor& offset,
-            const ConvOptions<N>& options) {
-  if (input.rank() == N + 1) return squeeze(conv(op, unsqueeze(input, 0), filter, offset, options), {0});
-  common_device(op, {input, filter});
-  Tensor x = autocast(input), bias = offset;
-  const Tensor weight = conv_parameter(op, x, filter);
-  ConvArguments a = conv_arguments(op, options);
-  Convolution c = conv_sizes(a, x.shape(), weight.shape());
-  if (bias.defined()) {
-    bias = conv_parameter(op, x, bias);
-    check_bias(op, bias, c.shape.k);
-  }
-  const bool edges = a.padding_mode != PadMode::constant;
-  for (int axis = 2; edges && axis < x.rank(); ++axis) {
-    const auto d = static_cast<std::size_t>(axis + 1 - N);
-    check_edges(op, x.shape(), axis, a.before[d], a.after[d], a.padding_mode);
-    c.shape.in[d] += a.before[d] + a.after[d];
-    c.shape.padding[d] = 0;
-  }
-  check_algo(op, N, c.shape, x.dtype());
-  for (int axis = 2; edges && axis < x.rank(); ++axis) {
-    const auto d = static_cast<std::size_t>(axis + 1 - N);
-    x = pad_edges(x, axis, a.before[d], a.after[d], a.padding_mode);
-  }
-  return conv_forward(c, x, weight, bias);
-}
-
 // The sizes of a gradient of conv2d, whose result would have output_grad's shape.
 Convolution gradient_sizes(std::string_view op, const Tensor& output_grad, const Shape& x, const Shape& weight,
                            const Conv2dOptions& options) {
-  ConvArguments a = conv_arguments(op, options);
-  const Convolution c = conv_sizes(a, x, weight);
+  const Convolution c = conv_sizes(op, x, weight, options);
   if (options.padding_mode != PadMode::constant) {
     throw ValueError(std::string(op) + ": padding_mode must be constant; differentiate pad for the others");
   }
@@ -113,54 +84,6 @@ Convolution gradient_sizes(std::string_view op, const Tensor& output_grad, const
 }
 
 }  // namespace
-
-Convolution conv_sizes(ConvArguments& a, const Shape& x, const Shape& weight) {
-  const std::string prefix = std::string(a.op) + ": ";
-  check_ranks(a, x, weight, "K, C/groups");
-  check_arguments(a, weight);
-  if (x[1] % a.groups != 0 || weight[0] % a.groups != 0) {
-    throw ShapeError(prefix + "groups " + std::to_string(a.groups) + " does not divide the " + std::to_string(x[1]) +
-                     " input and " + std::to_string(weight[0]) + " output channels");
-  }
-  std::int64_t expected = 0;
-  if (__builtin_mul_overflow(weight[1], a.groups, &expected)) {
-    throw ShapeError(prefix + "groups " + std::to_string(a.groups) + " overflows with weight " + to_string(weight));
-  }
-  if (x[1] != expected) {
-    throw ShapeError(prefix + "input has " + std::to_string(x[1]) + " channels but weight " + to_string(weight) +
-                     " expects " + std::to_string(expected));
-  }
-  Convolution c;
-  c.axes = a.axes;
-  ConvShape& s = c.shape;
-  s.n = x[0];
-  s.c = x[1];
-  s.k = weight[0];
-  s.groups = a.groups;
-  s.stride = a.stride;
-  s.padding = a.before;
-  s.dilation = a.dilation;
-  s.algo = a.algo;
-  for (int axis = 2; axis < x.rank(); ++axis) {
-    const auto d = static_cast<std::size_t>(axis + 1 - a.axes);
-    s.in[d] = x[axis];
-    s.filter[d] = weight[axis];
-    const std::int64_t reach = kernel_reach(a, weight, d);
-    std::int64_t padded = 0;
-    if (__builtin_add_overflow(a.before[d], a.after[d], &padded) || __builtin_add_overflow(padded, x[axis], &padded)) {
-      throw ShapeError(prefix + "padding " + padding_numbers(a) + " overflows with input " + to_string(x));
-    }
-    if (padded <= reach) {
-      throw ShapeError(prefix + "kernel of " + std::to_string(static_cast<std::uint64_t>(reach) + 1) +
-                       " does not fit the padded input of " + std::to_string(padded) + " on axis " +
-                       std::to_string(axis));
-    }
-    s.out[d] = (padded - reach - 1) / a.stride[d] + 1;
-  }
-  check_result(a, c.y());
-  check_padded(a, s);
-  return c;
-}
 
 Tensor conv_forward(const Convolution& c, const Tensor& x, const Tensor& weight, const Tensor& bias) {
   Array bias_array;
@@ -200,17 +123,37 @@ Tensor conv_weight_grad(const Convolution& c, const Tensor& output_grad, const T
                 });
 }
 
-Tensor conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv1dOptions& options) {
-  return conv("conv1d", x, weight, bias, options);
+template <int N>
+Tensor conv(const Tensor& input, const Tensor& filter, const Tensor& offset, const ConvOptions<N>& options) {
+  constexpr std::string_view kOp = node_name(ConvPass::forward, N);
+  if (input.rank() == N + 1) return squeeze(conv<N>(unsqueeze(input, 0), filter, offset, options), {0});
+  common_device(kOp, {input, filter});
+  Tensor x = autocast(input), bias = offset;
+  const Tensor weight = conv_parameter(kOp, x, filter);
+  Convolution c = conv_sizes(kOp, x.shape(), weight.shape(), options);
+  if (bias.defined()) {
+    bias = conv_parameter(kOp, x, bias);
+    check_bias(kOp, bias, c.shape.k);
+  }
+  const bool edges = options.padding_mode != PadMode::constant;
+  const Triple before = c.shape.padding, after = c.padding_after;
+  for (int axis = 2; edges && axis < x.rank(); ++axis) {
+    const auto d = static_cast<std::size_t>(axis + 1 - N);
+    check_edges(kOp, x.shape(), axis, before[d], after[d], options.padding_mode);
+    c.shape.in[d] += before[d] + after[d];
+    c.shape.padding[d] = c.padding_after[d] = 0;
+  }
+  check_algo(kOp, N, c.shape, x.dtype());
+  for (int axis = 2; edges && axis < x.rank(); ++axis) {
+    const auto d = static_cast<std::size_t>(axis + 1 - N);
+    x = pad_edges(x, axis, before[d], after[d], options.padding_mode);
+  }
+  return conv_forward(c, x, weight, bias);
 }
 
-Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
-  return conv("conv2d", x, weight, bias, options);
-}
-
-Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv3dOptions& options) {
-  return conv("conv3d", x, weight, bias, options);
-}
+template Tensor conv(const Tensor&, const Tensor&, const Tensor&, const ConvOptions<1>&);
+template Tensor conv(const Tensor&, const Tensor&, const Tensor&, const ConvOptions<2>&);
+template Tensor conv(const Tensor&, const Tensor&, const Tensor&, const ConvOptions<3>&);
 
 Tensor conv2d_input_grad(const Tensor& output_grad, const Tensor& weight, const Shape& input_shape,
                          const Conv2dOptions& options) {

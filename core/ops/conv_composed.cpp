@@ -1,8 +1,8 @@
 #include "core/ops/conv.h"
 #include "core/ops/op_support.h"
 
-/// Convolution written in the other public ops: pad, as_strided, matmul, dilate, flip. It is what convolution means;
-/// conv2d is what it is computed by.
+/// Convolution written in the other public ops: pad, as_strided, matmul, dilate, flip. This is the definition;
+/// conv2d is the fast implementation.
 namespace weft::composed {
 
 namespace {
@@ -16,8 +16,7 @@ Convolution check_composed(const char* op, const Shape& x, const Shape& weight, 
   if (o.groups != 1) throw ValueError("composed::conv2d: groups " + std::to_string(o.groups) + " must be 1");
   if (o.padding.same || o.padding_mode != PadMode::constant)
     throw ValueError("composed::conv2d: padding must be a number of zeros");
-  ConvArguments arguments = conv_arguments(op, o);
-  return conv_sizes(arguments, x, weight);
+  return conv_sizes(op, x, weight, o);
 }
 
 Tensor pad_spatial(const Tensor& x, std::pair<std::int64_t, std::int64_t> height,

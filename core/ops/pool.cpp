@@ -1,8 +1,5 @@
 #include "core/ops/pool.h"
 
-#include <cmath>
-
-#include "core/value/number.h"
 #include "core/value/views.h"
 
 namespace weft {
@@ -10,6 +7,19 @@ namespace weft {
 namespace {
 
 using Values = std::vector<Tensor>;
+
+// The names of an op with one, two and three spatial axes.
+using OpNames = std::string_view[3];
+constexpr OpNames kMaxPool = {"max_pool1d", "max_pool2d", "max_pool3d"};
+constexpr OpNames kMaxPoolWithIndices = {"max_pool1d_with_indices", "max_pool2d_with_indices",
+                                         "max_pool3d_with_indices"};
+constexpr OpNames kMaxUnpool = {"max_unpool1d", "max_unpool2d", "max_unpool3d"};
+constexpr OpNames kAvgPool = {"avg_pool1d", "avg_pool2d", "avg_pool3d"};
+constexpr OpNames kLPPool = {"lp_pool1d", "lp_pool2d", "lp_pool3d"};
+constexpr OpNames kAdaptiveAvgPool = {"adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"};
+constexpr OpNames kAdaptiveMaxPool = {"adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"};
+constexpr OpNames kAdaptiveMaxPoolWithIndices = {"adaptive_max_pool1d_with_indices", "adaptive_max_pool2d_with_indices",
+                                                 "adaptive_max_pool3d_with_indices"};
 
 Array run(PoolPass pass, const PoolShape& s, const Array& in, const Array& indices, const Shape& shape) {
   const Array dense = channels_last(in);
@@ -44,7 +54,7 @@ Largest largest(const Pooling& p, const Tensor& x) {
   return {record(p.op, std::move(out), {x}, {Save::constant(indices)}, backward), indices};
 }
 
-// (C, ...) with so many spatial axes, which is pooled as a batch of one.
+// Whether x is (C, ...) with `axes` spatial axes, which is pooled as a batch of one.
 bool has_no_batch(const Tensor& x, int axes) { return x.defined() && x.rank() == axes + 1; }
 
 Tensor without_batch(const Tensor& y) { return squeeze(y, {0}); }
@@ -56,71 +66,19 @@ MaxPoolResult with_indices(const Pooling& p, const Tensor& x) {
 }
 
 template <int N>
-Tensor max_pool(std::string_view op, const Tensor& x, const MaxPoolOptions<N>& o) {
-  if (has_no_batch(x, N)) return without_batch(max_pool(op, unsqueeze(x, 0), o));
-  return largest(regular_pooling(pool_arguments(op, o), x), x).output;
+Pooling adaptive(std::string_view op, const PerAxis<N>& output_size, const Tensor& x) {
+  check_output_size(op, output_size);
+  return adaptive_pooling(op, N, align(output_size, 1), x);
 }
 
 template <int N>
-MaxPoolResult max_pool_with_indices(std::string_view op, const Tensor& x, const MaxPoolOptions<N>& o) {
-  if (has_no_batch(x, N)) return without_batch(max_pool_with_indices(op, unsqueeze(x, 0), o));
-  return with_indices(regular_pooling(pool_arguments(op, o), x), x);
-}
-
-template <int N>
-Tensor adaptive_max_pool(std::string_view op, const Tensor& x, const PerAxis<N>& output_size) {
-  if (has_no_batch(x, N)) return without_batch(adaptive_max_pool(op, unsqueeze(x, 0), output_size));
-  return largest(adaptive_pooling(op, N, align(output_size, 1), x), x).output;
-}
-
-template <int N>
-MaxPoolResult adaptive_max_pool_with_indices(std::string_view op, const Tensor& x, const PerAxis<N>& output_size) {
-  if (has_no_batch(x, N)) return without_batch(adaptive_max_pool_with_indices(op, unsqueeze(x, 0), output_size));
-  return with_indices(adaptive_pooling(op, N, align(output_size, 1), x), x);
+Pooling max_pooling(std::string_view op, const PerAxis<N>& kernel, const MaxPoolOptions<N>& o, const Tensor& x) {
+  check_options(op, kernel, o);
+  return regular_pooling(op, kernel, o, x);
 }
 
 Tensor average(const Pooling& p, const Tensor& x) {
   return linear_pool(PoolPass::average, PoolPass::average_grad, true, p, x, Array());
-}
-
-template <int N>
-Tensor avg_pool(std::string_view op, const Tensor& x, const AvgPoolOptions<N>& o) {
-  if (has_no_batch(x, N)) return without_batch(avg_pool(op, unsqueeze(x, 0), o));
-  Pooling p = regular_pooling(pool_arguments(op, o), x);
-  set_divisor(p, o.count_include_pad);
-  if (o.divisor_override) {
-    if (*o.divisor_override == 0) throw ValueError(std::string(op) + ": divisor_override must not be 0, got 0");
-    p.shape.divisor = static_cast<double>(*o.divisor_override);
-  }
-  return average(p, x);
-}
-
-template <int N>
-Tensor adaptive_avg_pool(std::string_view op, const Tensor& x, const PerAxis<N>& output_size) {
-  if (has_no_batch(x, N)) return without_batch(adaptive_avg_pool(op, unsqueeze(x, 0), output_size));
-  Pooling p = adaptive_pooling(op, N, align(output_size, 1), x);
-  set_divisor(p, true);
-  return average(p, x);
-}
-
-template <int N>
-Tensor lp_pool(std::string_view op, const Tensor& x, const LpPoolOptions<N>& o) {
-  if (has_no_batch(x, N)) return without_batch(lp_pool(op, unsqueeze(x, 0), o));
-  Pooling p = regular_pooling(pool_arguments(op, o), x);
-  if (!(o.norm > 0 && std::isfinite(o.norm))) {
-    throw ValueError(std::string(op) + ": norm " + number(o.norm) + " must be positive and finite");
-  }
-  set_divisor(p, true);
-  double volume = 1;
-  for (const std::int64_t size : p.shape.kernel) volume *= static_cast<double>(size);
-  const bool whole = p.shape.divisor == volume;
-  if (whole) p.shape.divisor = 1;
-  const Tensor mean_or_sum = average(p, o.norm == 1 ? x : o.norm == 2 ? square(x) : power(x, o.norm));
-  const Tensor total = whole ? mean_or_sum : mean_or_sum * volume;
-  if (o.norm == 1) return total;
-  // The root has no slope at 0, where PyTorch takes 0.
-  const Tensor zero = zeros_like(total), empty = equal(total, zero), positive = where(empty, ones_like(total), total);
-  return where(empty, zero, o.norm == 2 ? sqrt(positive) : power(positive, 1 / o.norm));
 }
 
 // The indices as i32; those outside of x, and those that a later equal one of the same image overwrites, as -1.
@@ -143,17 +101,6 @@ Array last_of_equals(const Pooling& p, const Array& indices) {
   return channels_last(where(equal(winner, numbers), all, scalar_like(all, -1)).array());
 }
 
-template <int N>
-Tensor max_unpool(std::string_view op, const Tensor& x, const Tensor& indices, const MaxUnpoolOptions<N>& o) {
-  if (has_no_batch(x, N) && has_no_batch(indices, N)) {
-    return without_batch(max_unpool(op, unsqueeze(x, 0), unsqueeze(indices, 0), o));
-  }
-  const Pooling p = unpooling(pool_arguments(op, o), align(o.output_size, 1), x, indices);
-  Array where_to = indices_below(p, indices);
-  if (is_recorded({x})) where_to = last_of_equals(p, where_to);
-  return linear_pool(PoolPass::max_gather, PoolPass::unpool, false, p, x, where_to);
-}
-
 Axes spatial_axes(std::string_view op, const Tensor& x) {
   if (x.rank() < 3 || x.rank() > 5) {
     throw ShapeError(std::string(op) + ": input needs 3 to 5 dimensions, got " + to_string(x.shape()));
@@ -165,66 +112,93 @@ Axes spatial_axes(std::string_view op, const Tensor& x) {
 
 }  // namespace
 
-Tensor max_pool1d(const Tensor& x, const MaxPool1dOptions& options) { return max_pool("max_pool1d", x, options); }
-Tensor max_pool2d(const Tensor& x, const MaxPool2dOptions& options) { return max_pool("max_pool2d", x, options); }
-Tensor max_pool3d(const Tensor& x, const MaxPool3dOptions& options) { return max_pool("max_pool3d", x, options); }
-
-MaxPoolResult max_pool1d_with_indices(const Tensor& x, const MaxPool1dOptions& options) {
-  return max_pool_with_indices("max_pool1d_with_indices", x, options);
-}
-MaxPoolResult max_pool2d_with_indices(const Tensor& x, const MaxPool2dOptions& options) {
-  return max_pool_with_indices("max_pool2d_with_indices", x, options);
-}
-MaxPoolResult max_pool3d_with_indices(const Tensor& x, const MaxPool3dOptions& options) {
-  return max_pool_with_indices("max_pool3d_with_indices", x, options);
+template <int N>
+Tensor max_pool(const Tensor& x, PerAxis<N> kernel, const MaxPoolOptions<N>& o) {
+  if (has_no_batch(x, N)) return without_batch(max_pool<N>(unsqueeze(x, 0), kernel, o));
+  return largest(max_pooling(kMaxPool[N - 1], kernel, o, x), x).output;
 }
 
-Tensor max_unpool1d(const Tensor& x, const Tensor& indices, const MaxUnpool1dOptions& options) {
-  return max_unpool("max_unpool1d", x, indices, options);
-}
-Tensor max_unpool2d(const Tensor& x, const Tensor& indices, const MaxUnpool2dOptions& options) {
-  return max_unpool("max_unpool2d", x, indices, options);
-}
-Tensor max_unpool3d(const Tensor& x, const Tensor& indices, const MaxUnpool3dOptions& options) {
-  return max_unpool("max_unpool3d", x, indices, options);
+template <int N>
+MaxPoolResult max_pool_with_indices(const Tensor& x, PerAxis<N> kernel, const MaxPoolOptions<N>& o) {
+  if (has_no_batch(x, N)) return without_batch(max_pool_with_indices<N>(unsqueeze(x, 0), kernel, o));
+  return with_indices(max_pooling(kMaxPoolWithIndices[N - 1], kernel, o, x), x);
 }
 
-Tensor avg_pool1d(const Tensor& x, const AvgPool1dOptions& options) { return avg_pool("avg_pool1d", x, options); }
-Tensor avg_pool2d(const Tensor& x, const AvgPool2dOptions& options) { return avg_pool("avg_pool2d", x, options); }
-Tensor avg_pool3d(const Tensor& x, const AvgPool3dOptions& options) { return avg_pool("avg_pool3d", x, options); }
-
-Tensor lp_pool1d(const Tensor& x, const LpPool1dOptions& options) { return lp_pool("lp_pool1d", x, options); }
-Tensor lp_pool2d(const Tensor& x, const LpPool2dOptions& options) { return lp_pool("lp_pool2d", x, options); }
-Tensor lp_pool3d(const Tensor& x, const LpPool3dOptions& options) { return lp_pool("lp_pool3d", x, options); }
-
-Tensor adaptive_avg_pool1d(const Tensor& x, PerAxis<1> output_size) {
-  return adaptive_avg_pool("adaptive_avg_pool1d", x, output_size);
-}
-Tensor adaptive_avg_pool2d(const Tensor& x, PerAxis<2> output_size) {
-  return adaptive_avg_pool("adaptive_avg_pool2d", x, output_size);
-}
-Tensor adaptive_avg_pool3d(const Tensor& x, PerAxis<3> output_size) {
-  return adaptive_avg_pool("adaptive_avg_pool3d", x, output_size);
-}
-Tensor adaptive_max_pool1d(const Tensor& x, PerAxis<1> output_size) {
-  return adaptive_max_pool("adaptive_max_pool1d", x, output_size);
-}
-Tensor adaptive_max_pool2d(const Tensor& x, PerAxis<2> output_size) {
-  return adaptive_max_pool("adaptive_max_pool2d", x, output_size);
-}
-Tensor adaptive_max_pool3d(const Tensor& x, PerAxis<3> output_size) {
-  return adaptive_max_pool("adaptive_max_pool3d", x, output_size);
+template <int N>
+Tensor max_unpool(const Tensor& x, const Tensor& indices, PerAxis<N> kernel, const MaxUnpoolOptions<N>& o,
+                  PerAxis<N> output_size) {
+  if (has_no_batch(x, N) && has_no_batch(indices, N)) {
+    return without_batch(max_unpool<N>(unsqueeze(x, 0), unsqueeze(indices, 0), kernel, o, output_size));
+  }
+  const Pooling p = unpooling(kMaxUnpool[N - 1], kernel, o, output_size, x, indices);
+  Array where_to = indices_below(p, indices);
+  if (is_recorded({x})) where_to = last_of_equals(p, where_to);
+  return linear_pool(PoolPass::max_gather, PoolPass::unpool, false, p, x, where_to);
 }
 
-MaxPoolResult adaptive_max_pool1d_with_indices(const Tensor& x, PerAxis<1> output_size) {
-  return adaptive_max_pool_with_indices("adaptive_max_pool1d_with_indices", x, output_size);
+template <int N>
+Tensor avg_pool(const Tensor& x, PerAxis<N> kernel, const AvgPoolOptions<N>& o) {
+  if (has_no_batch(x, N)) return without_batch(avg_pool<N>(unsqueeze(x, 0), kernel, o));
+  constexpr std::string_view kOp = kAvgPool[N - 1];
+  check_options(kOp, kernel, o);
+  Pooling p = regular_pooling(kOp, kernel, windows(o), x);
+  set_divisor(p, o.count_include_pad);
+  if (o.divisor_override) p.shape.divisor = static_cast<double>(*o.divisor_override);
+  return average(p, x);
 }
-MaxPoolResult adaptive_max_pool2d_with_indices(const Tensor& x, PerAxis<2> output_size) {
-  return adaptive_max_pool_with_indices("adaptive_max_pool2d_with_indices", x, output_size);
+
+template <int N>
+Tensor lp_pool(const Tensor& x, double norm, PerAxis<N> kernel, const LPPoolOptions<N>& o) {
+  if (has_no_batch(x, N)) return without_batch(lp_pool<N>(unsqueeze(x, 0), norm, kernel, o));
+  constexpr std::string_view kOp = kLPPool[N - 1];
+  check_options(kOp, norm, kernel, o);
+  Pooling p = regular_pooling(kOp, kernel, windows(o), x);
+  set_divisor(p, true);
+  double volume = 1;
+  for (const std::int64_t size : p.shape.kernel) volume *= static_cast<double>(size);
+  const bool whole = p.shape.divisor == volume;
+  if (whole) p.shape.divisor = 1;
+  const Tensor mean_or_sum = average(p, norm == 1 ? x : norm == 2 ? square(x) : power(x, norm));
+  const Tensor total = whole ? mean_or_sum : mean_or_sum * volume;
+  if (norm == 1) return total;
+  // The root has no slope at 0, where PyTorch takes 0.
+  const Tensor zero = zeros_like(total), empty = equal(total, zero), positive = where(empty, ones_like(total), total);
+  return where(empty, zero, norm == 2 ? sqrt(positive) : power(positive, 1 / norm));
 }
-MaxPoolResult adaptive_max_pool3d_with_indices(const Tensor& x, PerAxis<3> output_size) {
-  return adaptive_max_pool_with_indices("adaptive_max_pool3d_with_indices", x, output_size);
+
+template <int N>
+Tensor adaptive_avg_pool(const Tensor& x, PerAxis<N> output_size) {
+  if (has_no_batch(x, N)) return without_batch(adaptive_avg_pool<N>(unsqueeze(x, 0), output_size));
+  Pooling p = adaptive(kAdaptiveAvgPool[N - 1], output_size, x);
+  set_divisor(p, true);
+  return average(p, x);
 }
+
+template <int N>
+Tensor adaptive_max_pool(const Tensor& x, PerAxis<N> output_size) {
+  if (has_no_batch(x, N)) return without_batch(adaptive_max_pool<N>(unsqueeze(x, 0), output_size));
+  return largest(adaptive(kAdaptiveMaxPool[N - 1], output_size, x), x).output;
+}
+
+template <int N>
+MaxPoolResult adaptive_max_pool_with_indices(const Tensor& x, PerAxis<N> output_size) {
+  if (has_no_batch(x, N)) return without_batch(adaptive_max_pool_with_indices<N>(unsqueeze(x, 0), output_size));
+  return with_indices(adaptive(kAdaptiveMaxPoolWithIndices[N - 1], output_size, x), x);
+}
+
+#define WEFT_POOLINGS(N)                                                                                        \
+  template Tensor max_pool(const Tensor&, PerAxis<N>, const MaxPoolOptions<N>&);                                \
+  template MaxPoolResult max_pool_with_indices(const Tensor&, PerAxis<N>, const MaxPoolOptions<N>&);            \
+  template Tensor max_unpool(const Tensor&, const Tensor&, PerAxis<N>, const MaxUnpoolOptions<N>&, PerAxis<N>); \
+  template Tensor avg_pool(const Tensor&, PerAxis<N>, const AvgPoolOptions<N>&);                                \
+  template Tensor lp_pool(const Tensor&, double, PerAxis<N>, const LPPoolOptions<N>&);                          \
+  template Tensor adaptive_avg_pool(const Tensor&, PerAxis<N>);                                                 \
+  template Tensor adaptive_max_pool(const Tensor&, PerAxis<N>);                                                 \
+  template MaxPoolResult adaptive_max_pool_with_indices(const Tensor&, PerAxis<N>);
+WEFT_POOLINGS(1)
+WEFT_POOLINGS(2)
+WEFT_POOLINGS(3)
+#undef WEFT_POOLINGS
 
 Tensor global_avg_pool(const Tensor& x) { return mean(x, spatial_axes("global_avg_pool", x), true); }
 

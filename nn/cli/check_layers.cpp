@@ -26,28 +26,27 @@ Family pooling_family() {
   Family family{"pooling", {}};
   const Shape images{3, 16, 12, 10};
   // A window's first largest element takes the gradient, and no windows overlap: nothing is added.
-  add(family, "max 2x2", true, images, [](const Tensor& x) { return max_pool2d(x); });
-  add(family, "max 4x4", true, {2, 8, 8, 8}, [](const Tensor& x) { return max_pool2d(x, {.kernel = 4}); });
+  add(family, "max 2x2", true, images, [](const Tensor& x) { return max_pool2d(x, 2); });
+  add(family, "max 4x4", true, {2, 8, 8, 8}, [](const Tensor& x) { return max_pool2d(x, 4); });
   add(family, "max 3x3 stride 2", false, images,
-      [](const Tensor& x) { return max_pool2d(x, {.kernel = 3, .stride = 2, .padding = 1, .ceil_mode = true}); });
+      [](const Tensor& x) { return max_pool2d(x, 3, {.stride = 2, .padding = 1, .ceil_mode = true}); });
   add(family, "max of three axes, dilated", false, {2, 4, 6, 7, 5},
-      [](const Tensor& x) { return max_pool3d(x, {.kernel = 2, .stride = 1, .dilation = 2}); });
-  add(family, "average 2x2", false, images, [](const Tensor& x) { return avg_pool2d(x); });
-  add(family, "average 3x3 stride 2", false, images, [](const Tensor& x) {
-    return avg_pool2d(x, {.kernel = 3, .stride = 2, .padding = 1, .count_include_pad = false});
-  });
+      [](const Tensor& x) { return max_pool3d(x, 2, {.stride = 1, .dilation = 2}); });
+  add(family, "average 2x2", false, images, [](const Tensor& x) { return avg_pool2d(x, 2); });
+  add(family, "average 3x3 stride 2", false, images,
+      [](const Tensor& x) { return avg_pool2d(x, 3, {.stride = 2, .padding = 1, .count_include_pad = false}); });
   add(family, "adaptive average", false, images, [](const Tensor& x) { return adaptive_avg_pool2d(x, {5, 3}); });
   add(family, "adaptive max", false, images, [](const Tensor& x) { return adaptive_max_pool2d(x, {5, 3}); });
   add(family, "global average", false, images, [](const Tensor& x) { return global_avg_pool2d(x); });
   add(family, "global max", true, images, [](const Tensor& x) { return global_max_pool2d(x); });
   family.cases.push_back({"power f32", bound_of(DType::f32), [images](const Device& device) {
                             const Tensor x = draw_leaf(images, DType::f32, device, 71, true);
-                            return with_gradients(lp_pool2d(x), {x});
+                            return with_gradients(lp_pool2d(x, 2, 2), {x});
                           }});
   family.cases.push_back({"places and unpooling f32", kBits, [images](const Device& device) {
                             const Tensor x = draw(images, DType::f32, device, 72);
-                            const MaxPoolResult pooled = max_pool2d_with_indices(x);
-                            return Tensors{pooled.indices, max_unpool2d(pooled.output, pooled.indices)};
+                            const MaxPoolResult pooled = max_pool2d_with_indices(x, 2);
+                            return Tensors{pooled.indices, max_unpool2d(pooled.output, pooled.indices, 2)};
                           }});
   return family;
 }

@@ -21,7 +21,7 @@ Tensor initial_bias(std::int64_t outputs, const Shape& weight) {
   return init::uniform({outputs}, -bound, bound);
 }
 
-Linear::Linear(std::int64_t in_features, std::int64_t out_features, const LinearOptions& options) {
+Linear::Linear(std::int64_t in_features, std::int64_t out_features, const LayerOptions& options) {
   require_at_least(1, "Linear", "in_features", in_features);
   require_at_least(1, "Linear", "out_features", out_features);
   const Rollback as_before;

@@ -9,7 +9,7 @@ namespace {
 Sequential needle(const ResNet9Options& options) {
   const Init init = options.init.value_or(Init::needle);
   const auto block = [&](std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride) {
-    return Sequential(Conv(in, out, kernel, {.stride = stride, .init = init, .algo = options.conv_algo}),
+    return Sequential(Conv(in, out, kernel, {.stride = stride, .algo = options.conv_algo}, {.init = init}),
                       BatchNorm2d(out), ReLU());
   };
   return Sequential(block(options.channels, 16, 7, 4), block(16, 32, 3, 2),
@@ -22,7 +22,7 @@ Sequential needle(const ResNet9Options& options) {
 Sequential page(const ResNet9Options& options) {
   const Init init = options.init.value_or(Init::pytorch);
   const auto block = [&](std::int64_t in, std::int64_t out) {
-    return Sequential(Conv(in, out, 3, {.bias = false, .init = init, .algo = options.conv_algo}), BatchNorm2d(out),
+    return Sequential(Conv(in, out, 3, {.algo = options.conv_algo}, {.bias = false, .init = init}), BatchNorm2d(out),
                       ReLU());
   };
   return Sequential(block(options.channels, 64),                                                //

@@ -9,7 +9,7 @@ class ComposedConv final : public nn::Module {
  public:
   ComposedConv(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride, bool bias)
       : options_{.stride = stride, .padding = (kernel - 1) / 2} {
-    const nn::Conv made(in, out, kernel, {.stride = stride, .bias = bias});  // for its initial values
+    const nn::Conv made(in, out, kernel, {.stride = stride}, {.bias = bias});  // for its initial values
     weight_ = register_parameter("weight", made.weight());
     if (bias) bias_ = register_parameter("bias", made.bias());
   }

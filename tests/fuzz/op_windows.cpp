@@ -233,12 +233,12 @@ Case uncolumns(OpInput& in) {
 
 /// Windows that pooling takes: steps are the elements of all windows.
 template <int N, class Options>
-double pool_work(const Shape& x, const Options& o, const PerAxis<N>& dilation) {
+double pool_work(const Shape& x, const PerAxis<N>& kernel, const Options& o, const PerAxis<N>& dilation) {
   Shape weight = {x.rank() > N ? x[x.rank() - N - 1] : 1, 1};
   PerAxis<N> stride = o.stride;
   for (std::size_t i = 0; i < static_cast<std::size_t>(N); ++i) {
-    weight.push_back(o.kernel[i]);
-    if (stride[i] == 0) stride[i] = o.kernel[i];
+    weight.push_back(kernel[i]);
+    if (stride[i] == 0) stride[i] = kernel[i];
   }
   Padding<N> padding = 0;
   if constexpr (requires { o.padding; }) padding = o.padding;
@@ -248,51 +248,51 @@ double pool_work(const Shape& x, const Options& o, const PerAxis<N>& dilation) {
 template <int N, class F>
 Case max_pools(OpInput& in, F call) {
   const Tensor x = in.tensor(image(in, N, 1 + in.below(20)), in.dtype());
+  const PerAxis<N> kernel = per_axis<N>(in, 1, 4);
   MaxPoolOptions<N> o;
-  o.kernel = per_axis<N>(in, 1, 4);
   o.stride = per_axis<N>(in, 0, 4);
   o.padding = in.rarely(2) ? per_axis<N>(in, 0, 2) : PerAxis<N>(0);
   o.dilation = in.rarely(3) ? per_axis<N>(in, 1, 3) : PerAxis<N>(1);
   o.ceil_mode = in.flag();
   return {{x},
           [=](const Tensors& t) {
-            const MaxPoolResult result = call(t[0], o);
+            const MaxPoolResult result = call(t[0], kernel, o);
             return Tensors{result.output, result.indices};
           },
           Match::exact,
-          pool_work<N>(x.shape(), o, o.dilation)};
+          pool_work<N>(x.shape(), kernel, o, o.dilation)};
 }
 
 template <int N, class F, class G>
 Case averages(OpInput& in, F average, G lp) {
   const Tensor x = in.tensor(image(in, N, 1 + in.below(20)), in.dtype());
+  const PerAxis<N> kernel = per_axis<N>(in, 1, 4);
   AvgPoolOptions<N> o;
-  o.kernel = per_axis<N>(in, 1, 4);
   o.stride = per_axis<N>(in, 0, 4);
   o.padding = in.rarely(2) ? per_axis<N>(in, 0, 2) : PerAxis<N>(0);
   o.ceil_mode = in.flag();
   o.count_include_pad = !in.flag();
   if (in.rarely(4)) o.divisor_override = in.option(1, 3);
-  LpPoolOptions<N> l;
-  l.norm = in.rarely(2) ? in.number() : 2;
-  l.kernel = o.kernel;
+  const double norm = in.rarely(2) ? in.number() : 2;
+  LPPoolOptions<N> l;
   l.stride = o.stride;
   l.ceil_mode = o.ceil_mode;
-  const double steps = pool_work<N>(x.shape(), o, 1);
-  if (in.rarely(3)) return {{x}, [=](const Tensors& t) { return Tensors{lp(t[0], l)}; }, Match::none, steps};
-  return {{x}, [=](const Tensors& t) { return Tensors{average(t[0], o)}; }, Match::close, steps};
+  const double steps = pool_work<N>(x.shape(), kernel, o, 1);
+  if (in.rarely(3))
+    return {{x}, [=](const Tensors& t) { return Tensors{lp(t[0], norm, kernel, l)}; }, Match::none, steps};
+  return {{x}, [=](const Tensors& t) { return Tensors{average(t[0], kernel, o)}; }, Match::close, steps};
 }
 
 template <int N, class F>
 Case unpools(OpInput& in, F call) {
   const Shape shape = image(in, N, 1 + in.below(3));
+  const PerAxis<N> kernel = per_axis<N>(in, 1, 4);
   MaxUnpoolOptions<N> o;
-  o.kernel = per_axis<N>(in, 1, 4);
   o.stride = per_axis<N>(in, 0, 4);
   o.padding = in.rarely(2) ? per_axis<N>(in, 0, 2) : PerAxis<N>(0);
-  o.output_size = in.rarely(4) ? per_axis<N>(in, 0, 20) : PerAxis<N>(0);
+  const PerAxis<N> output_size = in.rarely(4) ? per_axis<N>(in, 0, 20) : PerAxis<N>(0);
   const Tensors inputs = {in.tensor(shape, in.dtype()), in.tensor(shape, in.rarely(16) ? in.dtype() : DType::i64)};
-  return {inputs, [=](const Tensors& t) { return Tensors{call(t[0], t[1], o)}; }};
+  return {inputs, [=](const Tensors& t) { return Tensors{call(t[0], t[1], kernel, o, output_size)}; }};
 }
 
 template <int N, class F, class G>
@@ -338,7 +338,7 @@ Case plain_pools(OpInput& in) {
               case 3:
                 return {global_max_pool2d(t[0])};
               default:
-                return {max_pool2d(t[0])};
+                return {max_pool2d(t[0], 2)};
             }
           },
           Match::close,

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string_view>
 
 #include "weft/conv_algo.h"
 #include "weft/shape.h"
@@ -12,6 +13,7 @@ namespace weft {
 /// A number for each spatial axis; one number stands for all of them.
 template <int N>
 struct PerAxis : std::array<std::int64_t, static_cast<std::size_t>(N)> {
+  static_assert(N >= 1 && N <= 3);
   // NOLINTBEGIN(google-explicit-constructor): .stride = 2, .stride = {2, 1}
   PerAxis(std::int64_t all) { this->fill(all); }
   PerAxis(std::int64_t height, std::int64_t width) requires(N == 2) : std::array<std::int64_t, 2>{height, width} {}
@@ -78,6 +80,16 @@ struct ConvTransposeOptions {
 using ConvTranspose1dOptions = ConvTransposeOptions<1>;
 using ConvTranspose2dOptions = ConvTransposeOptions<2>;
 using ConvTranspose3dOptions = ConvTransposeOptions<3>;
+
+/// Throws ValueError, with the name of the function or layer `owner`, on a kernel or on options that fit no input:
+/// "conv2d: stride (0, 1) must be positive". The functions and the layers call the same check.
+template <int N>
+void check_options(std::string_view owner, const PerAxis<N>& kernel, const ConvOptions<N>& options);
+template <int N>
+void check_options(std::string_view owner, const PerAxis<N>& kernel, const ConvTransposeOptions<N>& options);
+/// Throws ValueError, with the name `owner`, unless the channels are positive and the positive number of groups divides
+/// both.
+void check_channels(std::string_view owner, std::int64_t in_channels, std::int64_t out_channels, std::int64_t groups);
 
 /// How im2col's windows lie; one number stands for all axes.
 struct WindowOptions {

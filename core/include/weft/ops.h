@@ -1,21 +1,28 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <utility>
 #include <vector>
 
-#include "weft/conv_options.h"
+#include "weft/conv.h"
 #include "weft/interpolate_options.h"
-#include "weft/pool_options.h"
+#include "weft/pool.h"
 #include "weft/tensor.h"
 
-/// The differentiable functions. Every one accepts any strides, returns a new tensor (or a view, where it says so; or
-/// its argument or a view of it where there is nothing to compute: padding that only crops, reductions of no axes), and
-/// throws ShapeError, DTypeError, DeviceError, ValueError or IndexError naming itself, the rule and the values. Binary
-/// ones broadcast and promote as NumPy and PyTorch do. Shapes are NCHW as in PyTorch; convolution, pooling and
-/// batch_norm write channels-last memory.
+/// The differentiable functions; those of convolution and of pooling are in weft/conv.h and weft/pool.h. Every one
+/// accepts any strides, returns a new tensor (or a view, where it says so; or its argument or a view of it where there
+/// is nothing to compute: padding that only crops, reductions of no axes), and throws ShapeError, DTypeError,
+/// DeviceError, ValueError or IndexError naming itself, the rule and the values. Binary ones broadcast and promote as
+/// NumPy and PyTorch do. Shapes are NCHW as in PyTorch; convolution, pooling and batch_norm write channels-last memory.
+///
+/// Shapes have the letters of NCHW and, for filters and outputs, those of CUTLASS:
+///
+///     N        images of a batch
+///     C, K     channels of the input, and of a convolution's output
+///     D, H, W  input sizes along depth, height and width; L where there is one spatial axis
+///     T, R, S  sizes of a filter or window along D, H, W; R alone where there is one spatial axis
+///     O, P, Q  output sizes along D, H, W; P alone where there is one spatial axis
 namespace weft {
 
 // Creation. Each says which dtype it gives where the options name none. With requires_grad, a dtype that is not
@@ -195,111 +202,6 @@ Tensor sum_to(const Tensor& x, const Shape& shape);
 Tensor matmul(const Tensor& a, const Tensor& b);
 /// x (..., in) times weightᵀ (out, in) plus bias (out,): (..., out).
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
-
-// Convolution is cross-correlation, as in PyTorch.
-/// x (N, C, L), weight (K, C/groups, R), bias (K,) or undefined -> (N, K, P), P = (L + padding before and after -
-/// dilation·(R - 1) - 1) / stride + 1, rounded down. Throws ValueError on an option and ShapeError on a size that is
-/// out of range, on groups that do not divide C and K, and where the result would be empty. x without N: no N in y.
-Tensor conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const Conv1dOptions& options = {});
-/// The same of x (N, C, H, W), weight (K, C/groups, R, S) -> (N, K, P, Q).
-Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const Conv2dOptions& options = {});
-/// The same of x (N, C, D, H, W), weight (K, C/groups, T, R, S) -> (N, K, O, P, Q).
-Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const Conv3dOptions& options = {});
-/// The gradient of conv2d with respect to its input of shape (N, C, H, W), given the output's gradient (N, K, P, Q).
-/// Takes no padding mode but constant.
-Tensor conv2d_input_grad(const Tensor& output_grad, const Tensor& weight, const Shape& input_shape,
-                         const Conv2dOptions& options = {});
-/// The gradient of conv2d with respect to its weight of shape (K, C/groups, R, S). Takes no padding mode but constant.
-Tensor conv2d_weight_grad(const Tensor& output_grad, const Tensor& x, const Shape& weight_shape,
-                          const Conv2dOptions& options = {});
-
-/// Transposed convolution, the gradient of conv1d with respect to its input: x (N, C, L), weight (C, K/groups, R), bias
-/// (K,) or undefined -> (N, K, P), P = (L - 1)·stride - padding before and after + dilation·(R - 1) + output_padding +
-/// 1. Throws as conv1d, also ValueError on PaddingRule::same and on output padding beyond both stride and dilation. x
-/// without N: no N in y.
-Tensor conv_transpose1d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
-                        const ConvTranspose1dOptions& options = {});
-/// The same of x (N, C, H, W), weight (C, K/groups, R, S) -> (N, K, P, Q).
-Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
-                        const ConvTranspose2dOptions& options = {});
-/// The same of x (N, C, D, H, W), weight (C, K/groups, T, R, S) -> (N, K, O, P, Q).
-Tensor conv_transpose3d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
-                        const ConvTranspose3dOptions& options = {});
-
-/// The windows of x (N, C, H, W), one dense row per output position of a convolution: (N·P·Q, C·R·S), or (N·P·Q,
-/// R·S·C). As many numbers in `kernel` (R, S) as x has spatial axes, one to three, or one for all. Throws ValueError
-/// and ShapeError as conv2d.
-Tensor im2col(const Tensor& x, const Dims& kernel, const WindowOptions& options = {},
-              ColumnOrder order = ColumnOrder::crs);
-/// The adjoint of im2col for x of shape (N, C, H, W): adds each row's elements up where they came from.
-Tensor col2im(const Tensor& columns, const Shape& input_shape, const Dims& kernel, const WindowOptions& options = {},
-              ColumnOrder order = ColumnOrder::crs);
-/// im2col as PyTorch has it: x (N, C, H, W) -> (N, C·R·S, P·Q).
-Tensor unfold(const Tensor& x, const Dims& kernel, const WindowOptions& options = {});
-/// The adjoint of unfold: columns (N, C·R·S, P·Q) -> (N, C, H, W) with output_size (H, W).
-Tensor fold(const Tensor& columns, const Shape& output_size, const Dims& kernel, const WindowOptions& options = {});
-
-/// The same functions composed of the other ops, as the definition to read and to test against (groups = 1; several
-/// times slower).
-namespace composed {
-/// The strided window view of x (N, C, H, W), copied dense: (N·P·Q, C·R·S), one row per output position.
-Tensor im2col(const Tensor& x, std::array<std::int64_t, 2> kernel, std::array<std::int64_t, 2> stride = {1, 1},
-              std::array<std::int64_t, 2> dilation = {1, 1});
-/// Pad, im2col, matmul.
-Tensor conv2d(const Tensor& x, const Tensor& weight, const Conv2dOptions& options = {});
-/// Dilate the output's gradient by stride - 1, append the remainder's zeros, flip the filter, swap its channels,
-/// convolve with padding K - 1 - P.
-Tensor conv2d_input_grad(const Tensor& output_grad, const Tensor& weight, const Shape& input_shape,
-                         const Conv2dOptions& options = {});
-/// Swap batch and channels of the input and of the dilated gradient, convolve with padding P, swap back.
-Tensor conv2d_weight_grad(const Tensor& output_grad, const Tensor& x, const Shape& weight_shape,
-                          const Conv2dOptions& options = {});
-}  // namespace composed
-
-// Pooling over the one to three last axes, as in PyTorch. P = (L + 2·padding - dilation·(kernel - 1) - 1) / stride + 1,
-// rounded down, or up with ceil_mode. x without N: no N in the result, nor in indices. Throws ValueError on an option
-// and ShapeError on a size that is out of range, and where the result would be empty.
-/// x (N, C, L) -> (N, C, P). Padding counts as -infinity; NaN wins; the first largest element takes the gradient. A
-/// window without an element, which dilation and padding can make, gives -infinity and the index -1.
-Tensor max_pool1d(const Tensor& x, const MaxPool1dOptions& options = {});
-Tensor max_pool2d(const Tensor& x, const MaxPool2dOptions& options = {});  ///< (N, C, H, W) -> (N, C, P, Q)
-Tensor max_pool3d(const Tensor& x, const MaxPool3dOptions& options = {});  ///< (N, C, D, H, W) -> (N, C, O, P, Q)
-MaxPoolResult max_pool1d_with_indices(const Tensor& x, const MaxPool1dOptions& options = {});
-MaxPoolResult max_pool2d_with_indices(const Tensor& x, const MaxPool2dOptions& options = {});
-MaxPoolResult max_pool3d_with_indices(const Tensor& x, const MaxPool3dOptions& options = {});
-/// Zeros but for the elements of x (N, C, P), each at its index (i64, shaped like x) in its image of the result (N, C,
-/// L). Of equal indices the last in row-major order wins and takes the gradient; an element whose index is outside is
-/// left out. Both on every device.
-Tensor max_unpool1d(const Tensor& x, const Tensor& indices, const MaxUnpool1dOptions& options = {});
-Tensor max_unpool2d(const Tensor& x, const Tensor& indices, const MaxUnpool2dOptions& options = {});
-Tensor max_unpool3d(const Tensor& x, const Tensor& indices, const MaxUnpool3dOptions& options = {});
-/// Padding counts as zeros. The divisor is divisor_override, or the number of a window's positions in the padded input,
-/// or without count_include_pad in the input.
-Tensor avg_pool1d(const Tensor& x, const AvgPool1dOptions& options = {});
-Tensor avg_pool2d(const Tensor& x, const AvgPool2dOptions& options = {});
-Tensor avg_pool3d(const Tensor& x, const AvgPool3dOptions& options = {});
-/// (Σ xᵖ)^(1/p) over each window, without a modulus: an odd p wants x that are not negative. With ceil_mode the sum of
-/// a window that is cut off is scaled up to the whole kernel, as in PyTorch. Gradient 0 where the sum is 0, unless p is
-/// 1. Throws ValueError unless p is positive and finite.
-Tensor lp_pool1d(const Tensor& x, const LpPool1dOptions& options = {});
-Tensor lp_pool2d(const Tensor& x, const LpPool2dOptions& options = {});
-Tensor lp_pool3d(const Tensor& x, const LpPool3dOptions& options = {});
-/// x (N, C, L) -> (N, C, output_size), element i from the window ⌊i·L/output_size⌋ to ⌈(i + 1)·L/output_size⌉.
-Tensor adaptive_avg_pool1d(const Tensor& x, PerAxis<1> output_size);
-Tensor adaptive_avg_pool2d(const Tensor& x, PerAxis<2> output_size);
-Tensor adaptive_avg_pool3d(const Tensor& x, PerAxis<3> output_size);
-Tensor adaptive_max_pool1d(const Tensor& x, PerAxis<1> output_size);
-Tensor adaptive_max_pool2d(const Tensor& x, PerAxis<2> output_size);
-Tensor adaptive_max_pool3d(const Tensor& x, PerAxis<3> output_size);
-MaxPoolResult adaptive_max_pool1d_with_indices(const Tensor& x, PerAxis<1> output_size);
-MaxPoolResult adaptive_max_pool2d_with_indices(const Tensor& x, PerAxis<2> output_size);
-MaxPoolResult adaptive_max_pool3d_with_indices(const Tensor& x, PerAxis<3> output_size);
-/// Over all of one to three spatial axes, which keep size 1. They are told by the rank of x, which always has N.
-Tensor global_avg_pool(const Tensor& x);
-Tensor global_max_pool(const Tensor& x);
-/// (N, C, H, W) -> (N, C, 1, 1), or (C, H, W) -> (C, 1, 1).
-Tensor global_avg_pool2d(const Tensor& x);
-Tensor global_max_pool2d(const Tensor& x);
 
 /// Resamples the spatial axes of x (N, C, L), (N, C, H, W) or (N, C, D, H, W), upwards or downwards, as PyTorch's
 /// interpolate; with a scale factor, the coordinates follow the factor and not the sizes. Coordinates are in double

@@ -13,6 +13,12 @@ enum class Init {
   needle,   ///< weight U(±√(6/fan_in)), bias U(±1/√fan_in)
 };
 
+/// How a layer with a weight begins: Linear, a convolution, a transposed convolution.
+struct LayerOptions {
+  bool bias = true;
+  Init init = Init::pytorch;
+};
+
 namespace init {
 
 struct Fans {

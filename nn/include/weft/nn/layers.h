@@ -60,15 +60,10 @@ class Residual final : public Module {
   Sequential body_ = register_module("body", Sequential());
 };
 
-struct LinearOptions {
-  bool bias = true;
-  Init init = Init::pytorch;
-};
-
 /// (..., in) -> (..., out); weight (out, in), bias (out,).
 class Linear final : public Module {
  public:
-  Linear(std::int64_t in_features, std::int64_t out_features, const LinearOptions& options = {});
+  Linear(std::int64_t in_features, std::int64_t out_features, const LayerOptions& options = {});
   Tensor forward(const Tensor& x) override;
   const Tensor& weight() const { return weight_; }
   const Tensor& bias() const { return bias_; }  ///< undefined without a bias

@@ -1,53 +1,38 @@
 #pragma once
 
-#include <cstdint>
-#include <optional>
-
 #include "weft/nn/module.h"
-#include "weft/ops.h"
+#include "weft/pool.h"
 
-/// Pooling over one to three spatial axes, as the functions of the same names in weft/ops.h; x may lack N too.
+/// Pooling over one to three spatial axes, as the functions of the same names in weft/pool.h; x may lack N too.
 namespace weft::nn {
-
-template <int N>
-struct MaxPoolLayerOptions {
-  PerAxis<N> stride = 0;   ///< 0: the kernel's size
-  PerAxis<N> padding = 0;  ///< at most half the kernel
-  PerAxis<N> dilation = 1;
-  bool ceil_mode = false;
-};
 
 template <int N>
 class MaxPoolNd final : public Module {
  public:
-  explicit MaxPoolNd(PerAxis<N> kernel, const MaxPoolLayerOptions<N>& options = {});
+  explicit MaxPoolNd(PerAxis<N> kernel, const MaxPoolOptions<N>& options = {});
   Tensor forward(const Tensor& x) override;
   MaxPoolResult forward_with_indices(const Tensor& x) const;
 
  private:
+  PerAxis<N> kernel_;
   MaxPoolOptions<N> options_;
 };
 using MaxPool1d = MaxPoolNd<1>;
 using MaxPool2d = MaxPoolNd<2>;
 using MaxPool3d = MaxPoolNd<3>;
 
-template <int N>
-struct MaxUnpoolLayerOptions {
-  PerAxis<N> stride = 0;   ///< 0: the kernel's size
-  PerAxis<N> padding = 0;  ///< at most half the kernel
-};
-
 /// The way back from forward_with_indices of a MaxPool with these options. Takes two tensors, so it is no Module.
 template <int N>
 class MaxUnpoolNd final {
  public:
-  explicit MaxUnpoolNd(PerAxis<N> kernel, const MaxUnpoolLayerOptions<N>& options = {});
+  explicit MaxUnpoolNd(PerAxis<N> kernel, const MaxUnpoolOptions<N>& options = {});
   Tensor forward(const Tensor& x, const Tensor& indices, PerAxis<N> output_size = 0) const;
   Tensor operator()(const Tensor& x, const Tensor& indices, PerAxis<N> output_size = 0) const {
     return forward(x, indices, output_size);
   }
 
  private:
+  PerAxis<N> kernel_;
   MaxUnpoolOptions<N> options_;
 };
 using MaxUnpool1d = MaxUnpoolNd<1>;
@@ -55,21 +40,13 @@ using MaxUnpool2d = MaxUnpoolNd<2>;
 using MaxUnpool3d = MaxUnpoolNd<3>;
 
 template <int N>
-struct AvgPoolLayerOptions {
-  PerAxis<N> stride = 0;   ///< 0: the kernel's size
-  PerAxis<N> padding = 0;  ///< at most half the kernel
-  bool ceil_mode = false;
-  bool count_include_pad = true;
-  std::optional<std::int64_t> divisor_override = {};
-};
-
-template <int N>
 class AvgPoolNd final : public Module {
  public:
-  explicit AvgPoolNd(PerAxis<N> kernel, const AvgPoolLayerOptions<N>& options = {});
+  explicit AvgPoolNd(PerAxis<N> kernel, const AvgPoolOptions<N>& options = {});
   Tensor forward(const Tensor& x) override;
 
  private:
+  PerAxis<N> kernel_;
   AvgPoolOptions<N> options_;
 };
 using AvgPool1d = AvgPoolNd<1>;
@@ -77,19 +54,15 @@ using AvgPool2d = AvgPoolNd<2>;
 using AvgPool3d = AvgPoolNd<3>;
 
 template <int N>
-struct LPPoolLayerOptions {
-  PerAxis<N> stride = 0;  ///< 0: the kernel's size
-  bool ceil_mode = false;
-};
-
-template <int N>
 class LPPoolNd final : public Module {
  public:
-  LPPoolNd(double norm, PerAxis<N> kernel, const LPPoolLayerOptions<N>& options = {});
+  LPPoolNd(double norm, PerAxis<N> kernel, const LPPoolOptions<N>& options = {});
   Tensor forward(const Tensor& x) override;
 
  private:
-  LpPoolOptions<N> options_;
+  double norm_;
+  PerAxis<N> kernel_;
+  LPPoolOptions<N> options_;
 };
 using LPPool1d = LPPoolNd<1>;
 using LPPool2d = LPPoolNd<2>;
