@@ -21,11 +21,11 @@ class Capture : public testing::Test {
 
   /// What the device computes, and records and runs again.
   static void expect_working() {
-    Backend& device = backend(Device::cuda());
+    const BackendHandle device = backend(Device::cuda());
     const Tensor x = ones({2}, kOnDevice);
     EXPECT_EQ((x + 1).to_vector<float>(), (std::vector<float>{2, 2}));
     Array y = Array::full({2}, 0, DType::f32, Device::cuda());
-    const auto replay = device.capture([&] { device.accumulate(const_view(x.array()), mutable_view(y)); });
+    const auto replay = device->capture([&] { device->accumulate(const_view(x.array()), mutable_view(y)); });
     EXPECT_EQ(y.to_vector<float>(), (std::vector<float>{0, 0}));
     replay->run();
     replay->run();
@@ -43,7 +43,7 @@ class Capture : public testing::Test {
         add(x, y);
       };
       try {
-        backend(Device::cuda()).capture(work);
+        backend(Device::cuda())->capture(work);
         ADD_FAILURE() << "nothing was thrown";
       } catch (const Exception& error) {
         EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
@@ -77,13 +77,13 @@ TEST_F(Capture, CopiesFromAndToTheHostAreRefused) {
 }
 
 TEST_F(Capture, WaitingIsRefused) {
-  expect_thrown<DeviceError>("cudaStreamSynchronize", [](const Tensor&) { backend(Device::cuda()).synchronize(); });
+  expect_thrown<DeviceError>("cudaStreamSynchronize", [](const Tensor&) { backend(Device::cuda())->synchronize(); });
   expect_thrown<DeviceError>("cached memory", [](const Tensor&) { release_cached_memory(Device::cuda()); });
 }
 
 TEST_F(Capture, ACaptureInACaptureIsRefused) {
   expect_thrown<DeviceError>("a capture inside a capture",
-                             [](const Tensor& y) { backend(Device::cuda()).capture([&] { square(y); }); });
+                             [](const Tensor& y) { backend(Device::cuda())->capture([&] { square(y); }); });
 }
 
 // Neither one that the step freed, nor one that was freed after it.
@@ -91,7 +91,7 @@ TEST_F(Capture, ABlockOfAGraphIsNobodyElses) {
   expect_untouched([] {});  // blocks for the cache, of which the graph takes two
   Tensor result;
   const Tensor x = full({1000}, 3, kOnDevice);
-  const auto replay = backend(Device::cuda()).capture([&] { result = x * x + x; });
+  const auto replay = backend(Device::cuda())->capture([&] { result = x * x + x; });
   expect_untouched([&] { replay->run(); });
   EXPECT_EQ(result.to_vector<float>(), std::vector<float>(1000, 12));
   result = Tensor();
@@ -100,11 +100,11 @@ TEST_F(Capture, ABlockOfAGraphIsNobodyElses) {
 
 // One graph's step makes a block that the next one's frees.
 TEST_F(Capture, ABlockOfTwoGraphsIsNobodyElsesUntilBothAreGone) {
-  Backend& device = backend(Device::cuda());
+  const BackendHandle device = backend(Device::cuda());
   const Tensor x = full({1000}, 3, kOnDevice);
   Tensor shared, result;
-  auto first = device.capture([&] { shared = x * 2; });
-  const auto second = device.capture([&] {
+  auto first = device->capture([&] { shared = x * 2; });
+  const auto second = device->capture([&] {
     result = shared + x;
     shared = Tensor();
   });
@@ -128,7 +128,7 @@ TEST_F(Capture, AStepThatThrowsStartsOver) {
       const auto work = [&] {
         const Tensor noise = rand({100}, kOnDevice);
         if (run == 1) throw ValueError("mine");
-        backend(Device::cuda()).accumulate(const_view(noise.array()), mutable_view(total.array()));
+        backend(Device::cuda())->accumulate(const_view(noise.array()), mutable_view(total.array()));
       };
       const Generator before = default_generator();
       if (run == 1) {

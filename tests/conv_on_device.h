@@ -41,12 +41,15 @@ ConvResult conv_on_device(ConvPass pass, const ConvShape& s, const Operands<T>& 
   const OnDevice<P> biases(kParameter, parameters(in.bias), shifts.parameters);
   const OnDevice<P> weight_grad(kParameter, unwritten(P{}, size), shifts.results);
   const OnDevice<P> sums(kParameter, unwritten(P{}, in.bias.size()), shifts.results);
-  const ConstView bias_view = biases.view();
-  const View sums_view = sums.view();
   backend(Device::cuda())
-      .conv(pass, s, a.view(), of_weight ? x.view() : weight.view(),
-            bias && pass == ConvPass::forward ? &bias_view : nullptr, of_weight ? weight_grad.view() : out.view(),
-            bias && of_weight ? &sums_view : nullptr);
+      ->conv({.pass = pass,
+              .shape = s,
+              .precision = precision(),
+              .a = a.view(),
+              .b = of_weight ? x.view() : weight.view(),
+              .bias = bias && pass == ConvPass::forward ? ConstView(biases.view()) : ConstView{},
+              .out = of_weight ? weight_grad.view() : out.view(),
+              .bias_grad = bias && of_weight ? sums.view() : View{}});
   return {of_weight ? widened(weight_grad.values()) : widened(out.values()), widened(sums.values())};
 }
 

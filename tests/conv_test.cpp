@@ -1,5 +1,3 @@
-#include "cpu/conv/conv.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -13,6 +11,7 @@
 
 #include "core/device/conv_algo.h"
 #include "core/device/sanitizers.h"
+#include "cpu/runtime/backend.h"
 #include "cpu/runtime/threads.h"
 #include "tests/conv_shapes.h"
 #include "weft/error.h"
@@ -65,13 +64,18 @@ class Result {
   std::vector<T> buffer_;
 };
 
-/// cpu::conv, by im2col where the shape names no algorithm.
+/// CpuBackend::conv, by im2col where the shape names no algorithm.
 template <class T>
-std::vector<T> computed(ConvPass pass, ConvShape s, const Operands<T>& in, bool bias, View* bias_grad = nullptr) {
+std::vector<T> computed(ConvPass pass, ConvShape s, const Operands<T>& in, bool bias, const View& bias_grad = {}) {
   if (s.algo == ConvAlgo::automatic) s.algo = ConvAlgo::im2col;
   Result<T> out(result_size(pass, s));
-  const ConstView bias_view = view(in.bias);
-  conv(pass, s, view(in.a(pass)), view(in.b(pass)), bias ? &bias_view : nullptr, out.view(), bias_grad);
+  backend().conv({.pass = pass,
+                  .shape = s,
+                  .a = view(in.a(pass)),
+                  .b = view(in.b(pass)),
+                  .bias = bias ? view(in.bias) : ConstView{},
+                  .out = out.view(),
+                  .bias_grad = bias_grad});
   return out.values();
 }
 
@@ -83,7 +87,7 @@ void check_bias_grad(const ConvShape& s, const Operands<T>& in) {
   for (std::size_t i = 0; i < in.y_grad.size(); ++i) want.add(i % s.k, static_cast<double>(in.y_grad[i]));
   Result<T> result(s.k);
   View view = result.view();
-  const std::vector<T> with = computed(ConvPass::weight_grad, s, in, false, &view);
+  const std::vector<T> with = computed(ConvPass::weight_grad, s, in, false, view);
   const std::vector<T> without = computed(ConvPass::weight_grad, s, in, false);
   EXPECT_EQ(with.size() * sizeof(T) == 0 ? 0 : std::memcmp(with.data(), without.data(), with.size() * sizeof(T)), 0);
   const std::vector<T> got = result.values();
@@ -318,9 +322,9 @@ TEST(Conv, OtherDtypesAreRefused) {
   const std::vector<std::int32_t> values(1);
   std::vector<std::int32_t> out(1, 5);
   const ConvShape shape = make_shape(1, 1, 1, {1, 1, 1}, {1, 1, 1});
-  EXPECT_THROW(conv(ConvPass::forward, shape, view(values), view(values), nullptr,
-                    View{out.data(), Shape{1}, Strides{1}, DType::i32}, nullptr),
-               DTypeError);
+  const ConvCall call{
+      .shape = shape, .a = view(values), .b = view(values), .out = View{out.data(), Shape{1}, Strides{1}, DType::i32}};
+  EXPECT_THROW(backend().conv(call), DTypeError);
   EXPECT_EQ(out[0], 5);
 }
 

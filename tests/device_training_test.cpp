@@ -425,7 +425,7 @@ std::pair<double, std::int64_t> tallied(const Device& device, const Array& logit
   const Array z = (widened ? logits.to(DType::f32) : logits).to(device);
   const Array y = labels.to(device), row_losses = losses.to(device);
   Array sum = Array::full({}, 0.25, DType::f64, device), hits = Array::full({}, 3, DType::i64, device);
-  backend(device).tally(const_view(z), const_view(y), const_view(row_losses), mutable_view(sum), mutable_view(hits));
+  backend(device)->tally({const_view(z), const_view(y), const_view(row_losses), mutable_view(sum), mutable_view(hits)});
   return {sum.item<double>(), hits.item<std::int64_t>()};
 }
 

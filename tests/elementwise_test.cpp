@@ -1,5 +1,3 @@
-#include "cpu/array/pointwise.h"
-
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -9,9 +7,9 @@
 #include <string>
 #include <type_traits>
 
-#include "cpu/array/gather.h"
 #include "cpu/array/gather_kernels.h"
 #include "cpu/array/pointwise_kernels.h"
+#include "cpu/runtime/backend.h"
 #include "cpu/runtime/threads.h"
 #include "scalar_reference.h"
 #include "strided_buffer.h"
@@ -81,7 +79,7 @@ void check_unary(UnaryOp op, Random& random) {
   Buffer<T> x(shape, Buffer<T>::broadcast, random);
   Buffer<R> out(shape, Buffer<R>::strided, random);
   x.generate([&] { return operand<T>(random); });
-  unary(op, x.view(), out.view());
+  backend().unary(op, x.view(), out.view());
   for (std::int64_t i = 0; i < out.size(); ++i) {
     expect_near(out[i], unary_reference(op, double(x[i])),
                 "unary " + std::to_string(int(op)) + " of " + std::to_string(double(x[i])));
@@ -96,7 +94,7 @@ void check_binary(BinaryOp op, Random& random) {
   Buffer<R> out(shape, Buffer<R>::strided, random);
   a.generate([&] { return operand<T>(random); });
   b.generate([&] { return operand<T>(random); });
-  binary(op, a.view(), b.view(), out.view());
+  backend().binary(op, a.view(), b.view(), out.view());
   for (std::int64_t i = 0; i < out.size(); ++i) {
     expect_near(out[i], binary_expected(op, a[i], b[i]),
                 "binary " + std::to_string(int(op)) + " of " + std::to_string(double(a[i])) + ", " +
@@ -118,7 +116,7 @@ TYPED_TEST(Elementwise, UnaryMatchesDoubles) {
     const auto* loops = elementwise_kernels().unary[i];
     if (loops[static_cast<int>(dtype_of<T>)] == nullptr) {
       Buffer<T> x({3}, Buffer<T>::dense, random);
-      EXPECT_THROW(unary(op, x.view(), x.view()), DTypeError);
+      EXPECT_THROW(backend().unary(op, x.view(), x.view()), DTypeError);
       continue;
     }
     if (op == UnaryOp::negative && std::is_unsigned_v<T>) continue;  // wraps, see Wrapping
@@ -135,7 +133,7 @@ TYPED_TEST(Elementwise, BinaryMatchesDoubles) {
     const auto op = static_cast<BinaryOp>(i);
     if (elementwise_kernels().binary[i][static_cast<int>(dtype_of<T>)] == nullptr) {
       Buffer<T> x({3}, Buffer<T>::dense, random);
-      EXPECT_THROW(binary(op, x.view(), x.view(), x.view()), DTypeError);
+      EXPECT_THROW(backend().binary(op, x.view(), x.view(), x.view()), DTypeError);
       continue;
     }
     for (int round = 0; round < 60; ++round) {
@@ -220,11 +218,11 @@ TYPED_TEST(Elementwise, InPlace) {
       return View{v.data(), {static_cast<std::int64_t>(v.size())}, {1}, dtype_of<T>};
     };
     std::vector<T> x_relu(x);
-    unary(UnaryOp::relu, view(x_relu), view(x_relu));
-    binary(BinaryOp::add, view(x), view(y), view(sum));
+    backend().unary(UnaryOp::relu, view(x_relu), view(x_relu));
+    backend().binary(BinaryOp::add, view(x), view(y), view(sum));
     std::vector<T> a(x), b(y);
-    binary(BinaryOp::add, view(a), view(y), view(a));
-    binary(BinaryOp::add, view(x), view(b), view(b));
+    backend().binary(BinaryOp::add, view(a), view(y), view(a));
+    backend().binary(BinaryOp::add, view(x), view(b), view(b));
     for (std::size_t i = 0; i < x.size(); ++i) {
       expect_near(x_relu[i], unary_reference(UnaryOp::relu, x[i]), "relu");
       expect_near(a[i], sum[i], "a += y");
@@ -236,13 +234,13 @@ TYPED_TEST(Elementwise, InPlace) {
 template <class T>
 T unary_of(UnaryOp op, T x) {
   T out{};
-  unary(op, {&x, {}, {}, dtype_of<T>}, {&out, {}, {}, dtype_of<T>});
+  backend().unary(op, {&x, {}, {}, dtype_of<T>}, {&out, {}, {}, dtype_of<T>});
   return out;
 }
 template <class T>
 T binary_of(BinaryOp op, T a, T b) {
   T out{};
-  binary(op, {&a, {}, {}, dtype_of<T>}, {&b, {}, {}, dtype_of<T>}, {&out, {}, {}, dtype_of<T>});
+  backend().binary(op, {&a, {}, {}, dtype_of<T>}, {&b, {}, {}, dtype_of<T>}, {&out, {}, {}, dtype_of<T>});
   return out;
 }
 
@@ -274,7 +272,7 @@ TYPED_TEST(Elementwise, Where) {
     condition.generate([&] { return operand<bool>(random); });
     a.generate([&] { return operand<T>(random); });
     b.generate([&] { return operand<T>(random); });
-    where(condition.view(), a.view(), b.view(), out.view());
+    backend().where(condition.view(), a.view(), b.view(), out.view());
     for (std::int64_t i = 0; i < out.size(); ++i) {
       const T expected = condition[i] ? a[i] : b[i];
       ASSERT_EQ(std::memcmp(&out[i], &expected, sizeof(T)), 0);
@@ -307,7 +305,7 @@ TYPED_TEST(Elementwise, AccumulateInRowMajorOrder) {
         expected[offset] += in[i];
         for (int a = shape.rank() - 1; a >= 0 && ++index[a] == shape[a]; --a) index[a] = 0;
       }
-      accumulate(in.view(), {memory.data() + first, shape, strides, dtype_of<T>});
+      backend().accumulate(in.view(), {memory.data() + first, shape, strides, dtype_of<T>});
       ASSERT_EQ(memory, expected) << to_string(shape) << " with strides " << to_string(strides);
     }
   }
@@ -325,7 +323,7 @@ TEST(Accumulate, LargeWindows) {
   for (int t = 0; t < 4; ++t) {
     set_thread_count(threads[t]);
     results[t].assign(6 * 32 * 30 * 16, 0);
-    accumulate(in.view(), {results[t].data(), shape, strides, DType::f32});
+    backend().accumulate(in.view(), {results[t].data(), shape, strides, DType::f32});
     EXPECT_EQ(std::memcmp(results[t].data(), results[0].data(), results[t].size() * sizeof(float)), 0);
   }
   set_thread_count(allowed_cpus());
@@ -341,7 +339,7 @@ TEST(Elementwise, LargeAndThreaded) {
     set_thread_count(threads);
     for (int round = 0; round < 8; ++round) {
       Buffer<float> out(shape, round ? Buffer<float>::strided : Buffer<float>::dense, random);
-      binary(BinaryOp::subtract, a.view(), b.view(), out.view());
+      backend().binary(BinaryOp::subtract, a.view(), b.view(), out.view());
       for (std::int64_t i = 0; i < out.size(); ++i) expect_near(out[i], double(a[i]) - double(b[i]), "subtract");
       out.expect_guards();
     }
@@ -355,7 +353,7 @@ TEST(Arange, EveryDType) {
     using T = decltype(zero);
     for (std::int64_t n : {0, 1, 5, 1024, 1025, 70001}) {
       Buffer<T> out({n}, Buffer<T>::strided, random);
-      arange(out.view(), start, step);
+      backend().arange(out.view(), start, step);
       for (std::int64_t i = 0; i < n; ++i) ASSERT_EQ(out[i], reference(i)) << "element " << i;
       out.expect_guards();
     }

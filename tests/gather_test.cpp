@@ -1,5 +1,3 @@
-#include "cpu/array/gather.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -8,6 +6,7 @@
 #include <vector>
 
 #include "cpu/array/gather_kernels.h"
+#include "cpu/runtime/backend.h"
 #include "cpu/runtime/threads.h"
 #include "strided_buffer.h"
 
@@ -44,7 +43,7 @@ TYPED_TEST(Copy, AnyStrides) {
     Buffer<T> in(shape, Buffer<T>::broadcast, random);
     Buffer<T> out(shape, round % 2 ? Buffer<T>::strided : Buffer<T>::dense, random);
     in.generate([&] { return random_value<T>(random); });
-    copy(in.view(), out.view());
+    backend().copy(in.view(), out.view());
     for (std::int64_t i = 0; i < out.size(); ++i) ASSERT_EQ(std::memcmp(&out[i], &in[i], sizeof(T)), 0) << i;
     out.expect_guards();
   }
@@ -61,7 +60,7 @@ TYPED_TEST(Copy, Transposes) {
     rows.generate([&] { return random_value<T>(random); });
     std::vector<std::uint8_t> memory(static_cast<std::size_t>(rows.size()) * sizeof(T));
     const View channels_last{memory.data(), shape, {c * hw, 1, c}, dtype_of<T>};
-    copy(rows.view(), channels_last);
+    backend().copy(rows.view(), channels_last);
     const T* values = channels_last.as<T>();
     std::int64_t i = 0;
     for (std::int64_t n = 0; n < shape[0]; ++n) {
@@ -71,7 +70,7 @@ TYPED_TEST(Copy, Transposes) {
         }
       }
     }
-    copy(channels_last, back.view());
+    backend().copy(channels_last, back.view());
     for (i = 0; i < rows.size(); ++i) ASSERT_EQ(std::memcmp(&back[i], &rows[i], sizeof(T)), 0) << to_string(shape);
     back.expect_guards();
   }
@@ -86,7 +85,7 @@ TEST(CopyThreads, SameBytes) {
     set_thread_count(threads);
     for (int round = 0; round < 8; ++round) {
       Buffer<float> out(shape, Buffer<float>::strided, random);
-      copy(in.view(), out.view());
+      backend().copy(in.view(), out.view());
       for (std::int64_t i = 0; i < out.size(); ++i) ASSERT_EQ(std::memcmp(&out[i], &in[i], sizeof(float)), 0);
     }
   }
@@ -288,10 +287,10 @@ TEST_P(Convert, IntegersWrapAndBooleansTest) {
   EXPECT_EQ(converted<float>(std::vector<std::int64_t>{(1LL << 53) + 1}, isa), (std::vector<float>{0x1p53f}));
   std::uint8_t booleans[6];
   float values[6] = {0, -0.0f, 0.3f, NAN, -INFINITY, 1e-45f};
-  copy({values, {6}, {1}, DType::f32}, {booleans, {6}, {1}, DType::boolean});
+  backend().copy({values, {6}, {1}, DType::f32}, {booleans, {6}, {1}, DType::boolean});
   EXPECT_EQ(std::vector<std::uint8_t>(booleans, booleans + 6), (std::vector<std::uint8_t>{0, 0, 1, 1, 1, 1}));
   double numbers[6];
-  copy({booleans, {6}, {1}, DType::boolean}, {numbers, {6}, {1}, DType::f64});
+  backend().copy({booleans, {6}, {1}, DType::boolean}, {numbers, {6}, {1}, DType::f64});
   EXPECT_EQ(std::vector<double>(numbers, numbers + 6), (std::vector<double>{0, 0, 1, 1, 1, 1}));
 }
 
@@ -303,8 +302,8 @@ TEST(ConvertStrided, MatchesElementwise) {
     Buffer<float16> half(shape, Buffer<float16>::strided, random);
     Buffer<std::int32_t> integer(shape, Buffer<std::int32_t>::strided, random);
     in.generate([&] { return std::uniform_real_distribution<double>(-1000, 1000)(random); });
-    copy(in.view(), half.view());
-    copy(half.view(), integer.view());
+    backend().copy(in.view(), half.view());
+    backend().copy(half.view(), integer.view());
     for (std::int64_t i = 0; i < in.size(); ++i) {
       ASSERT_NEAR(half_value(half[i].bits), in[i], std::abs(in[i]) / 2048 + 1e-7);
       ASSERT_EQ(integer[i], static_cast<std::int32_t>(half_value(half[i].bits)));
@@ -319,7 +318,7 @@ TYPED_TEST(Copy, Fill) {
   Random random(5);
   for (int round = 0; round < 100; ++round) {
     Buffer<T> out(random_shape(random, round % 10 == 0 ? 90000 : 300), Buffer<T>::strided, random);
-    fill(out.view(), 3);
+    backend().fill(out.view(), 3);
     const float expected = std::is_same_v<T, bool> ? 1 : 3;
     for (std::int64_t i = 0; i < out.size(); ++i) ASSERT_EQ(static_cast<float>(out[i]), expected);
     out.expect_guards();
@@ -328,13 +327,13 @@ TYPED_TEST(Copy, Fill) {
 
 TEST(Fill, KeepsWideIntegersAndConverts) {
   std::int64_t wide = 0;
-  fill({&wide, {}, {}, DType::i64}, std::int64_t{INT64_MAX} - 1);
+  backend().fill({&wide, {}, {}, DType::i64}, std::int64_t{INT64_MAX} - 1);
   EXPECT_EQ(wide, INT64_MAX - 1);
   std::uint8_t byte = 0;
-  fill({&byte, {}, {}, DType::u8}, 7.9);
+  backend().fill({&byte, {}, {}, DType::u8}, 7.9);
   EXPECT_EQ(byte, 7);
   float value = 0;
-  fill({&value, {}, {}, DType::f32}, true);
+  backend().fill({&value, {}, {}, DType::f32}, true);
   EXPECT_EQ(value, 1.0f);
 }
 

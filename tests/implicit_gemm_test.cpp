@@ -174,7 +174,7 @@ OnDevice<Bfloat> bfloats(const std::vector<float>& values) {
 TEST(ImplicitGemm, ParametersOfBf16) {
   WEFT_NEEDS_CUDA();
   constexpr std::int64_t kFilters = 8;
-  Backend& device = backend(Device::cuda());
+  const BackendHandle device = backend(Device::cuda());
   for (const std::int64_t c : {1, 8}) {  // one at a time, and packs
     ConvShape s = make_shape(1, c, kFilters, kOnes, kOnes);
     s.algo = ConvAlgo::implicit_gemm;
@@ -190,12 +190,11 @@ TEST(ImplicitGemm, ParametersOfBf16) {
     }
     const auto x = bfloats(row), y = bfloats(biases);
     const OnDevice<float> weight(DType::f32, weights, 0), bias(DType::f32, biases, 0);
-    device.conv(ConvPass::forward, s, x.view(), weight.view(), nullptr, y.view(), nullptr);
+    device->conv({.shape = s, .a = x.view(), .b = weight.view(), .out = y.view()});
     EXPECT_EQ(widened(y.values()), rounded);
     for (std::size_t k = 0; k < kFilters; ++k) weights[k * size] = -4;
     const OnDevice<float> fours(DType::f32, weights, 0);
-    const ConstView bias_view = bias.view();
-    device.conv(ConvPass::forward, s, x.view(), fours.view(), &bias_view, y.view(), nullptr);
+    device->conv({.shape = s, .a = x.view(), .b = fours.view(), .bias = bias.view(), .out = y.view()});
     EXPECT_EQ(widened(y.values()), exact);
   }
 }
@@ -204,7 +203,7 @@ TEST(ImplicitGemm, ParametersOfBf16) {
 TEST(ImplicitGemm, GradientsOfBf16AreNotRounded) {
   WEFT_NEEDS_CUDA();
   constexpr std::int64_t kFilters = 8;
-  Backend& device = backend(Device::cuda());
+  const BackendHandle device = backend(Device::cuda());
   const auto check = [&](ConvAlgo algo, std::int64_t c, std::int64_t groups) {
     SCOPED_TRACE(std::string(name(algo)) + " " + std::to_string(c) + " channels");
     ConvShape s = make_shape(2, c, kFilters, kOnes, kOnes, kOnes, kNone, kOnes, groups);
@@ -216,8 +215,12 @@ TEST(ImplicitGemm, GradientsOfBf16AreNotRounded) {
     const auto size = static_cast<std::size_t>(weight_size(s));
     const OnDevice<float> weight_grad(DType::f32, std::vector<float>(size), 0);
     const OnDevice<float> bias_grad(DType::f32, std::vector<float>(kFilters), 0);
-    const View sums = bias_grad.view();
-    device.conv(ConvPass::weight_grad, s, y_grad.view(), x.view(), nullptr, weight_grad.view(), &sums);
+    device->conv({.pass = ConvPass::weight_grad,
+                  .shape = s,
+                  .a = y_grad.view(),
+                  .b = x.view(),
+                  .out = weight_grad.view(),
+                  .bias_grad = bias_grad.view()});
     EXPECT_EQ(widened(weight_grad.values()), std::vector<double>(size, 1 + 0x1p-20));
     EXPECT_EQ(widened(bias_grad.values()), std::vector<double>(kFilters, 1 + 0x1p-10));
   };

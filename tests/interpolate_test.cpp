@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/value/views.h"
+#include "cpu/runtime/backend.h"
 #include "tests/error_support.h"
 #include "tests/guarded.h"
 #include "weft/weft.h"
@@ -136,29 +137,29 @@ TEST(UpsampleLayers, CheckTheirOptions) {
 
 namespace cpu_tests {
 
-ResampleAxis axis_of(std::int64_t in, std::int64_t out, bool linear) {
+InterpolateAxis axis_of(std::int64_t in, std::int64_t out, bool linear) {
   const double step = static_cast<double>(in) / static_cast<double>(out);
   return {in, out, linear ? step : nearest_step(step), 1 / step, linear ? 0.5 : 0, linear};
 }
 
-TEST(ResampleAxis, OutputsAreTheInverseOfTaps) {
+TEST(InterpolateAxis, OutputsAreTheInverseOfTaps) {
   for (const bool linear : {false, true}) {
     for (std::int64_t in = 1; in < 24; ++in) {
       for (std::int64_t out = 1; out < 60; ++out) {
         for (const double factor : {0.0, 0.37, 1.0, 2.9}) {
-          ResampleAxis a = axis_of(in, out, linear);
+          InterpolateAxis a = axis_of(in, out, linear);
           if (factor > 0) a.step = a.inverse = 1 / factor;  // a bad guess
           for (std::int64_t j = 0; j < in; ++j) {
             std::int64_t begin = out, end = 0;
             for (std::int64_t i = 0; i < out; ++i) {
-              const ResampleTap tap = resample_tap(a, i);
+              const InterpolateTap tap = interpolate_tap(a, i);
               ASSERT_GE(tap.index, 0);
               ASSERT_LT(tap.index, in);
               if (tap.index != j && !(tap.index + 1 == j && tap.next > 0)) continue;
               begin = std::min(begin, i);
               end = i + 1;
             }
-            const ResampleRange range = resample_outputs(a, j);
+            const InterpolateRange range = interpolate_outputs(a, j);
             ASSERT_EQ(range.end - range.begin, std::max<std::int64_t>(end - begin, 0)) << in << ' ' << out << ' ' << j;
             if (end > begin) {
               ASSERT_EQ(range.begin, begin) << in << ' ' << out << ' ' << j;
@@ -171,20 +172,20 @@ TEST(ResampleAxis, OutputsAreTheInverseOfTaps) {
 }
 
 template <class T>
-std::vector<T> resampled(ResamplePass pass, const ResampleShape& s, const std::vector<T>& in) {
+std::vector<T> interpolated(InterpolatePass pass, const InterpolateShape& s, const std::vector<T>& in) {
   std::int64_t size = s.n * s.c;
-  for (const ResampleAxis& a : s.axes) size *= pass == ResamplePass::forward ? a.out : a.in;
+  for (const InterpolateAxis& a : s.axes) size *= pass == InterpolatePass::forward ? a.out : a.in;
   Guarded<T> out(size);
-  cpu::resample(pass, s, const_view(in), out.view());
+  cpu::backend().interpolate(pass, s, const_view(in), out.view());
   return out.values();
 }
 
-TEST(ResampleThreads, SameBits) {
-  const ResampleShape s{5, 37, {axis_of(2, 3, true), axis_of(17, 33, true), axis_of(31, 15, true)}};
+TEST(InterpolateThreads, SameBits) {
+  const InterpolateShape s{5, 37, {axis_of(2, 3, true), axis_of(17, 33, true), axis_of(31, 15, true)}};
   const auto x = normals<float>(5 * 37 * 2 * 17 * 31, 1), g = normals<float>(5 * 37 * 3 * 33 * 15, 2);
   expect_equal_on_any_threads([&] {
-    std::vector<float> all = resampled(ResamplePass::forward, s, x);
-    const std::vector<float> gradient = resampled(ResamplePass::adjoint, s, g);
+    std::vector<float> all = interpolated(InterpolatePass::forward, s, x);
+    const std::vector<float> gradient = interpolated(InterpolatePass::adjoint, s, g);
     all.insert(all.end(), gradient.begin(), gradient.end());
     return all;
   });
@@ -198,7 +199,7 @@ void check_kernel(const Kernel& kernel, const std::string& what) {
     const T depth[] = {T(0.25), T(0.75)}, height[] = {T(0.5), T(0.125), T(2)}, width[] = {T(1), T(0.5), T(0.25)};
     const cpu::WeightedRange<T> columns[] = {{0, 3, width}, {4, 5, width + 1}, {2, 2, width}, {3, 5, width}};
     for (const bool line : {false, true}) {  // one pixel of depth and height, as in the shortcut
-      const cpu::UpsampleRow<T> row{channels, 4, 3, 5, {0, line ? 1 : 2, depth}, {line ? 2 : 0, 3, height}, columns};
+      const cpu::InterpolateRow<T> row{channels, 4, 3, 5, {0, line ? 1 : 2, depth}, {line ? 2 : 0, 3, height}, columns};
       Guarded<T> out(4 * channels);
       kernel(row, source.data(), out.data());
       for (std::int64_t pixel = 0; pixel < 4; ++pixel) {
@@ -217,10 +218,10 @@ void check_kernel(const Kernel& kernel, const std::string& what) {
   }
 }
 
-TEST(ResampleKernels, EveryInstructionSet) {
+TEST(InterpolateKernels, EveryInstructionSet) {
   for (const cpu::Isa isa : isas()) {
-    check_kernel<float>(cpu::upsample_kernels(isa).f32, name(isa));
-    check_kernel<double>(cpu::upsample_kernels(isa).f64, name(isa));
+    check_kernel<float>(cpu::interpolate_kernels(isa).f32, name(isa));
+    check_kernel<double>(cpu::interpolate_kernels(isa).f64, name(isa));
   }
 }
 

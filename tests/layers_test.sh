@@ -27,7 +27,7 @@ broken_rules() { # reads lines "FILE INCLUDED" and prints those that break a rul
     wing == "core" && from[2] != "device" && (target ~ /^(cpu|cuda|nn)$/ || $2 ~ /^weft\/(nn\/|weft\.h)/) {
       broken("core sees neither nn nor a device")
     }
-    wing ~ /^(cpu|cuda)$/ && target == wing && $1 !~ /\/runtime\/backend\./ && from[2] != to[2] {
+    wing ~ /^(cpu|cuda)$/ && target == wing && from[2] != to[2] {
       if (level[to[2]] >= level[from[2]] || (to[2] == "matmul" && from[2] != "conv"))
         broken("rooms of a device: runtime < array < matmul < conv; spatial, norm and train see runtime and array")
     }

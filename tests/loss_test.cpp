@@ -1,11 +1,10 @@
-#include "cpu/train/loss.h"
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>
 
 #include "core/value/views.h"
+#include "cpu/runtime/backend.h"
 #include "cpu/train/loss_kernels.h"
 #include "tests/guarded.h"
 
@@ -46,8 +45,8 @@ TYPED_TEST(Loss, Softmax) {
     const Shape shape{rows, columns};
     for (bool log : {false, true}) {
       Guarded<T> y(rows * columns), x_grad(rows * columns);
-      softmax(log, const_view(x, shape), y.view(shape));
-      softmax_grad(log, y.view(shape), const_view(g, shape), x_grad.view(shape));
+      backend().softmax(log, const_view(x, shape), y.view(shape));
+      backend().softmax_grad(log, y.view(shape), const_view(g, shape), x_grad.view(shape));
       for (std::int64_t row = 0; row < rows && columns > 0; ++row) {
         const std::vector<double> wide(x.begin() + row * columns, x.begin() + (row + 1) * columns);
         const std::vector<double> expected = log_softmax_reference(wide.data(), columns);
@@ -72,8 +71,8 @@ TYPED_TEST(Loss, SoftmaxOfExtremes) {
   const T inf = this->kInf;
   const std::vector<T> x = {T(1e4), T(1e4), T(-1e4), -inf, 0, 0, -inf, -inf, -inf, 1, inf, 2};
   Guarded<T> y(12), log_y(12);
-  softmax(false, const_view(x, {4, 3}), y.view({4, 3}));
-  softmax(true, const_view(x, {4, 3}), log_y.view({4, 3}));
+  backend().softmax(false, const_view(x, {4, 3}), y.view({4, 3}));
+  backend().softmax(true, const_view(x, {4, 3}), log_y.view({4, 3}));
   const double half_log = std::log(0.5);
   const std::vector<double> expected = {0.5, 0.5, 0, 0, 0.5, 0.5};
   const std::vector<double> expected_log = {half_log, half_log, -2e4 + half_log, -inf, half_log, half_log};
@@ -134,9 +133,9 @@ TYPED_TEST(Loss, CrossEntropy) {
     const Shape shape{rows, classes};
     for (double smoothing : {0.0, 0.1, 1.0}) {
       Guarded<T> losses(rows), z_grad(rows * classes);
-      cross_entropy(const_view(z, shape), const_view(labels), {.smoothing = smoothing}, losses.view(), {});
-      cross_entropy_grad(const_view(z, shape), const_view(labels), {.smoothing = smoothing}, const_view(g), {},
-                         z_grad.view(shape));
+      backend().cross_entropy({const_view(z, shape), const_view(labels), {.smoothing = smoothing}, losses.view(), {}});
+      backend().cross_entropy_grad(
+          {const_view(z, shape), const_view(labels), {.smoothing = smoothing}, const_view(g), {}, z_grad.view(shape)});
       for (std::int64_t row = 0; row < rows; ++row) {
         if (classes == 0) {
           EXPECT_TRUE(std::isnan(losses[row]));
@@ -210,9 +209,9 @@ void check_reduction(const std::vector<T>& z, const Shape& shape, const std::vec
   Guarded<T> losses(each ? rows : 1), z_grad(rows * n);
   Guarded<double> count(1, -1);
   const View counted = mean ? count.view(Shape{}) : View{};
-  cross_entropy(const_view(z, shape), const_view(labels), arguments, losses.view(out), counted);
-  cross_entropy_grad(const_view(z, shape), const_view(labels), arguments, const_view(g, out), counted,
-                     z_grad.view(shape));
+  backend().cross_entropy({const_view(z, shape), const_view(labels), arguments, losses.view(out), counted});
+  backend().cross_entropy_grad(
+      {const_view(z, shape), const_view(labels), arguments, const_view(g, out), counted, z_grad.view(shape)});
   EXPECT_EQ(count[0], mean ? plain.count : -1);
   for (std::int64_t i = 0; each && i < rows; ++i) expect_near(losses[i], plain.losses[i], tolerance);
   if (!each) expect_near(losses[0], mean ? plain.sum / plain.count : plain.sum, tolerance);
@@ -252,10 +251,10 @@ TEST(LossGradient, FiniteDifferences) {
   const auto g = normals<double>(rows, 2);
   const auto labels = some_labels(rows, classes);
   Guarded<double> losses(rows), z_grad(rows * classes);
-  cross_entropy_grad(const_view(z, shape), const_view(labels), {.smoothing = 0.2}, const_view(g), {},
-                     z_grad.view(shape));
+  backend().cross_entropy_grad(
+      {const_view(z, shape), const_view(labels), {.smoothing = 0.2}, const_view(g), {}, z_grad.view(shape)});
   const auto weighted = [&] {
-    cross_entropy(const_view(z, shape), const_view(labels), {.smoothing = 0.2}, losses.view(), {});
+    backend().cross_entropy({const_view(z, shape), const_view(labels), {.smoothing = 0.2}, losses.view(), {}});
     double sum = 0;
     for (std::int64_t i = 0; i < rows; ++i) sum += losses[i] * g[i];
     return sum;
@@ -276,9 +275,13 @@ TYPED_TEST(Loss, LabelsOutsideGiveNaNInTheirRowOnly) {
   const auto z = normals<T>(12, 1);
   const std::vector<std::int64_t> labels = {0, 3, -1, 2};
   Guarded<T> losses(4), z_grad(12);
-  cross_entropy(const_view(z, {4, 3}), const_view(labels), {.smoothing = 0}, losses.view(), {});
-  cross_entropy_grad(const_view(z, {4, 3}), const_view(labels), {.smoothing = 0}, const_view(std::vector<T>(4, T(1))),
-                     {}, z_grad.view({4, 3}));
+  backend().cross_entropy({const_view(z, {4, 3}), const_view(labels), {.smoothing = 0}, losses.view(), {}});
+  backend().cross_entropy_grad({const_view(z, {4, 3}),
+                                const_view(labels),
+                                {.smoothing = 0},
+                                const_view(std::vector<T>(4, T(1))),
+                                {},
+                                z_grad.view({4, 3})});
   for (std::int64_t i = 0; i < 12; ++i) {
     const bool bad = i / 3 == 1 || i / 3 == 2;
     EXPECT_EQ(std::isnan(losses[i / 3]), bad);
@@ -295,10 +298,14 @@ TYPED_TEST(Loss, CrossEntropyOfExtremes) {
   const std::vector<std::int64_t> labels = {0, 0, 1, 1, 0, 0};
   const Shape shape{6, 2};
   Guarded<T> losses(6), smooth(6), z_grad(12);
-  cross_entropy(const_view(z, shape), const_view(labels), {.smoothing = 0}, losses.view(), {});
-  cross_entropy(const_view(z, shape), const_view(labels), {.smoothing = 0.1}, smooth.view(), {});
-  cross_entropy_grad(const_view(z, shape), const_view(labels), {.smoothing = 0}, const_view(std::vector<T>(6, T(1))),
-                     {}, z_grad.view(shape));
+  backend().cross_entropy({const_view(z, shape), const_view(labels), {.smoothing = 0}, losses.view(), {}});
+  backend().cross_entropy({const_view(z, shape), const_view(labels), {.smoothing = 0.1}, smooth.view(), {}});
+  backend().cross_entropy_grad({const_view(z, shape),
+                                const_view(labels),
+                                {.smoothing = 0},
+                                const_view(std::vector<T>(6, T(1))),
+                                {},
+                                z_grad.view(shape)});
   EXPECT_EQ(losses[0], T(0));
   EXPECT_NEAR(smooth[0], 500, 1e-3);
   EXPECT_EQ(losses[1], T(1e4));
@@ -320,10 +327,10 @@ TYPED_TEST(Loss, GradientOfABroadcastLoss) {
   broadcast.data = one.data();
   broadcast.strides[0] = 0;
   Guarded<T> actual(330), expected(330);
-  cross_entropy_grad(const_view(z, {33, 10}), const_view(labels), {.smoothing = 0.1}, broadcast, {},
-                     actual.view({33, 10}));
-  cross_entropy_grad(const_view(z, {33, 10}), const_view(labels), {.smoothing = 0.1}, const_view(many), {},
-                     expected.view({33, 10}));
+  backend().cross_entropy_grad(
+      {const_view(z, {33, 10}), const_view(labels), {.smoothing = 0.1}, broadcast, {}, actual.view({33, 10})});
+  backend().cross_entropy_grad(
+      {const_view(z, {33, 10}), const_view(labels), {.smoothing = 0.1}, const_view(many), {}, expected.view({33, 10})});
   EXPECT_EQ(actual.values(), expected.values());
 }
 
@@ -347,8 +354,8 @@ TYPED_TEST(Loss, Tally) {
     }
     Guarded<double> actual_sum(1, 0.5);
     Guarded<std::int64_t> actual_hits(1, 7);
-    tally(const_view(z, {rows, classes}), const_view(labels), const_view(losses), actual_sum.view(Shape{}),
-          actual_hits.view(Shape{}));
+    backend().tally({const_view(z, {rows, classes}), const_view(labels), const_view(losses), actual_sum.view(Shape{}),
+                     actual_hits.view(Shape{})});
     EXPECT_NEAR(actual_sum[0], loss_sum, 1e-13 * std::abs(loss_sum)) << rows << " x " << classes;
     EXPECT_EQ(actual_hits[0], hits) << rows << " x " << classes;
   }
@@ -371,8 +378,11 @@ TYPED_TEST(Loss, TallyOfEqualsAndNaN) {
   for (std::int64_t row = 0; row < 7; ++row) {
     std::int64_t hits = 0;
     const auto i = static_cast<std::size_t>(row);
-    tally({z.data() + 3 * row, {1, 3}, {3, 1}, dtype_of<T>}, {&labels[i], {1}, {1}, DType::i64},
-          {&losses[i], {1}, {1}, dtype_of<T>}, {&sum, {}, {}, DType::f64}, {&hits, {}, {}, DType::i64});
+    backend().tally({{z.data() + 3 * row, {1, 3}, {3, 1}, dtype_of<T>},
+                     {&labels[i], {1}, {1}, DType::i64},
+                     {&losses[i], {1}, {1}, dtype_of<T>},
+                     {&sum, {}, {}, DType::f64},
+                     {&hits, {}, {}, DType::i64}});
     EXPECT_EQ(hits, row == 1 || row == 3 || row == 5 ? 0 : 1) << "row " << row;
     all += hits;
   }
@@ -386,7 +396,8 @@ TEST(LossThreads, TallySameBits) {
   expect_equal_on_any_threads([&] {
     Guarded<double> sum(1, 0.1);
     Guarded<std::int64_t> hits(1, 0);
-    tally(const_view(z, {3001, 11}), const_view(labels), const_view(losses), sum.view(Shape{}), hits.view(Shape{}));
+    backend().tally(
+        {const_view(z, {3001, 11}), const_view(labels), const_view(losses), sum.view(Shape{}), hits.view(Shape{})});
     return std::vector<double>{sum[0], static_cast<double>(hits[0])};
   });
 }
@@ -399,7 +410,7 @@ TEST(LossThreads, ReducedSameBits) {
     Guarded<float> loss(1);
     Guarded<double> count(1);
     const CrossEntropyArguments mean{0.1, 3, LossReduction::mean};
-    cross_entropy(const_view(z, shape), const_view(labels), mean, loss.view(Shape{}), count.view(Shape{}));
+    backend().cross_entropy({const_view(z, shape), const_view(labels), mean, loss.view(Shape{}), count.view(Shape{})});
     return std::vector<double>{loss[0], count[0]};
   });
 }
@@ -410,10 +421,10 @@ TEST(LossThreads, SameBits) {
   const auto labels = some_labels(3001, 11);
   expect_equal_on_any_threads([&] {
     Guarded<float> y(3001 * 11), z_grad(3001 * 11), losses(3001);
-    softmax(true, const_view(z, shape), y.view(shape));
-    cross_entropy(const_view(z, shape), const_view(labels), {.smoothing = 0.1}, losses.view(), {});
-    cross_entropy_grad(const_view(z, shape), const_view(labels), {.smoothing = 0.1}, const_view(g), {},
-                       z_grad.view(shape));
+    backend().softmax(true, const_view(z, shape), y.view(shape));
+    backend().cross_entropy({const_view(z, shape), const_view(labels), {.smoothing = 0.1}, losses.view(), {}});
+    backend().cross_entropy_grad(
+        {const_view(z, shape), const_view(labels), {.smoothing = 0.1}, const_view(g), {}, z_grad.view(shape)});
     std::vector<float> all = y.values();
     for (Guarded<float>* part : {&z_grad, &losses}) {
       const std::vector<float> values = part->values();

@@ -65,14 +65,34 @@ class BatchNorm {
 
   void forward() const {
     backend(Device::cuda())
-        .batch_norm(rows(x_), weight_.view(), bias_.view(), case_.residual ? ConstView(rows(residual_)) : ConstView(),
-                    arguments(), rows(y_), mean_.view(), inverse_std_.view(), scale_.view(), shift_.view(),
-                    running_mean_.view(), running_var_.view(), batches_.view());
+        ->batch_norm({.x = rows(x_),
+                      .weight = weight_.view(),
+                      .bias = bias_.view(),
+                      .residual = case_.residual ? ConstView(rows(residual_)) : ConstView(),
+                      .eps = kEps,
+                      .relu = case_.relu,
+                      .y = rows(y_),
+                      .mean = mean_.view(),
+                      .inverse_std = inverse_std_.view(),
+                      .scale = scale_.view(),
+                      .shift = shift_.view(),
+                      .running = {.mean = running_mean_.view(),
+                                  .var = running_var_.view(),
+                                  .batches = batches_.view(),
+                                  .momentum = kMomentum}});
   }
   void backward() const {
     backend(Device::cuda())
-        .batch_norm_grad(rows(y_grad_), rows(x_), mean_.view(), inverse_std_.view(), scale_.view(), shift_.view(),
-                         arguments(), rows(x_grad_), weight_grad_.view(), bias_grad_.view());
+        ->batch_norm_grad({.y_grad = rows(y_grad_),
+                           .x = rows(x_),
+                           .mean = mean_.view(),
+                           .inverse_std = inverse_std_.view(),
+                           .scale = scale_.view(),
+                           .shift = shift_.view(),
+                           .relu = case_.relu,
+                           .x_grad = rows(x_grad_),
+                           .weight_grad = weight_grad_.view(),
+                           .bias_grad = bias_grad_.view()});
   }
   Results results() const {
     return {widened(y_.values()),           widened(mean_.values()),   widened(inverse_std_.values()),
@@ -89,7 +109,7 @@ class BatchNorm {
     const Shape shape{case_.rows, case_.channels};
     return {array.view().data, shape, row_major_strides(shape), kDType<T>};
   }
-  BatchNormArguments arguments() const { return {.eps = 1e-3, .momentum = 0.25, .relu = case_.relu}; }
+  static constexpr double kEps = 1e-3, kMomentum = 0.25;
 
   Case case_;
   std::vector<T> nans_;

@@ -3,10 +3,16 @@
 #include <cmath>
 
 #include "core/value/views.h"
+#include "cpu/runtime/backend.h"
 #include "tests/guarded.h"
 
 namespace weft::cpu {
 namespace {
+
+struct Options {
+  double eps = 1e-5, momentum = 0.1;
+  bool unbiased_running = true, relu = false;
+};
 
 struct Reference {
   std::vector<double> mean, var, inverse_std, y;
@@ -14,7 +20,7 @@ struct Reference {
 
 template <class T>
 Reference forward_reference(std::int64_t rows, std::int64_t channels, const std::vector<T>& x, const std::vector<T>& w,
-                            const std::vector<T>& b, const BatchNormArguments& arguments) {
+                            const std::vector<T>& b, const Options& arguments) {
   Reference r;
   r.y.resize(x.size());
   for (std::int64_t c = 0; c < channels; ++c) {
@@ -67,12 +73,25 @@ struct Forward {
         inverse_std(channels),
         scale(channels),
         shift(channels) {}
-  void run(const std::vector<T>& x, const std::vector<T>& w, const std::vector<T>& b,
-           const BatchNormArguments& arguments, const View& running_mean = {}, const View& running_var = {},
-           const ConstView& residual = {}, const View& batches = {}) {
-    batch_norm(const_view(x, shape), const_view(w), const_view(b), residual, arguments, y.view(shape),
-               mean.view({2, shape[1]}), inverse_std.view(), scale.view(), shift.view(), running_mean, running_var,
-               batches);
+  void run(const std::vector<T>& x, const std::vector<T>& w, const std::vector<T>& b, const Options& arguments,
+           const View& running_mean = {}, const View& running_var = {}, const ConstView& residual = {},
+           const View& batches = {}) {
+    backend().batch_norm({.x = const_view(x, shape),
+                          .weight = const_view(w),
+                          .bias = const_view(b),
+                          .residual = residual,
+                          .eps = arguments.eps,
+                          .relu = arguments.relu,
+                          .y = y.view(shape),
+                          .mean = mean.view({2, shape[1]}),
+                          .inverse_std = inverse_std.view(),
+                          .scale = scale.view(),
+                          .shift = shift.view(),
+                          .running = {.mean = running_mean,
+                                      .var = running_var,
+                                      .batches = batches,
+                                      .momentum = arguments.momentum,
+                                      .unbiased = arguments.unbiased_running}});
   }
 
   Shape shape;
@@ -83,11 +102,18 @@ struct Forward {
 template <class T>
 struct Backward {
   Backward(std::int64_t rows, std::int64_t channels) : x_grad(rows * channels), w_grad(channels), b_grad(channels) {}
-  void run(const std::vector<T>& g, const std::vector<T>& x, Forward<T>& forward, const BatchNormArguments& arguments) {
+  void run(const std::vector<T>& g, const std::vector<T>& x, Forward<T>& forward, const Options& arguments) {
     const Shape& shape = forward.shape;
-    batch_norm_grad(const_view(g, shape), const_view(x, shape), forward.mean.view({2, shape[1]}),
-                    forward.inverse_std.view(), forward.scale.view(), arguments.relu ? forward.shift.view() : View{},
-                    arguments, x_grad.view(shape), w_grad.view(), b_grad.view());
+    backend().batch_norm_grad({.y_grad = const_view(g, shape),
+                               .x = const_view(x, shape),
+                               .mean = forward.mean.view({2, shape[1]}),
+                               .inverse_std = forward.inverse_std.view(),
+                               .scale = forward.scale.view(),
+                               .shift = arguments.relu ? forward.shift.view() : View{},
+                               .relu = arguments.relu,
+                               .x_grad = x_grad.view(shape),
+                               .weight_grad = w_grad.view(),
+                               .bias_grad = b_grad.view()});
   }
 
   Guarded<T> x_grad, w_grad, b_grad;
@@ -103,7 +129,7 @@ TYPED_TEST(Norm, Forward) {
     const std::int64_t rows = size.rows, channels = size.channels;
     const auto x = normals<T>(rows * channels, 1, 0.5, 2), w = normals<T>(channels, 2), b = normals<T>(channels, 3);
     for (int options = 0; options < 4; ++options) {
-      const BatchNormArguments arguments{
+      const Options arguments{
           .eps = 1e-3, .momentum = 0.3, .unbiased_running = options / 2 == 1, .relu = options % 2 == 1};
       const std::string what =
           std::to_string(rows) + "x" + std::to_string(channels) + " options " + std::to_string(options);
@@ -167,9 +193,14 @@ TYPED_TEST(Norm, Residual) {
       found.run(x, w, b, {.relu = relu}, {}, {}, const_view(residual, shape));
       Guarded<T> still(rows * channels), still_found(rows * channels);
       for (const bool adds : {false, true}) {
-        batch_norm_inference(const_view(x, shape), const_view(w), const_view(b), const_view(mean), const_view(var),
-                             adds ? const_view(residual, shape) : ConstView{}, {.relu = relu},
-                             (adds ? still_found : still).view(shape));
+        backend().batch_norm_inference({.x = const_view(x, shape),
+                                        .weight = const_view(w),
+                                        .bias = const_view(b),
+                                        .running_mean = const_view(mean),
+                                        .running_var = const_view(var),
+                                        .residual = adds ? const_view(residual, shape) : ConstView{},
+                                        .relu = relu,
+                                        .y = (adds ? still_found : still).view(shape)});
       }
       for (std::int64_t i = 0; i < rows * channels; ++i) {
         ASSERT_EQ(found.y[i], plain.y[i] + residual[i]) << i << " of " << rows << "x" << channels;
@@ -189,8 +220,14 @@ TYPED_TEST(Norm, Inference) {
     for (T& v : var) v = v * v;
     for (bool relu : {false, true}) {
       Guarded<T> y(rows * channels);
-      batch_norm_inference(const_view(x, {rows, channels}), const_view(w), const_view(b), const_view(mean),
-                           const_view(var), {}, {.eps = 0.1, .relu = relu}, y.view({rows, channels}));
+      backend().batch_norm_inference({.x = const_view(x, {rows, channels}),
+                                      .weight = const_view(w),
+                                      .bias = const_view(b),
+                                      .running_mean = const_view(mean),
+                                      .running_var = const_view(var),
+                                      .eps = 0.1,
+                                      .relu = relu,
+                                      .y = y.view({rows, channels})});
       std::vector<double> expected(x.size());
       for (std::size_t i = 0; i < x.size(); ++i) {
         const std::size_t c = i % static_cast<std::size_t>(channels);
@@ -264,7 +301,7 @@ TYPED_TEST(Norm, Gradient) {
     const auto x = normals<T>(rows * channels, 1, 0.5, 2), w = normals<T>(channels, 2), b = normals<T>(channels, 3);
     const auto g = normals<T>(rows * channels, 4, 0.2);
     for (bool relu : {false, true}) {
-      const BatchNormArguments arguments{.eps = 1e-3, .relu = relu};
+      const Options arguments{.eps = 1e-3, .relu = relu};
       const std::string what = std::to_string(rows) + "x" + std::to_string(channels) + " relu " + std::to_string(relu);
       Forward<T> forward(rows, channels);
       forward.run(x, w, b, arguments);
@@ -331,7 +368,7 @@ TEST(NormGradient, FiniteDifferences) {
   const std::int64_t rows = 9, channels = 3;
   const auto g = normals<double>(rows * channels, 4);
   for (bool relu : {false, true}) {
-    const BatchNormArguments arguments{.relu = relu};
+    const Options arguments{.relu = relu};
     std::vector<double> x = normals<double>(rows * channels, 1), w = normals<double>(channels, 2, 1),
                         b = normals<double>(channels, 3);
     Forward<double> forward(rows, channels);

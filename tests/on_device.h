@@ -32,11 +32,11 @@ class OnDevice {
     host_.resize(static_cast<std::size_t>(size_ + begin_ + kGuard));
     std::memset(host_.data(), 0x55, bytes());
     std::copy(values.begin(), values.end(), host_.begin() + begin_);
-    Backend& device = backend(Device::cuda());
-    data_ = device.allocate(bytes());
-    device.copy_from_host(data_, host_.data(), bytes());
+    const BackendHandle device = backend(Device::cuda());
+    data_ = device->allocate(bytes());
+    device->copy_from_host(data_, host_.data(), bytes());
   }
-  ~OnDevice() { backend(Device::cuda()).deallocate(data_, bytes()); }
+  ~OnDevice() { backend(Device::cuda()).unlocked().deallocate(data_, bytes()); }
   OnDevice(const OnDevice&) = delete;
   OnDevice& operator=(const OnDevice&) = delete;
 
@@ -44,7 +44,7 @@ class OnDevice {
   /// The values now; what lies around them must be as it was.
   std::vector<T> values() const {
     std::vector<T> now(host_.size());
-    backend(Device::cuda()).copy_to_host(now.data(), data_, bytes());
+    backend(Device::cuda())->copy_to_host(now.data(), data_, bytes());
     const auto around = [&](std::int64_t from, std::int64_t count) {
       return std::memcmp(now.data() + from, host_.data() + from, static_cast<std::size_t>(count) * sizeof(T)) == 0;
     };

@@ -55,11 +55,11 @@ struct Parameter {
   }
   void sgd(const SgdArguments& arguments) {
     for (std::size_t i = 0; i < plain.size(); ++i) {
-      const double scale = arguments.lr_inside ? -kRate : 1;
+      const double scale = arguments.buffer_holds_steps ? -kRate : 1;
       const double d = scale * (grad[i] + arguments.weight_decay * plain[i]);
       first[i] = arguments.momentum * first[i] + d;
       const double step = arguments.nesterov ? d + arguments.momentum * first[i] : first[i];
-      plain[i] += arguments.lr_inside ? step : -kRate * step;
+      plain[i] += arguments.buffer_holds_steps ? step : -kRate * step;
     }
   }
   void check() const {
@@ -109,7 +109,7 @@ TEST(OptimDevice, AdamCountsTheStepsOfEachTensor) {
     Parameters parameters(count.first, count.second);
     const OnDevice<double> rate(DType::f64, {kRate}, 0);
     for (int round = 0; round < 3; ++round) {
-      backend(Device::cuda()).adam(parameters.tensors(), kAdam, rate.view());
+      backend(Device::cuda())->adam(parameters.tensors(), kAdam, rate.view());
       parameters.for_each([](auto& parameter) { parameter.adam(); });
     }
     parameters.for_each([](const auto& parameter) { parameter.check(); });
@@ -122,7 +122,7 @@ TEST(OptimDevice, SgdWithAndWithoutMomentum) {
   for (const SgdArguments& arguments :
        {SgdArguments{}, SgdArguments{.momentum = 0.9, .weight_decay = 0.1},
         SgdArguments{.momentum = 0.9, .nesterov = true},
-        SgdArguments{.momentum = 0.9, .weight_decay = 0.1, .nesterov = true, .lr_inside = true}}) {
+        SgdArguments{.momentum = 0.9, .weight_decay = 0.1, .nesterov = true, .buffer_holds_steps = true}}) {
     for (const auto& count : kCounts) {
       SCOPED_TRACE(std::to_string(count.first) + " f32, " + std::to_string(count.second) + " f64, momentum " +
                    std::to_string(arguments.momentum) + (arguments.nesterov ? " nesterov" : ""));
@@ -133,7 +133,7 @@ TEST(OptimDevice, SgdWithAndWithoutMomentum) {
         if (arguments.momentum == 0) tensor.first = nullptr;
       }
       for (int round = 0; round < 3; ++round) {
-        backend(Device::cuda()).sgd(tensors, arguments, rate.view());
+        backend(Device::cuda())->sgd(tensors, arguments, rate.view());
         parameters.for_each([&](auto& parameter) { parameter.sgd(arguments); });
       }
       parameters.for_each([](const auto& parameter) { parameter.check(); });

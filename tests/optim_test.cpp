@@ -1,9 +1,8 @@
-#include "cpu/train/optim.h"
-
 #include <cmath>
 #include <memory>
 
 #include "core/value/views.h"
+#include "cpu/runtime/backend.h"
 #include "cpu/train/optim_kernels.h"
 #include "tests/guarded.h"
 
@@ -95,7 +94,7 @@ TEST(Sgd, EveryOption) {
     const SgdArguments arguments{.momentum = (options & 1) != 0 ? 0.9 : 0,
                                  .weight_decay = (options & 2) != 0 ? 0.1 : 0,
                                  .nesterov = (options & 4) != 0,
-                                 .lr_inside = (options & 8) != 0};
+                                 .buffer_holds_steps = (options & 8) != 0};
     const bool momentum = arguments.momentum != 0;
     if (arguments.nesterov && !momentum) continue;
     Parameters p;
@@ -104,15 +103,15 @@ TEST(Sgd, EveryOption) {
     }
     for (double lr : {0.1, 0.3, 0.05}) {
       const std::vector<double> rate = {lr};
-      sgd(p.tensors, arguments, const_view(rate));
+      backend().sgd(p.tensors, arguments, const_view(rate));
       for (Parameters::Plain& plain : p.plain) {
         for (std::size_t i = 0; i < plain.value.size(); ++i) {
           double d = plain.grad[i] + arguments.weight_decay * plain.value[i];
-          if (arguments.lr_inside) d *= -lr;
+          if (arguments.buffer_holds_steps) d *= -lr;
           double& buffer = plain.first[i];
           if (momentum) buffer = arguments.momentum * buffer + d;
           const double update = !momentum ? d : arguments.nesterov ? d + arguments.momentum * buffer : buffer;
-          plain.value[i] += arguments.lr_inside ? update : -lr * update;
+          plain.value[i] += arguments.buffer_holds_steps ? update : -lr * update;
         }
       }
     }
@@ -129,7 +128,7 @@ TEST(Adam, CoupledAndDecoupledDecay) {
       Parameters p;
       for (double lr : {0.01, 0.02, 0.03}) {
         const std::vector<double> rate = {lr};
-        adam(p.tensors, arguments, const_view(rate));
+        backend().adam(p.tensors, arguments, const_view(rate));
         for (Parameters::Plain& plain : p.plain) {
           const auto t = static_cast<double>(++plain.step);
           for (std::size_t i = 0; i < plain.value.size(); ++i) {
@@ -152,9 +151,9 @@ TEST(Adam, ATensorsBitsDoNotDependOnTheCountsOfOthers) {
   Parameters together, apart;
   const std::vector<double> rate = {0.1};
   for (int t = 0; t < 3; ++t) {
-    adam(together.tensors, {.weight_decay = 0.1}, const_view(rate));
+    backend().adam(together.tensors, {.weight_decay = 0.1}, const_view(rate));
     for (const OptimizerTensor& tensor : apart.tensors) {
-      adam(std::span(&tensor, 1), {.weight_decay = 0.1}, const_view(rate));
+      backend().adam(std::span(&tensor, 1), {.weight_decay = 0.1}, const_view(rate));
     }
   }
   for (std::size_t i = 0; i < together.f32.size(); ++i) {
@@ -165,7 +164,7 @@ TEST(Adam, ATensorsBitsDoNotDependOnTheCountsOfOthers) {
 
 TEST(Adam, NoTensorsAreNoStep) {
   const std::vector<double> rate = {0.1};
-  adam({}, {}, const_view(rate));
+  backend().adam({}, {}, const_view(rate));
 }
 
 TEST(Adam, ZeroGradientKeepsTheValue) {
@@ -175,7 +174,7 @@ TEST(Adam, ZeroGradientKeepsTheValue) {
   const std::vector<double> rate = {0.1};
   const std::vector<OptimizerTensor> tensors = {
       {value.data(), grad.data(), first.data(), second.data(), 20, DType::f32, step.data()}};
-  adam(tensors, {}, const_view(rate));
+  backend().adam(tensors, {}, const_view(rate));
   EXPECT_EQ(value.values(), std::vector<float>(20, 1.5F));
 }
 
@@ -183,8 +182,8 @@ TEST(OptimThreads, SameBits) {
   expect_equal_on_any_threads([] {
     Parameters p;
     const std::vector<double> rate = {0.1};
-    adam(p.tensors, {.weight_decay = 0.1}, const_view(rate));
-    sgd(p.tensors, {.momentum = 0.9, .nesterov = true}, const_view(rate));
+    backend().adam(p.tensors, {.weight_decay = 0.1}, const_view(rate));
+    backend().sgd(p.tensors, {.momentum = 0.9, .nesterov = true}, const_view(rate));
     std::vector<float> all;
     for (const auto& buffer : p.f32) {
       const std::vector<float> values = buffer->values();

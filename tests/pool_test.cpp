@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "core/value/views.h"
+#include "cpu/runtime/backend.h"
 #include "tests/guarded.h"
 
 namespace weft::cpu {
@@ -162,7 +163,7 @@ TYPED_TEST(Pool, MaxTakesTheFirstOfEquals) {
     const auto x = coarse<T>(in_size(s), 1);
     Guarded<T> y(out_size(s));
     Guarded<std::int32_t> indices(out_size(s));
-    pool(PoolPass::max, s, const_view(x), indices.view(), y.view());
+    backend().pool(PoolPass::max, s, const_view(x), indices.view(), y.view());
     std::vector<T> expected(y.size(), -std::numeric_limits<T>::infinity());
     std::vector<std::int32_t> expected_indices(y.size(), -1);
     for_pairs(s, [&](std::int64_t out, std::int64_t in, std::int64_t position) {
@@ -174,7 +175,7 @@ TYPED_TEST(Pool, MaxTakesTheFirstOfEquals) {
     EXPECT_EQ(indices.values(), expected_indices);
 
     Guarded<T> gathered(out_size(s));
-    pool(PoolPass::max_gather, s, const_view(x), indices.view(), gathered.view());
+    backend().pool(PoolPass::max_gather, s, const_view(x), indices.view(), gathered.view());
     for (std::size_t i = 0; i < expected.size(); ++i) expected[i] = expected_indices[i] < 0 ? T(0) : expected[i];
     EXPECT_EQ(gathered.values(), expected);
   }
@@ -192,7 +193,7 @@ TYPED_TEST(Pool, MaxOfNaNAndInfinity) {
     }
     Guarded<T> y(3 * c);
     Guarded<std::int32_t> indices(3 * c);
-    pool(PoolPass::max, s, const_view(x), indices.view(), y.view());
+    backend().pool(PoolPass::max, s, const_view(x), indices.view(), y.view());
     for (std::int64_t i = 0; i < c; ++i) {
       EXPECT_TRUE(std::isnan(y[i]));
       EXPECT_EQ(indices[i], 1);
@@ -211,8 +212,8 @@ TYPED_TEST(Pool, ScatterIsTheAdjointOfMax) {
     const auto x = coarse<T>(in_size(s), 1), y_grad = coarse<T>(out_size(s), 2);  // sums of integers are exact
     Guarded<T> y(out_size(s)), x_grad(in_size(s));
     Guarded<std::int32_t> indices(out_size(s));
-    pool(PoolPass::max, s, const_view(x), indices.view(), y.view());
-    pool(PoolPass::max_scatter, s, const_view(y_grad), indices.view(), x_grad.view());
+    backend().pool(PoolPass::max, s, const_view(x), indices.view(), y.view());
+    backend().pool(PoolPass::max_scatter, s, const_view(y_grad), indices.view(), x_grad.view());
     std::vector<T> expected(x.size(), T(0));
     for_pairs(s, [&](std::int64_t out, std::int64_t in, std::int64_t position) {
       if (indices[out] == position) expected[in] += y_grad[out];
@@ -227,8 +228,8 @@ TYPED_TEST(Pool, AverageAndItsGradient) {
     SCOPED_TRACE(describe(s));
     const auto x = normals<T>(in_size(s), 1), y_grad = normals<T>(out_size(s), 2);
     Guarded<T> y(out_size(s)), x_grad(in_size(s));
-    pool(PoolPass::average, s, const_view(x), View{}, y.view());
-    pool(PoolPass::average_grad, s, const_view(y_grad), View{}, x_grad.view());
+    backend().pool(PoolPass::average, s, const_view(x), View{}, y.view());
+    backend().pool(PoolPass::average_grad, s, const_view(y_grad), View{}, x_grad.view());
     const std::vector<double> divisor = divisors(s);
     std::vector<double> expected(y_grad.size()), expected_grad(x.size());
     for_pairs(s, [&](std::int64_t out, std::int64_t in, std::int64_t) {
@@ -266,7 +267,7 @@ TYPED_TEST(Pool, UnpoolTakesTheLastOfEquals) {
     }
     Guarded<T> x(in_size(s), T(0));
     const View index_view{indices.data(), Shape{out_size(s)}, Shape{1}, DType::i32};
-    pool(PoolPass::unpool, s, const_view(y), index_view, x.view());
+    backend().pool(PoolPass::unpool, s, const_view(y), index_view, x.view());
     EXPECT_EQ(x.values(), expected);
   }
 }
@@ -279,10 +280,10 @@ TEST(PoolThreads, SameBits) {
   expect_equal_on_any_threads([&] {
     Guarded<float> y(out_size(s)), average(out_size(s)), x_grad(in_size(s)), average_grad(in_size(s));
     Guarded<std::int32_t> indices(out_size(s));
-    pool(PoolPass::max, s, const_view(x), indices.view(), y.view());
-    pool(PoolPass::max_scatter, s, const_view(y_grad), indices.view(), x_grad.view());
-    pool(PoolPass::average, s, const_view(x), View{}, average.view());
-    pool(PoolPass::average_grad, s, const_view(y_grad), View{}, average_grad.view());
+    backend().pool(PoolPass::max, s, const_view(x), indices.view(), y.view());
+    backend().pool(PoolPass::max_scatter, s, const_view(y_grad), indices.view(), x_grad.view());
+    backend().pool(PoolPass::average, s, const_view(x), View{}, average.view());
+    backend().pool(PoolPass::average_grad, s, const_view(y_grad), View{}, average_grad.view());
     std::vector<float> all;
     for (Guarded<float>* part : {&y, &average, &x_grad, &average_grad}) {
       const std::vector<float> values = part->values();

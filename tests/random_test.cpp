@@ -1,5 +1,3 @@
-#include "cpu/array/random.h"
-
 #include <gtest/gtest.h>
 
 #include <array>
@@ -10,6 +8,7 @@
 
 #include "core/device/philox.h"
 #include "cpu/array/random_kernels.h"
+#include "cpu/runtime/backend.h"
 #include "cpu/runtime/threads.h"
 #include "tests/error_support.h"
 #include "weft/error.h"
@@ -37,7 +36,7 @@ TEST(Philox, KnownAnswers) {
 template <class T>
 std::vector<T> draw(RandomKind kind, const PhiloxKey& key, Scalar low, Scalar high, std::int64_t n) {
   std::vector<T> values(static_cast<std::size_t>(n + 1), T(77));
-  random(kind, key, low, high, {values.data(), {n}, {1}, dtype_of<T>});
+  backend().random(kind, key, low, high, {values.data(), {n}, {1}, dtype_of<T>});
   EXPECT_EQ(values.back(), T(77)) << "written behind the end";
   values.pop_back();
   return values;
@@ -194,8 +193,8 @@ TEST(Random, RangesFitTheirDType) {
 TEST(Random, OtherDTypesThrow) {
   std::uint16_t half = 0;
   float value = 0;
-  EXPECT_THROW(random(RandomKind::uniform, {}, 0, 1, {&half, {}, {}, DType::f16}), DTypeError);
-  EXPECT_THROW(random(RandomKind::integer, {}, 0, 1, {&value, {}, {}, DType::f32}), DTypeError);
+  EXPECT_THROW(backend().random(RandomKind::uniform, {}, 0, 1, {&half, {}, {}, DType::f16}), DTypeError);
+  EXPECT_THROW(backend().random(RandomKind::integer, {}, 0, 1, {&value, {}, {}, DType::f32}), DTypeError);
 }
 
 }  // namespace

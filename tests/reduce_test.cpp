@@ -1,5 +1,3 @@
-#include "cpu/array/reduce.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -8,6 +6,7 @@
 #include <vector>
 
 #include "cpu/array/reduce_kernels.h"
+#include "cpu/runtime/backend.h"
 #include "cpu/runtime/threads.h"
 #include "strided_buffer.h"
 #include "weft/error.h"
@@ -71,7 +70,7 @@ TYPED_TEST(Reduce, SumOverAnyAxes) {
     Buffer<T> x(shape, round % 4 ? Buffer<T>::broadcast : Buffer<T>::dense, random);
     Buffer<T> out(out_shape, Buffer<T>::strided, random);
     x.generate([&] { return operand<T>(random); });
-    reduce(ReduceOp::sum, x.view(), out.view());
+    backend().reduce(ReduceOp::sum, x.view(), out.view());
     const std::vector<std::int64_t> target = targets(shape, out_shape);
     std::vector<Total> expected(static_cast<std::size_t>(out.size())), magnitude(expected);
     for (std::int64_t i = 0; i < x.size(); ++i) {
@@ -101,7 +100,7 @@ void check_extreme(ReduceOp op, int round, Random& random) {
     x[pick(random, 0, x.size() - 1)] = static_cast<T>(round % 2 ? INFINITY : -INFINITY);
     if (round % 3 == 0) x[pick(random, 0, x.size() - 1)] = static_cast<T>(NAN);
   }
-  reduce(op, x.view(), out.view());
+  backend().reduce(op, x.view(), out.view());
   const std::vector<std::int64_t> target = targets(shape, out_shape);
   std::vector<double> expected(static_cast<std::size_t>(out.size()), op == ReduceOp::max ? -INFINITY : INFINITY);
   std::vector<std::int64_t> exact(expected.size(), op == ReduceOp::max ? INT64_MIN : INT64_MAX);
@@ -139,13 +138,13 @@ TEST(ReduceBool, MaxIsAnyAndMinIsAll) {
     check_extreme<bool>(round / 2 % 2 ? ReduceOp::max : ReduceOp::min, round, random);
   }
   Buffer<bool> x({4}, Buffer<bool>::dense, random), out({1}, Buffer<bool>::dense, random);
-  EXPECT_THROW(reduce(ReduceOp::sum, x.view(), out.view()), DTypeError);
+  EXPECT_THROW(backend().reduce(ReduceOp::sum, x.view(), out.view()), DTypeError);
 }
 
 TEST(ReduceSum, EmptyIsZero) {
   Random random(4);
   Buffer<float> x({3, 0, 2}, Buffer<float>::dense, random), out({3, 1, 2}, Buffer<float>::strided, random);
-  reduce(ReduceOp::sum, x.view(), out.view());
+  backend().reduce(ReduceOp::sum, x.view(), out.view());
   for (int i = 0; i < 6; ++i) EXPECT_EQ(out[i], 0.0f);
   out.expect_guards();
 }
@@ -158,11 +157,12 @@ TEST(ReduceSum, TenMillionNumbersToOnePartInAMillion) {
   for (float value : x) expected += static_cast<double>(value);
   float sum = 0;
   const auto n = static_cast<std::int64_t>(x.size());
-  reduce(ReduceOp::sum, {x.data(), {n}, {1}, DType::f32}, {&sum, {1}, {1}, DType::f32});
+  backend().reduce(ReduceOp::sum, {x.data(), {n}, {1}, DType::f32}, {&sum, {1}, {1}, DType::f32});
   EXPECT_NEAR(sum / expected, 1, 1e-7);
-  reduce(ReduceOp::sum, {x.data() + n - 1, {n}, {-1}, DType::f32}, {&sum, {1}, {1}, DType::f32});
+  backend().reduce(ReduceOp::sum, {x.data() + n - 1, {n}, {-1}, DType::f32}, {&sum, {1}, {1}, DType::f32});
   EXPECT_NEAR(sum / expected, 1, 1e-7);
-  reduce(ReduceOp::sum, {x.data(), {n / 2}, {2}, DType::f32}, {&sum, {1}, {1}, DType::f32});  // every other one
+  backend().reduce(ReduceOp::sum, {x.data(), {n / 2}, {2}, DType::f32},
+                   {&sum, {1}, {1}, DType::f32});  // every other one
   expected = 0;
   for (std::int64_t i = 0; i < n / 2; ++i) expected += static_cast<double>(x[2 * i]);
   EXPECT_NEAR(sum / expected, 1, 1e-7);
@@ -174,8 +174,8 @@ TEST(ReduceSum, ColumnsAndChannels) {
     const std::int64_t rows = 20'001;
     std::vector<float> x(static_cast<std::size_t>(rows * columns)), sum(static_cast<std::size_t>(columns));
     for (float& value : x) value = unit(random);
-    reduce(ReduceOp::sum, {x.data(), {rows, columns}, {columns, 1}, DType::f32},
-           {sum.data(), {1, columns}, {columns, 1}, DType::f32});
+    backend().reduce(ReduceOp::sum, {x.data(), {rows, columns}, {columns, 1}, DType::f32},
+                     {sum.data(), {1, columns}, {columns, 1}, DType::f32});
     for (std::int64_t c = 0; c < columns; ++c) {
       double expected = 0;
       for (std::int64_t r = 0; r < rows; ++r) expected += static_cast<double>(x[r * columns + c]);
@@ -195,7 +195,7 @@ TEST(ReduceSum, SameBitsOnAnyThreadCount) {
     for (int threads : {1, 2, 3, 8}) {
       set_thread_count(threads);
       std::vector<float> out(static_cast<std::size_t>(element_count(out_shape)));
-      reduce(ReduceOp::sum, x.view(), {out.data(), out_shape, row_major_strides(out_shape), DType::f32});
+      backend().reduce(ReduceOp::sum, x.view(), {out.data(), out_shape, row_major_strides(out_shape), DType::f32});
       results.push_back(out);
       EXPECT_EQ(std::memcmp(out.data(), results[0].data(), out.size() * sizeof(float)), 0) << threads << " threads";
     }
@@ -222,7 +222,7 @@ void check_arg(ArgReduceOp op, int round, Random& random) {
       return static_cast<T>(pick(random, 0, 20));  // many equals
     }
   });
-  arg_reduce(op, x.view(), axis, out.view());
+  backend().arg_reduce(op, x.view(), axis, out.view());
   std::int64_t inner = 1;
   for (int a = axis + 1; a < shape.rank(); ++a) inner *= shape[a];
   for (std::int64_t i = 0; i < out.size(); ++i) {

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "core/value/views.h"
-#include "cpu/conv/conv.h"
 #include "cpu/conv/winograd_fit.h"
+#include "cpu/runtime/backend.h"
 #include "tests/winograd_reference.h"
 
 namespace weft {
@@ -100,7 +100,8 @@ ConvShape bounded(ConvShape s) {
 template <class T>
 std::vector<T> backend_result(ConvPass pass, const ConvShape& s, const Operands<T>& in) {
   Guarded<T> out(result_size(pass, s), std::numeric_limits<T>::quiet_NaN());
-  cpu::conv(pass, s, const_view(in.a(pass)), const_view(in.b(pass)), nullptr, out.view(), nullptr);
+  cpu::backend().conv(
+      {.pass = pass, .shape = s, .a = const_view(in.a(pass)), .b = const_view(in.b(pass)), .out = out.view()});
   return out.values();
 }
 
@@ -171,7 +172,7 @@ TEST(WinogradPromise, OneLargePixelReachesOnlyWhatSeesIt) {
 
 TEST(WinogradPromise, AutomaticKeepsIt) {
   ConvShape s = winograd_shape(2, 32, 32, {16, 16}, {1, 1});
-  ASSERT_EQ(cpu::conv_algo(ConvPass::weight_grad, s, DType::f32), ConvAlgo::winograd);
+  ASSERT_EQ(cpu::backend().conv_algo(ConvPass::weight_grad, s, DType::f32), ConvAlgo::winograd);
   Operands<float> in = winograd_operands<float>(s);
   in.x[40] = in.y_grad[5000] = 1e7f;
   expect_promises(s, in, "automatic");
@@ -326,8 +327,8 @@ TEST(WinogradPromise, BiasIsAddedToEveryTile) {
   in.x[0] = 1e6f;
   const std::vector<float> bare = backend_result(ConvPass::forward, s, in);
   Guarded<float> out(y_size(s));
-  const ConstView bias = const_view(in.bias);
-  cpu::conv(ConvPass::forward, s, const_view(in.x), const_view(in.weight), &bias, out.view(), nullptr);
+  cpu::backend().conv(
+      {.shape = s, .a = const_view(in.x), .b = const_view(in.weight), .bias = const_view(in.bias), .out = out.view()});
   for (std::size_t i = 0; i < bare.size(); ++i) {
     EXPECT_NEAR(out.values()[i], bare[i] + in.bias[i % 5], 1e-5 + 1e-6 * std::abs(bare[i])) << i;
   }

@@ -156,7 +156,7 @@ Tensor sum_of(Tensor a, const Tensor& b) {
       !(a.shape() == b.shape())) {
     return add(a, b);
   }
-  backend(a.device()).binary(BinaryOp::add, const_view(a.array()), const_view(b.array()), mutable_view(a.array()));
+  backend(a.device())->binary(BinaryOp::add, const_view(a.array()), const_view(b.array()), mutable_view(a.array()));
   return a;
 }
 
@@ -168,7 +168,7 @@ Tensor owned_like(Tensor gradient, const Array& leaf) {  // NOLINT(performance-u
   if (exclusive && gradient.array().layout().is_dense() && gradient.array().strides() == wanted.strides)
     return recording ? gradient : gradient.detach();
   Array copy = Array::empty_like(wanted, gradient.dtype(), gradient.device());
-  backend(copy.device()).copy(const_view(gradient.array()), mutable_view(copy));
+  backend(copy.device())->copy(const_view(gradient.array()), mutable_view(copy));
   return record("backward", std::move(copy), {gradient}, {},
                 [](const SavedValues&, const Tensor& g) { return std::vector<Tensor>{g}; });
 }
@@ -210,7 +210,7 @@ class LeafGradients {
       const Tensor& own = entry.leaf->grad;
       if (!own.defined()) continue;
       entry.in_place = !recording && !own.requires_grad() && own.array().layout().is_dense() &&
-                       backend(own.device()).computes(own.dtype());
+                       backend(own.device()).unlocked().computes(own.dtype());
       entry.gradient = entry.in_place ? owned_like(std::move(entry.gradient), own.array())
                                       : owned_like(weft::add(own, entry.gradient), entry.leaf->array);
     }
@@ -222,7 +222,7 @@ class LeafGradients {
       }
       const Array& sum = own.array();
       backend(sum.device())
-          .binary(BinaryOp::add, const_view(sum), const_view(entry.gradient.array()), mutable_view(sum));
+          ->binary(BinaryOp::add, const_view(sum), const_view(entry.gradient.array()), mutable_view(sum));
       sum.storage()->bump_version();
     }
   }

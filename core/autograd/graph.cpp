@@ -73,7 +73,7 @@ void StepGraph::run(const std::function<void()>& step) {
       Rollback changes;  // a recording that never runs leaves gradients that nothing has computed
       if (!recorded) recorded = capture(step, changes);
       if (recorded && random_blocks_ != 0 && generator.offset() != expected_offset_) {
-        backend(device_).fill(mutable_view(random_base_), static_cast<std::int64_t>(generator.offset()));
+        backend(device_)->fill(mutable_view(random_base_), static_cast<std::int64_t>(generator.offset()));
       }
       if (recorded) replay_->run();
     }
@@ -98,11 +98,11 @@ bool StepGraph::capture(const std::function<void()>& step, Rollback& changes) {
   parameters_.clear();
   Generator& generator = default_generator();
   const std::uint64_t start = generator.offset();
-  Backend& device = backend(device_);
+  const BackendHandle device = backend(device_);
   try {
     if (!random_base_.defined()) random_base_ = Array::empty({}, DType::i64, device_);
-    device.fill(mutable_view(random_base_), static_cast<std::int64_t>(start));
-    replay_ = device.capture([&] {
+    device->fill(mutable_view(random_base_), static_cast<std::int64_t>(start));
+    replay_ = device->capture([&] {
       {
         const RandomCapture capture{device_, static_cast<const std::uint64_t*>(random_base_.data()), start};
         const Records scope(capture, parameters_);
@@ -111,7 +111,7 @@ bool StepGraph::capture(const std::function<void()>& step, Rollback& changes) {
       random_blocks_ = generator.offset() - start;
       if (random_blocks_ == 0) return;
       const Array blocks = Array::full({}, static_cast<std::int64_t>(random_blocks_), DType::i64, device_);
-      device.accumulate(const_view(blocks), mutable_view(random_base_));
+      device->accumulate(const_view(blocks), mutable_view(random_base_));
     });
   } catch (const OutOfMemoryError&) {  // an ordinary run can give cached blocks back to make room
     changes.undo();

@@ -37,7 +37,7 @@ void Rollback::undo() noexcept {
       continue;
     }
     try {
-      backend(change.values.device()).copy(const_view(change.before), mutable_view(change.values));
+      backend(change.values.device())->copy(const_view(change.before), mutable_view(change.values));
     } catch (const Error&) {  // the device is broken
     }
     change.values.storage()->bump_version();

@@ -14,13 +14,14 @@
 #include "weft/conv_algo.h"
 #include "weft/device.h"
 #include "weft/dtype.h"
+#include "weft/precision.h"
 #include "weft/scalar.h"
 #include "weft/shape.h"
 
 /// The device contract. Core checks arguments, infers shapes and allocates; a backend only fills `out`. It sees plain
-/// views (address, layout, dtype), never arrays or gradients. A dtype in brackets is one that only computes() promises.
-/// Views never alias unless a method says so. Any size may be 0. No method synchronizes the device with the host but
-/// copy_to_host and synchronize.
+/// views (address, layout, dtype), never arrays or gradients. A view that is absent has null data. Views never alias
+/// unless a method says so. Any size may be 0. Dtypes in parentheses are supported only where computes(dtype) is true.
+/// A result depends on a method's arguments alone. Only copy_to_host and synchronize wait for the device.
 namespace weft {
 
 /// max and min: NaN wins. sum adds in a fixed tree.
@@ -37,8 +38,8 @@ enum class PoolPass : std::uint8_t {
   unpool,        ///< in y, out x, zeros before the call: x at the index of each y but -1; the last of equals wins
 };
 
-/// A resampling is a linear map; adjoint is its transpose.
-enum class ResamplePass : std::uint8_t { forward, adjoint };
+/// Interpolation is a linear map; adjoint is its transpose.
+enum class InterpolatePass : std::uint8_t { forward, adjoint };
 
 /// Elements in device memory: the address of the first one, and how the rest lie relative to it, in elements.
 struct ConstView {
@@ -104,11 +105,61 @@ struct PhiloxKey {
   const std::uint64_t* base = nullptr;
 };
 
-struct BatchNormArguments {
-  double eps = 1e-5;
+/// One pass of a convolution on dense channels-last memory. All views have one dtype, f32 or f64 (bf16), except that
+/// weight, bias and their gradients are f32 where x and y are bf16; weight and bias may be rounded to bf16.
+///
+///     pass         a              b          bias      out          bias_grad
+///     forward      x              weight     optional  y            absent
+///     input_grad   y's gradient   weight     absent    x's gradient absent
+///     weight_grad  y's gradient   x          absent    weight's     optional: the sum of y's gradient over images and
+///                                                      gradient     positions, (k,), dense, in a fixed tree
+struct ConvCall {
+  ConvPass pass = ConvPass::forward;
+  ConvShape shape;                        ///< shape.algo is `automatic` or applies (core/device/conv_algo.h)
+  Precision precision = Precision::fp32;  ///< in which f32 products are computed: fp32 or tf32
+  ConstView a, b, bias = {};
+  View out, bias_grad = {};
+};
+
+// Batch normalisation of dense x (rows, channels), f32 or f64 (bf16). The other vectors are (channels,) of x's dtype,
+// f32 where x and y are bf16. y = (x - mean)·scale + shift, the product and the sum by one fused multiply-add where the
+// instruction set has it; with relu a negative y becomes 0; then residual is added, which is dense like x.
+
+struct RunningStatistics {
+  View mean = {}, var = {};
+  View batches = {};  ///< one i64, which is advanced by 1
   double momentum = 0.1;
-  bool unbiased_running = true;
+  bool unbiased = true;  ///< var counts with the divisor rows - 1
+};
+
+/// Normalises by the batch's statistics. Equal values have exactly their mean, so y is the bias there. Squares may
+/// leave the range of the dtype; inverse_std and scale must not.
+struct BatchNormForward {
+  ConstView x, weight, bias, residual = {};
+  double eps = 1e-5;
   bool relu = false;
+  View y;
+  View mean;         ///< (2, channels): the mean rounded, which is subtracted, and the rest that rounding left
+  View inverse_std;  ///< 1/√(var + eps)
+  View scale;        ///< weight·inverse_std
+  View shift;        ///< bias - rest·scale
+  RunningStatistics running = {};  ///< mean and var are updated unless they are absent or there are no rows
+};
+
+/// Normalises by running_mean and running_var; the shift is bias.
+struct BatchNormInference {
+  ConstView x, weight, bias, running_mean, running_var, residual = {};
+  double eps = 1e-5;
+  bool relu = false;
+  View y;
+};
+
+/// mean, inverse_std, scale and shift are what BatchNormForward wrote. With relu the gradient passes where
+/// (x - mean)·scale + shift > 0, computed as in the forward pass, before any rounding to bf16. shift is read only then.
+struct BatchNormGradient {
+  ConstView y_grad, x, mean, inverse_std, scale, shift = {};
+  bool relu = false;
+  View x_grad, weight_grad, bias_grad;
 };
 
 /// What becomes of the losses of rows: one each, or one number of all. mean is over the rows that count.
@@ -119,6 +170,31 @@ struct CrossEntropyArguments {
   double smoothing = 0;  ///< the share of the target spread evenly over the classes
   std::optional<std::int64_t> ignore_index = {};
   LossReduction reduction = LossReduction::none;
+};
+
+/// The loss of each row of logits (rows, classes), f32 or f64, with labels (rows,) i64. A label outside the classes
+/// gives NaN.
+struct CrossEntropyForward {
+  ConstView logits, labels;
+  CrossEntropyArguments arguments;
+  View losses;  ///< (rows,), or one number of a reduction, which is added in double in a fixed tree
+  View count;   ///< one f64: the number of rows that count; only for mean, which is NaN of no rows
+};
+
+struct CrossEntropyGradient {
+  ConstView logits, labels;
+  CrossEntropyArguments arguments;
+  ConstView losses_grad;  ///< (rows,) with any stride, or one number of a reduction
+  ConstView count;        ///< for mean: what CrossEntropyForward wrote
+  View logits_grad;
+};
+
+/// Sums of a batch for a log: loss_sum += the sum of losses in double, in a fixed tree; hits += the number of rows of
+/// dense logits (rows, classes), f32 or f64 (bf16), whose argmax is the label.
+struct TallyCall {
+  ConstView logits, labels;  ///< labels (rows,) i64
+  ConstView losses;          ///< (rows,), f64 with logits of f64, otherwise f32
+  View loss_sum, hits;       ///< one f64, one i64
 };
 
 /// One parameter of a fused optimizer step: flat dense vectors of `size` elements of one dtype (f32 or f64), equal in
@@ -134,10 +210,11 @@ struct OptimizerTensor {
 };
 
 /// d = grad + weight_decay·value; buf = momentum·buf + d; value -= lr·(nesterov ? d + momentum·buf : buf)  (PyTorch),
-/// or with lr_inside d = -lr·d; buf = momentum·buf + d; value += nesterov ? d + momentum·buf : buf  (David Page's).
+/// or with buffer_holds_steps d = -lr·d; buf = momentum·buf + d; value += nesterov ? d + momentum·buf : buf  (David
+/// Page's).
 struct SgdArguments {
   double momentum = 0, weight_decay = 0;
-  bool nesterov = false, lr_inside = false;
+  bool nesterov = false, buffer_holds_steps = false;
 };
 
 /// Kingma and Ba 2015 with bias correction; `decoupled` is AdamW (Loshchilov and Hutter 2019): value -=
@@ -158,6 +235,16 @@ struct ImageBatchArguments {
   std::uint64_t seed = 0;
 };
 
+/// Makes a batch of images first, first + 1, ... of an order. Positions beyond the order wrap around.
+struct ImageBatchCall {
+  ImageBatchArguments arguments;
+  ConstView images, labels;  ///< dense planar u8 (N, channels, height, width), and u8 (N,)
+  ConstView order;           ///< i64 indices of images
+  View clock;                ///< two i64: the epoch, on which the random choices depend, and first, advanced by count
+  View out;                  ///< dense channels-last (count, height, width, channels), f32 (bf16)
+  View out_labels;           ///< (count,) i64
+};
+
 /// Work that was recorded once and can be enqueued again as a whole.
 class Replay {
  public:
@@ -171,11 +258,21 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  /// Whether arithmetic on the dtype is there: every dtype but f16 on a GPU, neither f16 nor bf16 on the CPU.
+  // Facts, which may be asked without the lock of a BackendHandle.
+  /// Whether arithmetic on the dtype is supported: on a GPU every dtype except f16, on the CPU neither f16 nor bf16.
   virtual bool computes(DType dtype) const = 0;
+  /// What the device is, in one line for people to read: a GPU's name, compute capability, memory, driver and runtime;
+  /// the CPU's threads and kernels.
+  virtual std::string description() const = 0;
+  /// The algorithm that conv takes for `automatic`: by a table, the same in every run.
+  virtual ConvAlgo conv_algo(ConvPass pass, const ConvShape& shape, DType dtype) const = 0;
+  /// Whether batch_norm and batch_norm_grad also take x, y and their gradients with the strides (1, rows), so that the
+  /// values of a channel lie one after another; without residual, ReLU and running statistics.
+  virtual bool norms_rows() const { return false; }
 
   // Memory. Addresses are aligned to 64 bytes at least; allocate throws OutOfMemoryError.
   virtual void* allocate(std::size_t bytes) = 0;
+  /// May be called without the lock of a BackendHandle, also by destructors that run after the driver is gone.
   virtual void deallocate(void* address, std::size_t bytes) noexcept = 0;
   virtual MemoryStatistics memory_statistics() const = 0;
   virtual void release_cached_memory() = 0;
@@ -187,8 +284,10 @@ class Backend {
   /// writes must outlive it. fn must not wait for the device, nor for a thread that uses it. What fn throws is passed
   /// on, with nothing recorded.
   virtual std::unique_ptr<Replay> capture(const std::function<void()>& fn) = 0;
+  /// Returns the number of matrix products handed to cuBLASLt so far, where recorded ones count once; 0 on the CPU.
+  virtual std::uint64_t matrix_products() const = 0;
 
-  // Elementwise. Shapes of operands equal out's (broadcast axes have stride 0).
+  // Pointwise. Shapes of operands equal out's (broadcast axes have stride 0).
   virtual void fill(const View& out, Scalar value) = 0;
   /// out[i] = start + i·step, rank 1.
   virtual void arange(const View& out, Scalar start, Scalar step) = 0;
@@ -203,86 +302,38 @@ class Backend {
   virtual void accumulate(const ConstView& in, const View& out) = 0;
 
   // Reductions: out has x's rank, with size 1 where an axis is reduced. x and out have one dtype (f32, f64, i32, i64,
-  // u8, bool for max and min), but a sum (of bf16) may be f32.
+  // u8, bool for max and min), except that a sum (of bf16) may be f32.
   virtual void reduce(ReduceOp op, const ConstView& x, const View& out) = 0;
   /// Along one axis, of size > 0; out is i64 with size 1 there. The first of equals wins; NaN wins.
   virtual void arg_reduce(ArgReduceOp op, const ConstView& x, int axis, const View& out) = 0;
 
   /// (B, m, k) x (B, k, n) -> dense row-major (B, m, n); strides of a and b are free. f32, f64, i32, i64, u8 (bf16).
-  virtual void matmul(const ConstView& a, const ConstView& b, const View& out) = 0;
+  /// precision: in which products of f32 are computed, fp32 or tf32.
+  virtual void matmul(const ConstView& a, const ConstView& b, Precision precision, const View& out) = 0;
 
-  // Convolution, pooling and resampling on dense channels-last memory, f32 or f64 (bf16).
-  /// forward: (x, weight) -> y, plus bias (k,) unless null. input_grad: (y's gradient, weight) -> x's. weight_grad:
-  /// (y's gradient, x) -> weight's, and unless null bias_grad (k,), dense: the sum of y's gradient over images and
-  /// positions in a fixed tree. Both are null for the other passes. All are of one dtype, but weight, bias and their
-  /// gradients are f32 where x and y are bf16; weight and bias may be rounded to bf16. shape.algo is `automatic` or
-  /// applies (core/device/conv_algo.h).
-  virtual void conv(ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
-                    const ConstView* bias, const View& out, const View* bias_grad) = 0;
-  /// What conv takes for `automatic`: by a table, the same in every run.
-  virtual ConvAlgo conv_algo(ConvPass pass, const ConvShape& shape, DType dtype) const = 0;
+  // Convolution, pooling and interpolation on dense channels-last memory, f32 or f64 (bf16).
+  virtual void conv(const ConvCall& call) = 0;
   virtual void pool(PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices,
                     const View& out) = 0;
   /// forward: x -> y (core/device/interpolate.h says from which elements). adjoint: the gradient of y -> x's.
-  virtual void resample(ResamplePass pass, const ResampleShape& shape, const ConstView& in, const View& out) = 0;
+  virtual void interpolate(InterpolatePass pass, const InterpolateShape& shape, const ConstView& in,
+                           const View& out) = 0;
 
-  // Batch normalisation of dense x (rows, channels); the other vectors are (channels,), all of x's dtype (f32 where x
-  // and y are bf16). y = (x - mean)·scale + shift, the product and the sum by one fused multiply-add where the
-  // instruction set has it, with arguments.relu 0 where that is negative, and then plus residual, dense like x, unless
-  // its data is null.
-  /// Normalises by the batch's statistics. mean is (2, channels): the mean rounded, which is subtracted, and the rest
-  /// that rounding left, so that their sum has twice the digits. Writes it, inverse_std = 1/√(var + eps),
-  /// scale = weight·inverse_std and shift = bias - rest·scale, and updates the running statistics unless their data is
-  /// null or there are no rows. Equal values have exactly their mean, so y is the bias there. Squares may leave the
-  /// range of the dtype; inverse_std and scale must not. `batches` is one i64 that is advanced by 1, unless its data
-  /// is null.
-  virtual void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bias, const ConstView& residual,
-                          const BatchNormArguments& arguments, const View& y, const View& mean, const View& inverse_std,
-                          const View& scale, const View& shift, const View& running_mean, const View& running_var,
-                          const View& batches) = 0;
-  /// Whether batch_norm and batch_norm_grad also take x, y and their gradients with the strides (1, rows), so that the
-  /// values of a channel lie one after another; without residual, ReLU and running statistics.
-  virtual bool norms_rows() const { return false; }
-  /// The mean is running_mean and the shift bias.
-  virtual void batch_norm_inference(const ConstView& x, const ConstView& weight, const ConstView& bias,
-                                    const ConstView& running_mean, const ConstView& running_var,
-                                    const ConstView& residual, const BatchNormArguments& arguments, const View& y) = 0;
-  /// mean, inverse_std, scale and shift are what batch_norm wrote. With arguments.relu the gradient passes where
-  /// (x - mean)·scale + shift > 0, computed as batch_norm does, before any rounding to bf16; shift is not read
-  /// otherwise.
-  virtual void batch_norm_grad(const ConstView& y_grad, const ConstView& x, const ConstView& mean,
-                               const ConstView& inverse_std, const ConstView& scale, const ConstView& shift,
-                               const BatchNormArguments& arguments, const View& x_grad, const View& weight_grad,
-                               const View& bias_grad) = 0;
+  virtual void batch_norm(const BatchNormForward& call) = 0;
+  virtual void batch_norm_inference(const BatchNormInference& call) = 0;
+  virtual void batch_norm_grad(const BatchNormGradient& call) = 0;
 
   // Rows of dense (rows, columns), f32 or f64 (softmax: bf16).
   virtual void softmax(bool log, const ConstView& x, const View& y) = 0;
   virtual void softmax_grad(bool log, const ConstView& y, const ConstView& y_grad, const View& x_grad) = 0;
-  /// losses of logits (rows, classes) and labels (rows,) i64; a label outside the classes gives NaN. losses is (rows,),
-  /// or one number of a reduction, added in double in a fixed tree; count (one f64, or null but for mean) gets the
-  /// number of rows that count, and the mean of none is NaN.
-  virtual void cross_entropy(const ConstView& logits, const ConstView& labels, const CrossEntropyArguments& arguments,
-                             const View& losses, const View& count) = 0;
-  /// logits_grad from losses_grad, (rows,) with any stride, or one number of a reduction. For mean count is what
-  /// cross_entropy wrote.
-  virtual void cross_entropy_grad(const ConstView& logits, const ConstView& labels,
-                                  const CrossEntropyArguments& arguments, const ConstView& losses_grad,
-                                  const ConstView& count, const View& logits_grad) = 0;
-
-  /// loss_sum (one f64) += the sum of losses (rows,) in double, in a fixed tree; hits (one i64) += the number of rows
-  /// of dense logits (rows, classes) whose argmax is the label. losses: f64 of f64 logits, else f32. f32, f64 (bf16).
-  virtual void tally(const ConstView& logits, const ConstView& labels, const ConstView& losses, const View& loss_sum,
-                     const View& hits) = 0;
+  virtual void cross_entropy(const CrossEntropyForward& call) = 0;
+  virtual void cross_entropy_grad(const CrossEntropyGradient& call) = 0;
+  virtual void tally(const TallyCall& call) = 0;
 
   /// uniform: [low, high); normal: mean low, standard deviation high; integer: [low, high). out is dense.
   virtual void random(RandomKind kind, const PhiloxKey& key, Scalar low, Scalar high, const View& out) = 0;
 
-  /// Image number order[first + i] of dense planar u8 images (N, channels, height, width) -> out[i], dense
-  /// channels-last (count, height, width, channels), f32 (bf16), and its label (u8) -> out_labels[i], i64. `clock` is
-  /// two i64 on the device: the epoch, which the random choices depend on, and `first`, which is advanced by count.
-  /// Positions beyond the order wrap around.
-  virtual void image_batch(const ImageBatchArguments& arguments, const ConstView& images, const ConstView& labels,
-                           const ConstView& order, const View& clock, const View& out, const View& out_labels) = 0;
+  virtual void image_batch(const ImageBatchCall& call) = 0;
 
   // One pass over all parameters. `learning_rate` is one f64 on the device. adam takes β^t of each tensor from the
   // tensor's own step alone and advances that step by 1, also for a tensor without elements.
@@ -290,12 +341,47 @@ class Backend {
                    const ConstView& learning_rate) = 0;
   virtual void adam(std::span<const OptimizerTensor> tensors, const AdamArguments& arguments,
                     const ConstView& learning_rate) = 0;
+
+ protected:
+  friend class BackendHandle;
+  /// Takes the backend's lock, makes its device current in this thread, and returns the one that was. The CPU has
+  /// nothing to take.
+  virtual int enter() = 0;
+  /// Undoes enter().
+  virtual void leave(int previous) noexcept = 0;
+};
+
+/// The backend of a device. `handle->method()` holds the backend's lock, with its device current in this thread, to the
+/// end of the expression.
+class BackendHandle {
+ public:
+  explicit BackendHandle(Backend& backend) : backend_(&backend) {}
+
+  /// Holds the lock.
+  class Locked {
+   public:
+    explicit Locked(Backend& backend) : backend_(backend), previous_(backend.enter()) {}
+    ~Locked() { backend_.leave(previous_); }
+    Locked(const Locked&) = delete;
+    Locked& operator=(const Locked&) = delete;
+    Backend* operator->() const { return &backend_; }
+
+   private:
+    Backend& backend_;
+    int previous_;
+  };
+
+  Locked operator->() const { return Locked(*backend_); }
+  /// The backend without its lock, for the methods that say that they need none.
+  Backend& unlocked() const { return *backend_; }
+
+ private:
+  Backend* backend_;
 };
 
 /// The backend of a device; the only place that knows which exist. Throws DeviceError when the device is not available.
-Backend& backend(const Device& device);
-/// What the device is, in one line for people to read: a GPU's name, compute capability, memory, driver and runtime;
-/// the CPU's threads and kernels. Throws DeviceError when the device is not available.
+BackendHandle backend(const Device& device);
+/// Backend::description. Throws DeviceError when the device is not available.
 std::string device_description(const Device& device);
 
 }  // namespace weft

@@ -44,14 +44,14 @@ std::string_view name(ConvAlgo algo) { return kNames[static_cast<std::size_t>(al
 
 bool is_depthwise(const ConvShape& s) { return s.groups == s.c; }
 
-bool is_pointwise(const ConvShape& s) {
+bool is_one_by_one(const ConvShape& s) {
   return s.filter == kOnes && s.stride == kOnes && s.padding == kZeros && s.in == s.out;
 }
 
 bool fits_winograd(const ConvShape& s) { return unmet_by_winograd(s) == Unmet::nothing; }
 
 bool applies(ConvAlgo algo, const ConvShape& s, DType dtype) {
-  if (algo == ConvAlgo::direct) return is_depthwise(s) || is_pointwise(s);
+  if (algo == ConvAlgo::direct) return is_depthwise(s) || is_one_by_one(s);
   if (algo == ConvAlgo::winograd) return fits_winograd(s) && (dtype == DType::f32 || dtype == DType::f64);
   return true;
 }

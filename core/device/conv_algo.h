@@ -11,7 +11,7 @@ namespace weft {
 /// One input channel for each filter.
 bool is_depthwise(const ConvShape& shape);
 /// 1x1 with stride 1 and no padding: y's rows are x's rows times the weight.
-bool is_pointwise(const ConvShape& shape);
+bool is_one_by_one(const ConvShape& shape);
 bool fits_winograd(const ConvShape& shape);
 bool applies(ConvAlgo algo, const ConvShape& shape, DType dtype);
 

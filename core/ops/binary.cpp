@@ -232,7 +232,7 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   const Array wide_y = spread(y);
   Array out = Array::empty_like(
       layout::dense_like(wide_x.layout().is_dense() ? wide_x.layout() : wide_y.layout(), shape), dtype, device);
-  backend(device).where(const_view(spread(condition)), const_view(wide_x), const_view(wide_y), mutable_view(out));
+  backend(device)->where(const_view(spread(condition)), const_view(wide_x), const_view(wide_y), mutable_view(out));
   const Shape shape_x = x.shape();
   const Shape shape_y = y.shape();
   return record("where", std::move(out), {x, y}, {Save::constant(condition.array())},

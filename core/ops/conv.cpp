@@ -3,6 +3,7 @@
 #include "core/device/conv_algo.h"
 #include "core/device/conv_plan.h"
 #include "core/value/views.h"
+#include "weft/precision.h"
 
 namespace weft {
 
@@ -12,47 +13,50 @@ using Values = std::vector<Tensor>;
 
 /// A pass without products, as an operand or the result is empty: whatever sizes the other axes have, no kernel meets
 /// them. `a` is the pass's first operand.
-void without_terms(const Convolution& c, const Array& a, const Array* bias, const Array& out, const Array* bias_grad) {
-  Backend& device = backend(out.device());
-  if (bias_grad != nullptr && a.size() == 0) device.fill(mutable_view(*bias_grad), 0);
-  if (bias_grad != nullptr && a.size() > 0) {
-    const BiasSum sum = bias_sum(c.shape, const_view(a), mutable_view(*bias_grad));
-    device.reduce(ReduceOp::sum, sum.y_grad, sum.bias_grad);
+void without_terms(const Convolution& c, const Array& a, const Array& bias, const Array& out, const Array& bias_grad) {
+  const BackendHandle device = backend(out.device());
+  if (bias_grad.defined() && a.size() == 0) device->fill(mutable_view(bias_grad), 0);
+  if (bias_grad.defined() && a.size() > 0) {
+    const BiasSum sum = bias_sum(c.shape, const_view(a), mutable_view(bias_grad));
+    device->reduce(ReduceOp::sum, sum.y_grad, sum.bias_grad);
   }
-  if (bias == nullptr) return device.fill(mutable_view(out), 0);
-  ConstView channels = const_view(*bias);
+  if (!bias.defined()) return device->fill(mutable_view(out), 0);
+  ConstView channels = const_view(bias);
   channels.shape = out.shape();
   channels.strides = Dims::filled(out.rank(), 0);
   channels.strides[1] = 1;
-  device.copy(channels, mutable_view(out));
+  device->copy(channels, mutable_view(out));
 }
 
-Array run(ConvPass pass, const Convolution& c, const Array& a, const Array& b, const Array* bias,
-          const Array* bias_grad = nullptr) {
+Array conv_pass(ConvPass pass, const Convolution& c, const Array& a, const Array& b, const Array& bias = {},
+                const Array& bias_grad = {}) {
   const Array left = channels_last(a);
   const Array right = channels_last(b);
   const Shape shape = pass == ConvPass::forward ? c.y() : pass == ConvPass::input_grad ? c.x() : c.weight();
   const DType dtype = pass == ConvPass::weight_grad ? parameter_dtype(a.dtype()) : a.dtype();
   Array out = Array::empty_like(Layout::channels_last(shape), dtype, a.device());
-  ConstView bias_view;
-  View bias_grad_view;
-  if (bias != nullptr) bias_view = const_view(*bias);
-  if (bias_grad != nullptr) bias_grad_view = mutable_view(*bias_grad);
-  Backend& device = backend(a.device());
   if (out.size() == 0 || a.size() == 0 || b.size() == 0) {
     without_terms(c, left, bias, out, bias_grad);
     return out;
   }
-  const auto compute = [&](const ConvShape& s, const View* sum) {
-    device.conv(pass, s, const_view(left), const_view(right), bias != nullptr ? &bias_view : nullptr, mutable_view(out),
-                sum);
-  };
-  ConvShape sizes = within_padding(c.shape);
-  if (sizes.algo == ConvAlgo::automatic && c.axes > 0 && conv_timing()) {  // a choice is for the pass alone
-    sizes.timed = true;
-    sizes.algo = timed_algo(pass, sizes, a.dtype(), a.device(), [&](const ConvShape& s) { compute(s, nullptr); });
+  const BackendHandle device = backend(a.device());
+  ConvCall call{.pass = pass,
+                .shape = within_padding(c.shape),
+                .precision = precision(),
+                .a = const_view(left),
+                .b = const_view(right),
+                .bias = bias.defined() ? const_view(bias) : ConstView{},
+                .out = mutable_view(out)};
+  if (call.shape.algo == ConvAlgo::automatic && c.axes > 0 && conv_timing()) {  // a choice is for the pass alone
+    call.shape.timed = true;
+    call.shape.algo = timed_algo(pass, call.shape, a.dtype(), a.device(), [&](const ConvShape& s) {
+      ConvCall candidate = call;
+      candidate.shape = s;
+      device->conv(candidate);
+    });
   }
-  compute(sizes, bias_grad != nullptr ? &bias_grad_view : nullptr);
+  if (bias_grad.defined()) call.bias_grad = mutable_view(bias_grad);
+  device->conv(call);
   return out;
 }
 
@@ -88,26 +92,25 @@ Convolution gradient_sizes(std::string_view op, const Tensor& output_grad, const
 Tensor conv_forward(const Convolution& c, const Tensor& x, const Tensor& weight, const Tensor& bias) {
   Array bias_array;
   if (bias.defined()) bias_array = bias.array().contiguous();
-  return record(node_name(ConvPass::forward, c.axes),
-                run(ConvPass::forward, c, x.array(), weight.array(), bias.defined() ? &bias_array : nullptr),
-                {x, weight, bias}, {Save::input(0), Save::input(1)}, [c](const SavedValues& saved, const Tensor& g) {
-                  Tensor x_grad, weight_grad, bias_grad;
-                  if (saved.needs(0)) x_grad = conv_input_grad(c, g, saved[1]);
-                  if (saved.needs(1) && saved.needs(2) && !grad_enabled()) {
-                    bias_grad = Tensor(Array::empty({c.shape.k}, parameter_dtype(g.dtype()), g.device()));
-                    weight_grad =
-                        Tensor(run(ConvPass::weight_grad, c, g.array(), saved[0].array(), nullptr, &bias_grad.array()));
-                  } else {
-                    if (saved.needs(1)) weight_grad = conv_weight_grad(c, g, saved[0]);
-                    if (saved.needs(2)) bias_grad = sum(g.to(parameter_dtype(g.dtype())), all_but_channels(c));
-                  }
-                  return Values{x_grad, weight_grad, bias_grad};
-                });
+  return record(
+      node_name(ConvPass::forward, c.axes), conv_pass(ConvPass::forward, c, x.array(), weight.array(), bias_array),
+      {x, weight, bias}, {Save::input(0), Save::input(1)}, [c](const SavedValues& saved, const Tensor& g) {
+        Tensor x_grad, weight_grad, bias_grad;
+        if (saved.needs(0)) x_grad = conv_input_grad(c, g, saved[1]);
+        if (saved.needs(1) && saved.needs(2) && !grad_enabled()) {
+          bias_grad = Tensor(Array::empty({c.shape.k}, parameter_dtype(g.dtype()), g.device()));
+          weight_grad = Tensor(conv_pass(ConvPass::weight_grad, c, g.array(), saved[0].array(), {}, bias_grad.array()));
+        } else {
+          if (saved.needs(1)) weight_grad = conv_weight_grad(c, g, saved[0]);
+          if (saved.needs(2)) bias_grad = sum(g.to(parameter_dtype(g.dtype())), all_but_channels(c));
+        }
+        return Values{x_grad, weight_grad, bias_grad};
+      });
 }
 
 Tensor conv_input_grad(const Convolution& c, const Tensor& output_grad, const Tensor& weight) {
   return record(node_name(ConvPass::input_grad, c.axes),
-                run(ConvPass::input_grad, c, output_grad.array(), weight.array(), nullptr), {output_grad, weight},
+                conv_pass(ConvPass::input_grad, c, output_grad.array(), weight.array()), {output_grad, weight},
                 {Save::input(0), Save::input(1)}, [c](const SavedValues& saved, const Tensor& g) {
                   return Values{saved.needs(0) ? conv_forward(c, g, saved[1], {}) : Tensor(),
                                 saved.needs(1) ? conv_weight_grad(c, saved[0], g) : Tensor()};
@@ -116,7 +119,7 @@ Tensor conv_input_grad(const Convolution& c, const Tensor& output_grad, const Te
 
 Tensor conv_weight_grad(const Convolution& c, const Tensor& output_grad, const Tensor& x) {
   return record(node_name(ConvPass::weight_grad, c.axes),
-                run(ConvPass::weight_grad, c, output_grad.array(), x.array(), nullptr), {output_grad, x},
+                conv_pass(ConvPass::weight_grad, c, output_grad.array(), x.array()), {output_grad, x},
                 {Save::input(0), Save::input(1)}, [c](const SavedValues& saved, const Tensor& g) {
                   return Values{saved.needs(0) ? conv_forward(c, saved[1], g, {}) : Tensor(),
                                 saved.needs(1) ? conv_input_grad(c, saved[0], g) : Tensor()};

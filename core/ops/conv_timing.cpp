@@ -62,15 +62,15 @@ std::string describe(ConvPass pass, const ConvShape& s, DType dtype, const Devic
 }
 
 /// The shortest of some runs, in seconds.
-double seconds(Backend& device, const std::function<void()>& run) {
+double seconds(const BackendHandle& device, const std::function<void()>& run) {
   using Clock = std::chrono::steady_clock;
   run();
   double shortest = std::numeric_limits<double>::infinity();
   for (int i = 0; i < kRuns; ++i) {
-    device.synchronize();
+    device->synchronize();
     const Clock::time_point start = Clock::now();
     run();
-    device.synchronize();
+    device->synchronize();
     shortest = std::min(shortest, std::chrono::duration<double>(Clock::now() - start).count());
   }
   return shortest;

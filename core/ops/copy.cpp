@@ -63,7 +63,7 @@ Tensor concatenate(const std::vector<Tensor>& xs, int axis) {
   Array out = Array::empty_like(layout::dense_like(xs[0].array().layout(), shape), dtype, xs[0].device());
   for (std::size_t i = 0; i < xs.size(); ++i) {
     const Array window = out.view(layout::slice("concatenate", out.layout(), at, starts[i], starts[i + 1], 1));
-    backend(out.device()).copy(const_view(xs[i].array()), mutable_view(window));
+    backend(out.device())->copy(const_view(xs[i].array()), mutable_view(window));
   }
   std::vector<DType> dtypes;
   std::transform(xs.begin(), xs.end(), std::back_inserter(dtypes), [](const Tensor& x) { return x.dtype(); });

@@ -21,7 +21,7 @@ namespace {
 
 Tensor full_like(const Tensor& x, Scalar value) {
   Array out = Array::empty_like(x.array().layout(), x.dtype(), x.device());
-  backend(x.device()).fill(mutable_view(out), value);
+  backend(x.device())->fill(mutable_view(out), value);
   return Tensor(std::move(out));
 }
 
@@ -63,7 +63,7 @@ Tensor arange(Scalar start, Scalar stop, Scalar step, const TensorOptions& optio
   }
   check_computes("arange", dtype, options.device);
   Array out = Array::empty({count}, dtype, options.device);
-  backend(options.device).arange(mutable_view(out), start, step);
+  backend(options.device)->arange(mutable_view(out), start, step);
   return Tensor(std::move(out), options.requires_grad);
 }
 
@@ -73,7 +73,7 @@ Tensor eye(std::int64_t rows, std::optional<std::int64_t> columns, const TensorO
   const std::int64_t diagonal = std::min(rows, width);
   if (diagonal > 0) {
     const Array view = out.view(Layout({diagonal}, {width + 1}));
-    backend(options.device).fill(mutable_view(view), 1);
+    backend(options.device)->fill(mutable_view(view), 1);
   }
   return Tensor(std::move(out), options.requires_grad);
 }

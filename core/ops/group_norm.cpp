@@ -13,7 +13,7 @@ using Values = std::vector<Tensor>;
 // How x is seen as (values, groups): in the order of its axes, where the values of a group lie one after another, if
 // the device takes that, or else with the axes first that are averaged over, the last ones of x.
 struct Columns {
-  explicit Columns(const Tensor& x, const Dims& axes) : rows(backend(x.device()).norms_rows()) {
+  explicit Columns(const Tensor& x, const Dims& axes) : rows(backend(x.device()).unlocked().norms_rows()) {
     const int kept = x.rank() - axes.rank();
     Shape group_sizes, value_sizes;
     for (int i = 0; i < x.rank(); ++i) {
@@ -60,9 +60,15 @@ Tensor normalised(std::string_view name, const Tensor& x, const Dims& axes, doub
   const Array inverse_std = vector(), scale = vector(), shift = vector();
   const Tensor weight = ones_like(Tensor(scale)), bias = zeros_like(Tensor(scale));
   backend(x.device())
-      .batch_norm(columns.view(in), const_view(weight.array()), const_view(bias.array()), ConstView{}, {.eps = eps},
-                  columns.view(out), mutable_view(mean), mutable_view(inverse_std), mutable_view(scale),
-                  mutable_view(shift), View{}, View{}, View{});
+      ->batch_norm({.x = columns.view(in),
+                    .weight = const_view(weight.array()),
+                    .bias = const_view(bias.array()),
+                    .eps = eps,
+                    .y = columns.view(out),
+                    .mean = mutable_view(mean),
+                    .inverse_std = mutable_view(inverse_std),
+                    .scale = mutable_view(scale),
+                    .shift = mutable_view(shift)});
   return record(name, columns.like(x.array(), out).array(), {x},
                 {Save::input(0), Save::constant(mean), Save::constant(inverse_std)},
                 [columns, axes, eps](const SavedValues& saved, const Tensor& g) {
@@ -80,9 +86,14 @@ Tensor normalised(std::string_view name, const Tensor& x, const Dims& axes, doub
                   const Array weight_grad = select(Tensor(unused), 0, 0).array(),
                               bias_grad = select(Tensor(unused), 0, 1).array();
                   backend(values.device())
-                      .batch_norm_grad(columns.view(gradient), columns.view(values), const_view(saved[1].array()),
-                                       const_view(inverse), const_view(inverse), ConstView{}, {.eps = eps},
-                                       columns.view(x_grad), mutable_view(weight_grad), mutable_view(bias_grad));
+                      ->batch_norm_grad({.y_grad = columns.view(gradient),
+                                         .x = columns.view(values),
+                                         .mean = const_view(saved[1].array()),
+                                         .inverse_std = const_view(inverse),
+                                         .scale = const_view(inverse),
+                                         .x_grad = columns.view(x_grad),
+                                         .weight_grad = mutable_view(weight_grad),
+                                         .bias_grad = mutable_view(bias_grad)});
                   return Values{columns.like(input.array(), x_grad)};
                 });
 }

@@ -45,8 +45,8 @@ void check_input(const Tensor& x) {
 }
 
 /// The spatial axis of x that is given a size or else a factor.
-ResampleAxis resample_axis(const Tensor& x, int axis, const InterpolateOptions& o) {
-  ResampleAxis a;
+InterpolateAxis interpolate_axis(const Tensor& x, int axis, const InterpolateOptions& o) {
+  InterpolateAxis a;
   a.in = x.size(axis);
   const auto at = static_cast<std::size_t>(axis - 2);
   double factor = 0;
@@ -76,21 +76,21 @@ ResampleAxis resample_axis(const Tensor& x, int axis, const InterpolateOptions& 
   return a;
 }
 
-struct Resampling {
-  ResampleShape sizes;
+struct Interpolation {
+  InterpolateShape sizes;
   Shape x, y;
 };
 
-Resampling resampling(const Tensor& x, const InterpolateOptions& o) {
+Interpolation interpolation(const Tensor& x, const InterpolateOptions& o) {
   check_input(x);
   check_options(kName, o);
   check_count(x, "size", o.size, o.size.rank());
   check_count(x, "scale_factor", o.scale_factor, static_cast<std::int64_t>(o.scale_factor.size()));
-  Resampling r{{x.size(0), x.size(1), {}}, x.shape(), {x.size(0), x.size(1)}};
+  Interpolation r{{x.size(0), x.size(1), {}}, x.shape(), {x.size(0), x.size(1)}};
   std::int64_t bytes = static_cast<std::int64_t>(size_of(x.dtype()));
   for (int axis = 2; axis < x.rank(); ++axis) {
-    ResampleAxis& a = r.sizes.axes[static_cast<std::size_t>(axis + 3 - x.rank())];
-    a = resample_axis(x, axis, o);
+    InterpolateAxis& a = r.sizes.axes[static_cast<std::size_t>(axis + 3 - x.rank())];
+    a = interpolate_axis(x, axis, o);
     r.y.push_back(a.out);
   }
   bool fits = true;  // without the images or channels that may be none, as their strides count it too
@@ -101,13 +101,13 @@ Resampling resampling(const Tensor& x, const InterpolateOptions& o) {
 }
 
 // Both directions; the gradient of each is the other.
-Tensor resample(ResamplePass pass, const Resampling& r, const Tensor& in) {
-  const bool forward = pass == ResamplePass::forward;
+Tensor interpolate_pass(InterpolatePass pass, const Interpolation& r, const Tensor& in) {
+  const bool forward = pass == InterpolatePass::forward;
   const Array dense = channels_last(in.array());
   Array out = Array::empty_like(Layout::channels_last(forward ? r.y : r.x), in.dtype(), in.device());
-  backend(in.device()).resample(pass, r.sizes, const_view(dense), mutable_view(out));
+  backend(in.device())->interpolate(pass, r.sizes, const_view(dense), mutable_view(out));
   return record(kName, std::move(out), {in}, {}, [forward, r](const SavedValues&, const Tensor& g) {
-    return Values{resample(forward ? ResamplePass::adjoint : ResamplePass::forward, r, g)};
+    return Values{interpolate_pass(forward ? InterpolatePass::adjoint : InterpolatePass::forward, r, g)};
   });
 }
 
@@ -139,7 +139,7 @@ void check_options(std::string_view owner, const InterpolateOptions& options) {
 }
 
 Tensor interpolate(const Tensor& x, const InterpolateOptions& options) {
-  return resample(ResamplePass::forward, resampling(x, options), x);
+  return interpolate_pass(InterpolatePass::forward, interpolation(x, options), x);
 }
 
 }  // namespace weft

@@ -19,7 +19,7 @@ Tensor last_axis(bool log, const Tensor& x) {
   const Strides strides = row_major_strides(shape);
   const auto matrix = [shape, strides](const Array& a) { return ConstView{a.data(), shape, strides, a.dtype()}; };
   Array out = Array::empty(x.shape(), x.dtype(), x.device());
-  backend(x.device()).softmax(log, matrix(x.array()), {out.data(), shape, strides, out.dtype()});
+  backend(x.device())->softmax(log, matrix(x.array()), {out.data(), shape, strides, out.dtype()});
   return record(log ? "log_softmax" : "softmax", std::move(out), {x}, {Save::output()},
                 [=](const SavedValues& saved, const Tensor& g) {
                   const Tensor y = saved[0];
@@ -29,8 +29,8 @@ Tensor last_axis(bool log, const Tensor& x) {
                   const Array dense = g.array().contiguous();
                   Array x_grad = Array::empty(y.shape(), y.dtype(), y.device());
                   backend(y.device())
-                      .softmax_grad(log, matrix(y.array()), matrix(dense),
-                                    {x_grad.data(), shape, strides, x_grad.dtype()});
+                      ->softmax_grad(log, matrix(y.array()), matrix(dense),
+                                     {x_grad.data(), shape, strides, x_grad.dtype()});
                   return Values{Tensor(std::move(x_grad))};
                 });
 }
@@ -85,16 +85,19 @@ Tensor cross_entropy_rows(const Tensor& logits, const Array& labels, const Cross
     saves.push_back(Save::constant(counted));
   }
   backend(logits.device())
-      .cross_entropy(const_view(logits.array()), const_view(labels), arguments, mutable_view(losses), count);
+      ->cross_entropy({const_view(logits.array()), const_view(labels), arguments, mutable_view(losses), count});
   return record("cross_entropy", std::move(losses), std::vector<Tensor>{logits}, saves,
                 [arguments, mean](const SavedValues& saved, const Tensor& g) {
                   const Tensor z = saved[0], indices = saved[1], counted = mean ? saved[2] : Tensor();
                   if (grad_enabled()) return Values{composed_entropy_grad(arguments, z, indices, counted, g)};
                   Array z_grad = Array::empty(z.shape(), z.dtype(), z.device());
                   backend(z.device())
-                      .cross_entropy_grad(const_view(z.array()), const_view(indices.array()), arguments,
-                                          const_view(g.array()), mean ? const_view(counted.array()) : ConstView{},
-                                          mutable_view(z_grad));
+                      ->cross_entropy_grad({.logits = const_view(z.array()),
+                                            .labels = const_view(indices.array()),
+                                            .arguments = arguments,
+                                            .losses_grad = const_view(g.array()),
+                                            .count = mean ? const_view(counted.array()) : ConstView{},
+                                            .logits_grad = mutable_view(z_grad)});
                   return Values{Tensor(std::move(z_grad))};
                 });
 }

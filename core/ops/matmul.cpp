@@ -1,5 +1,6 @@
 #include "core/ops/conv.h"
 #include "core/value/views.h"
+#include "weft/precision.h"
 
 namespace weft {
 
@@ -10,7 +11,7 @@ using Values = std::vector<Tensor>;
 // (B, m, k) x (B, k, n), one dtype.
 Tensor batched(const Tensor& a, const Tensor& b) {
   Array out = Array::empty({a.shape()[0], a.shape()[1], b.shape()[2]}, a.dtype(), a.device());
-  backend(a.device()).matmul(const_view(a.array()), const_view(b.array()), mutable_view(out));
+  backend(a.device())->matmul(const_view(a.array()), const_view(b.array()), precision(), mutable_view(out));
   return record("matmul", std::move(out), {a, b}, {Save::input(0), Save::input(1)},
                 [](const SavedValues& saved, const Tensor& g) {
                   return Values{saved.needs(0) ? batched(g, transpose(saved[1], 1, 2)) : Tensor(),
@@ -67,7 +68,7 @@ namespace {
 // Whether backends have the convolution that a linear layer is: a floating dtype that conv_parameter takes, one device.
 bool is_convolution(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   const auto alike = [&](const Tensor& t) { return autocast_dtype(t) == x.dtype() && t.device() == x.device(); };
-  return is_floating_point(x.dtype()) && backend(x.device()).computes(x.dtype()) && alike(weight) &&
+  return is_floating_point(x.dtype()) && backend(x.device()).unlocked().computes(x.dtype()) && alike(weight) &&
          (!bias.defined() || alike(bias));
 }
 

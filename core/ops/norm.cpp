@@ -81,9 +81,13 @@ Tensor rectified_grad(const Tensor& g, const Tensor& x, const Statistics& s) {
   const Array y = Array::empty_like(Layout::channels_last(x.shape()), values.dtype(), values.device());
   const Tensor mean = select(s.mean, 0, 0), var = ones_like(s.scale);
   backend(x.device())
-      .batch_norm_inference(rows(values), const_view(s.scale.array()), const_view(s.shift.array()),
-                            const_view(mean.array()), const_view(var.array()), ConstView{}, {.eps = 0},
-                            mutable_rows(y));
+      ->batch_norm_inference({.x = rows(values),
+                              .weight = const_view(s.scale.array()),
+                              .bias = const_view(s.shift.array()),
+                              .running_mean = const_view(mean.array()),
+                              .running_var = const_view(var.array()),
+                              .eps = 0,
+                              .y = mutable_rows(y)});
   return relu_grad(g, Tensor(y));
 }
 
@@ -98,14 +102,14 @@ Values composed_grad(const Tensor& g, const Tensor& input, const Tensor& weight,
   return {x_grad.to(input.dtype()), sum(g * normal.values, axes), sum(g, axes)};
 }
 
-Values train_grad(const SavedValues& saved, const Tensor& gradient, const BatchNormArguments& arguments) {
+Values train_grad(const SavedValues& saved, const Tensor& gradient, const BatchNormOptions& options) {
   const Tensor x = saved[0], weight = saved[1];
   const Statistics statistics{saved[2], saved[3], saved[4], saved[5]};
   const Tensor residual_grad = saved.needs(3) ? gradient : Tensor();
   if (grad_enabled()) {
     const Tensor g = gradient.to(weight.dtype());
-    Values gradients = composed_grad(arguments.relu ? rectified_grad(g, x.detach(), statistics) : g, x, weight,
-                                     statistics, arguments.eps);
+    Values gradients =
+        composed_grad(options.relu ? rectified_grad(g, x.detach(), statistics) : g, x, weight, statistics, options.eps);
     gradients.push_back(residual_grad);
     return gradients;
   }
@@ -115,15 +119,17 @@ Values train_grad(const SavedValues& saved, const Tensor& gradient, const BatchN
   const Array weight_grad = Array::empty(weight.shape(), weight.dtype(), values.device());
   const Array bias_grad = Array::empty(weight.shape(), weight.dtype(), values.device());
   backend(values.device())
-      .batch_norm_grad(rows(g), rows(values), const_view(statistics.mean.array()),
-                       const_view(statistics.inverse_std.array()), const_view(statistics.scale.array()),
-                       const_view(statistics.shift.array()), arguments, mutable_rows(x_grad), mutable_view(weight_grad),
-                       mutable_view(bias_grad));
+      ->batch_norm_grad({.y_grad = rows(g),
+                         .x = rows(values),
+                         .mean = const_view(statistics.mean.array()),
+                         .inverse_std = const_view(statistics.inverse_std.array()),
+                         .scale = const_view(statistics.scale.array()),
+                         .shift = const_view(statistics.shift.array()),
+                         .relu = options.relu,
+                         .x_grad = mutable_rows(x_grad),
+                         .weight_grad = mutable_view(weight_grad),
+                         .bias_grad = mutable_view(bias_grad)});
   return {Tensor(x_grad), Tensor(weight_grad), Tensor(bias_grad), residual_grad};
-}
-
-BatchNormArguments arguments_of(const BatchNormOptions& options) {
-  return {options.eps, options.momentum, options.unbiased_running, options.relu};
 }
 
 Tensor train(const Tensor& input, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
@@ -133,7 +139,6 @@ Tensor train(const Tensor& input, const Tensor& weight, const Tensor& bias, cons
                        ? input
                        : record("channels_last", channels_last(input.array()), {input}, {},
                                 [](const SavedValues&, const Tensor& g) { return Values{g}; });
-  const BatchNormArguments arguments = arguments_of(options);
   const auto vector = [&] { return Array::empty({x.size(1)}, weight.dtype(), x.device()); };
   const Array mean = Array::empty({2, x.size(1)}, weight.dtype(), x.device());
   const Array inverse_std = vector(), scale = vector(), shift = vector();
@@ -144,19 +149,29 @@ Tensor train(const Tensor& input, const Tensor& weight, const Tensor& bias, cons
       record("batch_norm", out, {x, weight, bias, residual},
              {Save::input(0), Save::input(1), Save::constant(mean), Save::constant(inverse_std), Save::constant(scale),
               Save::constant(shift)},
-             [arguments](const SavedValues& saved, const Tensor& g) { return train_grad(saved, g, arguments); });
+             [options](const SavedValues& saved, const Tensor& g) { return train_grad(saved, g, options); });
   const std::array<const Tensor*, 3> written = {&running_mean, &running_var, &batches};
   for (const Tensor* each : written) {
     if (each->defined()) Rollback::note_values(each->array());
   }
-  const View no_view;
+  const auto view_or_none = [](const Tensor& t) { return t.defined() ? mutable_view(t.array()) : View{}; };
   backend(x.device())
-      .batch_norm(rows(x.array()), const_view(factor), const_view(offset),
-                  residual.defined() ? rows(added) : ConstView{}, arguments, mutable_rows(out), mutable_view(mean),
-                  mutable_view(inverse_std), mutable_view(scale), mutable_view(shift),
-                  running_mean.defined() ? mutable_view(running_mean.array()) : no_view,
-                  running_var.defined() ? mutable_view(running_var.array()) : no_view,
-                  batches.defined() ? mutable_view(batches.array()) : no_view);
+      ->batch_norm({.x = rows(x.array()),
+                    .weight = const_view(factor),
+                    .bias = const_view(offset),
+                    .residual = residual.defined() ? rows(added) : ConstView{},
+                    .eps = options.eps,
+                    .relu = options.relu,
+                    .y = mutable_rows(out),
+                    .mean = mutable_view(mean),
+                    .inverse_std = mutable_view(inverse_std),
+                    .scale = mutable_view(scale),
+                    .shift = mutable_view(shift),
+                    .running = {.mean = view_or_none(running_mean),
+                                .var = view_or_none(running_var),
+                                .batches = view_or_none(batches),
+                                .momentum = options.momentum,
+                                .unbiased = options.unbiased_running}});
   for (const Tensor* each : written) {  // last, as the kernel writes them: nothing can fail any more
     if (each->defined()) each->array().storage()->bump_version();
   }
@@ -174,11 +189,19 @@ Tensor evaluate(const Tensor& x, const Tensor& weight, const Tensor& bias, const
   }
   const Array dense = channels_last(x.array());
   const Array added = residual.defined() ? channels_last(residual.array()) : Array();
+  const std::array<Array, 4> vectors = {weight.array().contiguous(), bias.array().contiguous(),
+                                        running_mean.array().contiguous(), running_var.array().contiguous()};
   Array out = Array::empty_like(Layout::channels_last(x.shape()), x.dtype(), x.device());
   backend(x.device())
-      .batch_norm_inference(rows(dense), const_view(weight.array().contiguous()), const_view(bias.array().contiguous()),
-                            const_view(running_mean.array().contiguous()), const_view(running_var.array().contiguous()),
-                            residual.defined() ? rows(added) : ConstView{}, arguments_of(options), mutable_rows(out));
+      ->batch_norm_inference({.x = rows(dense),
+                              .weight = const_view(vectors[0]),
+                              .bias = const_view(vectors[1]),
+                              .running_mean = const_view(vectors[2]),
+                              .running_var = const_view(vectors[3]),
+                              .residual = residual.defined() ? rows(added) : ConstView{},
+                              .eps = options.eps,
+                              .relu = options.relu,
+                              .y = mutable_rows(out)});
   return Tensor(std::move(out));
 }
 

@@ -21,7 +21,7 @@ const Device& common_device(std::string_view op, std::initializer_list<Tensor> i
 
 void check_float(std::string_view op, const Tensor& x) {
   if (x.dtype() == DType::f32 || x.dtype() == DType::f64) return;
-  if (x.dtype() == DType::bf16 && backend(x.device()).computes(DType::bf16)) return;
+  if (x.dtype() == DType::bf16 && backend(x.device()).unlocked().computes(DType::bf16)) return;
   throw DTypeError(std::string(op) + ": takes f32 or f64, not " + std::string(name(x.dtype())) +
                    (x.dtype() == DType::bf16 ? ", which " + to_string(x.device()) + " only stores" : ""));
 }
@@ -34,7 +34,7 @@ void check_rank(std::string_view op, std::string_view what, const Tensor& x, int
 }
 
 void check_computes(std::string_view op, DType dtype, const Device& device) {
-  if ((dtype == DType::f16 || dtype == DType::bf16) && !backend(device).computes(dtype)) {
+  if ((dtype == DType::f16 || dtype == DType::bf16) && !backend(device).unlocked().computes(dtype)) {
     throw DTypeError(std::string(op) + ": " + std::string(name(dtype)) + " only stores on " + to_string(device) +
                      "; convert with to(DType::f32) first");
   }
@@ -68,7 +68,7 @@ DType result_dtype(const Tensor& a, const Tensor& b) {
 Array unary_array(UnaryOp op, const Array& x) {
   const DType dtype = op >= UnaryOp::is_nan ? DType::boolean : x.dtype();
   Array out = Array::empty_like(x.layout(), dtype, x.device());
-  backend(x.device()).unary(op, const_view(x), mutable_view(out));
+  backend(x.device())->unary(op, const_view(x), mutable_view(out));
   return out;
 }
 
@@ -86,20 +86,20 @@ Array binary_array(std::string_view name, BinaryOp op, const Array& a, const Arr
   const DType dtype = op >= BinaryOp::equal ? DType::boolean : a.dtype();
   const bool like_a = a.shape() == shape && (a.layout().is_dense() || !(b.shape() == shape));
   Array out = Array::empty_like(layout::dense_like(like_a ? a.layout() : b.layout(), shape), dtype, a.device());
-  backend(a.device()).binary(op, expanded(name, a, shape), expanded(name, b, shape), mutable_view(out));
+  backend(a.device())->binary(op, expanded(name, a, shape), expanded(name, b, shape), mutable_view(out));
   return out;
 }
 
 Array reduce_array(ReduceOp op, const Array& x, const std::array<bool, kMaxRank>& mask) {
   Array out = Array::empty(layout::with_reduced(x.shape(), mask), x.dtype(), x.device());
-  backend(x.device()).reduce(op, const_view(x), mutable_view(out));
+  backend(x.device())->reduce(op, const_view(x), mutable_view(out));
   return out;
 }
 
 Array channels_last(const Array& x) {
   if (x.layout().is_channels_last()) return x;
   Array out = Array::empty_like(Layout::channels_last(x.shape()), x.dtype(), x.device());
-  backend(x.device()).copy(const_view(x), mutable_view(out));
+  backend(x.device())->copy(const_view(x), mutable_view(out));
   return out;
 }
 
@@ -119,17 +119,17 @@ Tensor embed(std::string_view name, const Tensor& x, const Layout& base, const L
              bool overlap) {
   const Layout window = map(base);
   // Sums of many numbers of fewer bits are made in f64.
-  Backend& device = backend(x.device());
-  const bool widens =
-      overlap && is_floating_point(x.dtype()) && device.computes(x.dtype()) && many_meet(window.shape, window.strides);
+  const BackendHandle device = backend(x.device());
+  const bool widens = overlap && is_floating_point(x.dtype()) && device.unlocked().computes(x.dtype()) &&
+                      many_meet(window.shape, window.strides);
   const Array values = widens ? x.array().to(DType::f64) : x.array();
   Array out = Array::empty_like(base, values.dtype(), x.device());
-  device.fill(mutable_view(out), fill);
+  device->fill(mutable_view(out), fill);
   const View place = mutable_view(out.view(map(out.layout())));
   if (overlap) {
-    device.accumulate(const_view(values), place);
+    device->accumulate(const_view(values), place);
   } else {
-    device.copy(const_view(values), place);
+    device->copy(const_view(values), place);
   }
   out = out.to(x.dtype());
   return record(name, std::move(out), {x}, {}, [name, base, map, overlap](const SavedValues&, const Tensor& g) {
@@ -137,7 +137,7 @@ Tensor embed(std::string_view name, const Tensor& x, const Layout& base, const L
     if (!overlap || same) return std::vector<Tensor>{view(name, g, map, overlap)};
     // An overlapping map counts in the memory order of `base`.
     Array copy = Array::empty_like(base, g.dtype(), g.device());
-    backend(g.device()).copy(const_view(g.array()), mutable_view(copy));
+    backend(g.device())->copy(const_view(g.array()), mutable_view(copy));
     const Tensor dense = record("copy", std::move(copy), {g}, {},
                                 [](const SavedValues&, const Tensor& gg) { return std::vector<Tensor>{gg}; });
     return std::vector<Tensor>{view(name, dense, map, overlap)};

@@ -21,20 +21,20 @@ constexpr OpNames kAdaptiveMaxPool = {"adaptive_max_pool1d", "adaptive_max_pool2
 constexpr OpNames kAdaptiveMaxPoolWithIndices = {"adaptive_max_pool1d_with_indices", "adaptive_max_pool2d_with_indices",
                                                  "adaptive_max_pool3d_with_indices"};
 
-Array run(PoolPass pass, const PoolShape& s, const Array& in, const Array& indices, const Shape& shape) {
+Array pool_pass(PoolPass pass, const PoolShape& s, const Array& in, const Array& indices, const Shape& shape) {
   const Array dense = channels_last(in);
   Array out = Array::empty_like(Layout::channels_last(shape), in.dtype(), in.device());
   if (out.size() == 0) return out;  // without images or channels a map may be of any size: no kernel meets it
-  Backend& device = backend(in.device());
-  if (pass == PoolPass::unpool) device.fill(mutable_view(out), 0);
-  device.pool(pass, s, const_view(dense), indices.defined() ? mutable_view(indices) : View{}, mutable_view(out));
+  const BackendHandle device = backend(in.device());
+  if (pass == PoolPass::unpool) device->fill(mutable_view(out), 0);
+  device->pool(pass, s, const_view(dense), indices.defined() ? mutable_view(indices) : View{}, mutable_view(out));
   return out;
 }
 
 // Both directions of a linear map between x and y: forward ? x -> y : y -> x. The gradient of each is the other.
 Tensor linear_pool(PoolPass forward_pass, PoolPass backward_pass, bool forward, const Pooling& p, const Tensor& in,
                    const Array& indices) {
-  Array out = run(forward ? forward_pass : backward_pass, p.shape, in.array(), indices, forward ? p.y() : p.x());
+  Array out = pool_pass(forward ? forward_pass : backward_pass, p.shape, in.array(), indices, forward ? p.y() : p.x());
   return record(p.op, std::move(out), {in}, {Save::constant(indices)}, [=](const SavedValues& saved, const Tensor& g) {
     return Values{linear_pool(forward_pass, backward_pass, !forward, p, g, saved[0].array())};
   });
@@ -47,7 +47,7 @@ struct Largest {
 
 Largest largest(const Pooling& p, const Tensor& x) {
   const Array indices = Array::empty_like(Layout::channels_last(p.y()), DType::i32, x.device());
-  Array out = run(PoolPass::max, p.shape, x.array(), indices, p.y());
+  Array out = pool_pass(PoolPass::max, p.shape, x.array(), indices, p.y());
   const auto backward = [p](const SavedValues& saved, const Tensor& g) {
     return Values{linear_pool(PoolPass::max_gather, PoolPass::max_scatter, false, p, g, saved[0].array())};
   };
@@ -95,8 +95,8 @@ Array last_of_equals(const Pooling& p, const Array& indices) {
   image[0] = image[1] = 1;
   const TensorOptions options{.dtype = DType::f64, .device = indices.device()};
   const Tensor numbers = expand(reshape(arange(0, count, 1, options), image), p.y());
-  const Array winners = run(PoolPass::unpool, p.shape, numbers.array(), indices, p.x());
-  const Tensor winner(run(PoolPass::max_gather, p.shape, winners, indices, p.y()));
+  const Array winners = pool_pass(PoolPass::unpool, p.shape, numbers.array(), indices, p.x());
+  const Tensor winner(pool_pass(PoolPass::max_gather, p.shape, winners, indices, p.y()));
   const Tensor all(indices);
   return channels_last(where(equal(winner, numbers), all, scalar_like(all, -1)).array());
 }

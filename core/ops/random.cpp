@@ -49,7 +49,7 @@ Tensor draw(RandomKind kind, const Shape& shape, DType dtype, const TensorOption
     key.offset -= capture->start;
     key.base = capture->base;
   }
-  backend(options.device).random(kind, key, low, high, mutable_view(out.array()));
+  backend(options.device)->random(kind, key, low, high, mutable_view(out.array()));
   generator.advance(static_cast<std::uint64_t>(blocks));
   return out;
 }

@@ -122,7 +122,7 @@ Tensor arg_extreme(ArgReduceOp op, std::string_view name, const Tensor& x, std::
   Mask mask{};
   mask[static_cast<std::size_t>(at)] = true;
   const Array out = Array::empty(layout::with_reduced(input.shape(), mask), DType::i64, x.device());
-  backend(x.device()).arg_reduce(op, const_view(input.array()), at, mutable_view(out));
+  backend(x.device())->arg_reduce(op, const_view(input.array()), at, mutable_view(out));
   const Shape shape = axis ? kept_shape(x.shape(), mask, keep_axes) : keep_axes ? Dims::filled(x.rank(), 1) : Shape{};
   return Tensor(reshaped(out, shape));
 }

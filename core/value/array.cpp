@@ -9,9 +9,9 @@
 namespace weft {
 
 Storage::Storage(const Device& device, std::size_t bytes)
-    : device_(device), bytes_(bytes), data_(backend(device).allocate(bytes)) {}
+    : device_(device), bytes_(bytes), data_(backend(device)->allocate(bytes)) {}
 
-Storage::~Storage() { backend(device_).deallocate(data_, bytes_); }
+Storage::~Storage() { backend(device_).unlocked().deallocate(data_, bytes_); }
 
 namespace {
 
@@ -46,7 +46,7 @@ Array Array::full(const Shape& shape, Scalar value, std::optional<DType> named, 
   const DType dtype = named.value_or(value.dtype());
   check_fits("full", value, dtype);
   Array array = empty(shape, dtype, device);
-  backend(device).fill(mutable_view(array), value);
+  backend(device)->fill(mutable_view(array), value);
   return array;
 }
 
@@ -55,7 +55,7 @@ Array Array::from_host(const void* values, std::size_t count, DType dtype, const
     throw ShapeError("array: " + std::to_string(count) + " values do not fill the shape " + to_string(shape));
   }
   Array array = empty(shape, dtype, device);
-  if (count > 0) backend(device).copy_from_host(array.data(), values, count * size_of(dtype));
+  if (count > 0) backend(device)->copy_from_host(array.data(), values, count * size_of(dtype));
   return array;
 }
 
@@ -99,13 +99,13 @@ Array Array::contiguous() const {
   check_defined(*this);
   if (layout_.is_row_major()) return *this;
   Array copy = empty(shape(), dtype_, device());
-  backend(device()).copy(const_view(*this), mutable_view(copy));
+  backend(device())->copy(const_view(*this), mutable_view(copy));
   return copy;
 }
 
 Array Array::clone() const {
   Array copy = empty_like(layout_, dtype_, device());
-  backend(device()).copy(const_view(*this), mutable_view(copy));
+  backend(device())->copy(const_view(*this), mutable_view(copy));
   return copy;
 }
 
@@ -113,7 +113,7 @@ Array Array::to(DType dtype) const {
   check_defined(*this);
   if (dtype == dtype_) return *this;
   Array copy = empty_like(layout_, dtype, device());
-  backend(device()).copy(const_view(*this), mutable_view(copy));
+  backend(device())->copy(const_view(*this), mutable_view(copy));
   return copy;
 }
 
@@ -124,9 +124,9 @@ Array Array::to(const Device& target) const {
   const std::size_t bytes = static_cast<std::size_t>(size()) * size_of(dtype_);
   if (bytes == 0) return copy;
   if (target.is_cpu()) {
-    backend(device()).copy_to_host(copy.data(), dense.data(), bytes);
+    backend(device())->copy_to_host(copy.data(), dense.data(), bytes);
   } else if (device().is_cpu()) {
-    backend(target).copy_from_host(copy.data(), dense.data(), bytes);
+    backend(target)->copy_from_host(copy.data(), dense.data(), bytes);
   } else {
     return to(Device::cpu()).to(target);
   }
@@ -134,9 +134,9 @@ Array Array::to(const Device& target) const {
 }
 
 void Array::fill(Scalar value) {
-  Backend& target = backend(device());
+  const BackendHandle target = backend(device());
   check_fits("fill", value, dtype_);
-  target.fill(mutable_view(*this), value);
+  target->fill(mutable_view(*this), value);
   storage_->bump_version();
 }
 
@@ -151,7 +151,7 @@ void Array::copy_from(const Array& source) {
     apart = local.view(expanded).clone();
     in = const_view(apart);
   }
-  backend(device()).copy(in, mutable_view(*this));
+  backend(device())->copy(in, mutable_view(*this));
   storage_->bump_version();
 }
 
@@ -162,7 +162,7 @@ void Array::to_host(void* values, DType dtype) const {
   }
   const Array dense = contiguous();
   if (size() > 0)
-    backend(device()).copy_to_host(values, dense.data(), static_cast<std::size_t>(size()) * size_of(dtype));
+    backend(device())->copy_to_host(values, dense.data(), static_cast<std::size_t>(size()) * size_of(dtype));
 }
 
 void Array::check_item(const Scalar& value, int bits, bool is_signed) {

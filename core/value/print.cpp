@@ -212,7 +212,7 @@ Array shown_items(const Array& array) {
       }
     }
     const Array window = shown.view(to);
-    backend(array.device()).copy(const_view(array.view(from)), mutable_view(window));
+    backend(array.device())->copy(const_view(array.view(from)), mutable_view(window));
   }
   return shown;
 }

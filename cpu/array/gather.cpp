@@ -1,11 +1,10 @@
-#include "cpu/array/gather.h"
-
 #include <algorithm>
 #include <bit>
 
 #include "core/device/integer.h"
 #include "cpu/array/gather_kernels.h"
 #include "cpu/array/nest.h"
+#include "cpu/runtime/backend.h"
 #include "cpu/runtime/threads.h"
 
 namespace weft::cpu {
@@ -65,7 +64,9 @@ void transpose(const Nest& nest, int dense, TileLoop loop) {
 
 }  // namespace
 
-void copy(const ConstView& in, const View& out) {
+/// To bool is "is not zero"; floats become integers by truncation, saturating at the ends with NaN as 0; integers wrap.
+void CpuBackend::copy(const ConstView& in, const View& out) {
+  const DenormalMode keeps(false);
   const GatherKernels& kernels = gather_kernels();
   const Nest nest(out.shape, {out, in});
   if (in.dtype != out.dtype) {
@@ -80,7 +81,7 @@ void copy(const ConstView& in, const View& out) {
   }
 }
 
-void fill(const View& out, Scalar value) {
+void CpuBackend::fill(const View& out, Scalar value) {
   const double floating = value.as_double();
   const std::int64_t integer = value.is_floating_point() ? 0 : value.as_int();
   ConstView scalar;

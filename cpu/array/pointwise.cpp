@@ -1,5 +1,3 @@
-#include "cpu/array/pointwise.h"
-
 #include <algorithm>
 #include <bit>
 #include <string>
@@ -8,6 +6,7 @@
 #include "cpu/array/gather_kernels.h"
 #include "cpu/array/nest.h"
 #include "cpu/array/pointwise_kernels.h"
+#include "cpu/runtime/backend.h"
 #include "cpu/runtime/threads.h"
 #include "weft/error.h"
 
@@ -56,7 +55,8 @@ void arange_blocks(const View& out, T start, T step) {
 
 }  // namespace
 
-void arange(const View& out, Scalar start, Scalar step) {
+void CpuBackend::arange(const View& out, Scalar start, Scalar step) {
+  const DenormalMode keeps(false);
   if (start.is_floating_point() || step.is_floating_point() || is_floating_point(out.dtype)) {
     arange_blocks(out, start.as_double(), step.as_double());
   } else {
@@ -64,22 +64,27 @@ void arange(const View& out, Scalar start, Scalar step) {
   }
 }
 
-void unary(UnaryOp op, const ConstView& x, const View& out) {
+void CpuBackend::unary(UnaryOp op, const ConstView& x, const View& out) {
+  const DenormalMode mode;
   const auto i = static_cast<int>(op);
   Nest(out.shape, {out, x}).run_parallel(pick(elementwise_kernels().unary[i], x.dtype, kUnaryNames[i]));
 }
 
-void binary(BinaryOp op, const ConstView& a, const ConstView& b, const View& out) {
+void CpuBackend::binary(BinaryOp op, const ConstView& a, const ConstView& b, const View& out) {
+  const DenormalMode mode;
   const auto i = static_cast<int>(op);
   Nest(out.shape, {out, a, b}).run_parallel(pick(elementwise_kernels().binary[i], a.dtype, kBinaryNames[i]));
 }
 
-void where(const ConstView& condition, const ConstView& a, const ConstView& b, const View& out) {
+void CpuBackend::where(const ConstView& condition, const ConstView& a, const ConstView& b, const View& out) {
+  const DenormalMode mode;
   Nest(out.shape, {out, condition, a, b})
       .run_parallel(elementwise_kernels().where[std::countr_zero(size_of(out.dtype))]);
 }
 
-void accumulate(const ConstView& in, const View& out) {
+/// Adds in parallel along axes whose positions in out cannot meet, otherwise in order.
+void CpuBackend::accumulate(const ConstView& in, const View& out) {
+  const DenormalMode mode;
   const TileLoop add = pick(elementwise_kernels().binary[static_cast<int>(BinaryOp::add)], out.dtype, "accumulate");
   if (out.size() == 0) return;
   OverlapSplit split = split_overlap(in, out);

@@ -1,8 +1,7 @@
-#include "cpu/array/random.h"
-
 #include <string>
 
 #include "cpu/array/random_kernels.h"
+#include "cpu/runtime/backend.h"
 #include "cpu/runtime/threads.h"
 #include "weft/error.h"
 
@@ -27,7 +26,9 @@ void draw(void (*kernel)(const RandomStream&, Bound, Bound, T*), const PhiloxKey
 
 }  // namespace
 
-void random(RandomKind kind, const PhiloxKey& key, Scalar low, Scalar high, const View& out) {
+/// uniform and normal: f32 and f64; integer: u8, i32 and i64. core/device/philox.h has the formulas.
+void CpuBackend::random(RandomKind kind, const PhiloxKey& key, Scalar low, Scalar high, const View& out) {
+  const DenormalMode mode;
   const RandomKernels& kernels = random_kernels();
   const bool uniform = kind == RandomKind::uniform;
   if (kind == RandomKind::integer) {

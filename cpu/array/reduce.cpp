@@ -1,5 +1,3 @@
-#include "cpu/array/reduce.h"
-
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
@@ -7,9 +5,9 @@
 #include <utility>
 
 #include "core/device/integer.h"
-#include "cpu/array/gather.h"
 #include "cpu/array/nest.h"
 #include "cpu/array/reduce_kernels.h"
+#include "cpu/runtime/backend.h"
 #include "weft/error.h"
 
 namespace weft::cpu {
@@ -117,7 +115,10 @@ std::int64_t make_dense(AxisList& axes) {
 
 }  // namespace
 
-void reduce(ReduceOp op, const ConstView& x, const View& out) {
+/// Reduces one axis at a time, the densest first, in chunks whose partial results are reduced again: the tree depends
+/// on the layout of x alone. Integer sums wrap.
+void CpuBackend::reduce(ReduceOp op, const ConstView& x, const View& out) {
+  const DenormalMode mode;
   const ReduceKernels& kernels = reduce_kernels();
   const auto o = static_cast<int>(op);
   ReduceLoops loops{pick(kernels.rows[o], x.dtype), pick(kernels.columns[o], x.dtype)};
@@ -186,7 +187,8 @@ void reduce(ReduceOp op, const ConstView& x, const View& out) {
   }
 }
 
-void arg_reduce(ArgReduceOp op, const ConstView& x, int axis, const View& out) {
+void CpuBackend::arg_reduce(ArgReduceOp op, const ConstView& x, int axis, const View& out) {
+  const DenormalMode mode;
   const ReduceKernels& kernels = reduce_kernels();
   const auto o = static_cast<int>(op);
   const ReduceLoops loops{pick(kernels.arg_rows[o], x.dtype), pick(kernels.arg_columns[o], x.dtype)};

@@ -1,5 +1,3 @@
-#include "cpu/conv/conv.h"
-
 #include <algorithm>
 #include <array>
 #include <string>
@@ -7,12 +5,11 @@
 #include "core/device/conv_algo.h"
 #include "core/device/conv_plan.h"
 #include "core/device/integer.h"
-#include "cpu/array/reduce.h"
+#include "cpu/conv/algorithms.h"
 #include "cpu/conv/conv_product.h"
-#include "cpu/conv/conv_reference.h"
 #include "cpu/conv/depthwise.h"
-#include "cpu/conv/one_by_one.h"
 #include "cpu/conv/winograd.h"
+#include "cpu/runtime/backend.h"
 #include "weft/error.h"
 
 namespace weft::cpu {
@@ -32,7 +29,7 @@ bool tiles_fit(std::int64_t height, std::int64_t width) {
 
 /// Rows of channels without positions: the product alone, of which there is nothing to gather.
 bool is_linear(const ConvShape& s) {
-  return is_pointwise(s) && s.groups == 1 && s.in == std::array<std::int64_t, 3>{1, 1, 1};
+  return is_one_by_one(s) && s.groups == 1 && s.in == std::array<std::int64_t, 3>{1, 1, 1};
 }
 
 template <class T>
@@ -99,33 +96,34 @@ int winograd_tile(ConvPass pass, const ConvShape& s) {
 }
 
 template <class T>
-void conv_of(ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b, const ConstView* bias,
-             const View& out) {
-  const T* const start = bias != nullptr ? bias->as<T>() : nullptr;
-  switch (shape.algo == ConvAlgo::automatic ? conv_algo(pass, shape, out.dtype) : shape.algo) {
+void conv_of(const ConvCall& call, ConvAlgo algo) {
+  const ConvPass pass = call.pass;
+  const ConvShape& shape = call.shape;
+  const T *const a = call.a.as<T>(), *const b = call.b.as<T>(), *const bias = call.bias.as<T>();
+  T* const out = call.out.as<T>();
+  switch (algo) {
     case ConvAlgo::reference:
-      return conv_reference(pass, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
+      return conv_reference(pass, shape, a, b, bias, out);
     case ConvAlgo::direct:
-      if (is_depthwise(shape) && !is_linear(shape))
-        return depthwise(pass, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
-      return pointwise(pass, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
+      if (is_depthwise(shape) && !is_linear(shape)) return depthwise(pass, shape, a, b, bias, out);
+      return conv_one_by_one(pass, shape, a, b, bias, out);
     case ConvAlgo::winograd: {
       const int tile = winograd_tile(pass, shape);
       const bool pinned = shape.algo == ConvAlgo::winograd && !shape.timed;
-      if (pinned) return winograd(pass, tile, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
-      if (winograd_bounded(pass, tile, shape, a.as<T>(), b.as<T>(), start, out.as<T>())) return;
-      return conv_im2col(pass, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
+      if (pinned) return winograd(pass, tile, shape, a, b, bias, out);
+      if (winograd_bounded(pass, tile, shape, a, b, bias, out)) return;
+      return conv_im2col(pass, shape, a, b, bias, out);
     }
     case ConvAlgo::automatic:
     case ConvAlgo::im2col:
     case ConvAlgo::implicit_gemm:
-      return conv_im2col(pass, shape, a.as<T>(), b.as<T>(), start, out.as<T>());
+      return conv_im2col(pass, shape, a, b, bias, out);
   }
 }
 
 }  // namespace
 
-ConvAlgo conv_algo(ConvPass pass, const ConvShape& shape, DType dtype) {
+ConvAlgo CpuBackend::conv_algo(ConvPass pass, const ConvShape& shape, DType dtype) const {
   if (is_depthwise(shape) && shape.c > 1) return ConvAlgo::direct;
   if (is_linear(shape)) return ConvAlgo::direct;
   if (dtype != DType::f32 || !fits_winograd(shape)) return ConvAlgo::im2col;
@@ -136,15 +134,20 @@ ConvAlgo conv_algo(ConvPass pass, const ConvShape& shape, DType dtype) {
   return ConvAlgo::im2col;
 }
 
-void conv(ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b, const ConstView* bias,
-          const View& out, const View* bias_grad) {
-  if (bias_grad != nullptr) {
-    const BiasSum sum = bias_sum(shape, a, *bias_grad);
+/// im2col gathers columns a panel at a time, into the first-level cache, on their way into the product; taps that read
+/// padding are left out.
+void CpuBackend::conv(const ConvCall& call) {
+  const DenormalMode mode;
+  const ConvShape& shape = call.shape;
+  const DType dtype = call.out.dtype;
+  if (call.bias_grad.data != nullptr) {
+    const BiasSum sum = bias_sum(shape, call.a, call.bias_grad);
     reduce(ReduceOp::sum, sum.y_grad, sum.bias_grad);
   }
-  if (out.dtype == DType::f32) return conv_of<float>(pass, shape, a, b, bias, out);
-  if (out.dtype == DType::f64) return conv_of<double>(pass, shape, a, b, bias, out);
-  throw DTypeError("conv: dtype " + std::string(name(out.dtype)) + ", expected f32 or f64");
+  const ConvAlgo algo = shape.algo == ConvAlgo::automatic ? conv_algo(call.pass, shape, dtype) : shape.algo;
+  if (dtype == DType::f32) return conv_of<float>(call, algo);
+  if (dtype == DType::f64) return conv_of<double>(call, algo);
+  throw DTypeError("conv: dtype " + std::string(name(dtype)) + ", expected f32 or f64");
 }
 
 }  // namespace weft::cpu

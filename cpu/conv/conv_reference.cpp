@@ -1,4 +1,4 @@
-#include "cpu/conv/conv_reference.h"
+#include "cpu/conv/algorithms.h"
 
 #include "core/device/conv_reference.h"
 #include "cpu/runtime/threads.h"

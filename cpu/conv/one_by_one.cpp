@@ -1,4 +1,4 @@
-#include "cpu/conv/one_by_one.h"
+#include "cpu/conv/algorithms.h"
 
 #include <algorithm>
 
@@ -20,7 +20,7 @@ void fill_rows(std::int64_t rows, std::int64_t columns, const T* row, T* out) {
 }  // namespace
 
 template <class T>
-void pointwise(ConvPass pass, const ConvShape& s, const T* a, const T* b, const T* bias, T* out) {
+void conv_one_by_one(ConvPass pass, const ConvShape& s, const T* a, const T* b, const T* bias, T* out) {
   const std::int64_t rows = s.n * s.out[0] * s.out[1] * s.out[2];
   const std::int64_t channels = s.c / s.groups, filters = s.k / s.groups, weight = filters * channels;
   if (pass == ConvPass::forward && bias != nullptr) fill_rows(rows, s.k, bias, out);
@@ -42,7 +42,7 @@ void pointwise(ConvPass pass, const ConvShape& s, const T* a, const T* b, const 
   }
 }
 
-template void pointwise(ConvPass, const ConvShape&, const float*, const float*, const float*, float*);
-template void pointwise(ConvPass, const ConvShape&, const double*, const double*, const double*, double*);
+template void conv_one_by_one(ConvPass, const ConvShape&, const float*, const float*, const float*, float*);
+template void conv_one_by_one(ConvPass, const ConvShape&, const double*, const double*, const double*, double*);
 
 }  // namespace weft::cpu

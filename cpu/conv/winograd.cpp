@@ -7,7 +7,7 @@
 #include "cpu/conv/conv_product.h"
 #include "cpu/conv/winograd_direct.h"
 #include "cpu/conv/winograd_fit.h"
-#include "cpu/conv/winograd_weight_grad.h"
+#include "cpu/conv/winograd_tiles.h"
 
 namespace weft::cpu {
 

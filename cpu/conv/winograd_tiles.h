@@ -6,7 +6,7 @@
 #include "core/device/conv_plan.h"
 #include "core/device/integer.h"
 #include "cpu/conv/winograd_kernels.h"
-#include "cpu/runtime/memory.h"
+#include "cpu/runtime/backend.h"
 
 // What the passes of cpu/conv/winograd.h share: the tiles of a map, and memory for them.
 namespace weft::cpu::tiles {
@@ -29,8 +29,8 @@ template <class T>
 class Shared {
  public:
   explicit Shared(std::int64_t size)
-      : bytes_(static_cast<std::size_t>(size) * sizeof(T)), data_(static_cast<T*>(allocate(bytes_))) {}
-  ~Shared() { deallocate(data_, bytes_); }
+      : bytes_(static_cast<std::size_t>(size) * sizeof(T)), data_(static_cast<T*>(backend().allocate(bytes_))) {}
+  ~Shared() { backend().deallocate(data_, bytes_); }
   Shared(const Shared&) = delete;
   Shared& operator=(const Shared&) = delete;
 
@@ -98,5 +98,9 @@ void list_input(const Grid& grid, const Tile& tile, const T* x, std::int64_t cha
   list_pixels(x + tile.image * grid.in[0] * grid.in[1] * channels, grid.in, channels,
               {tile.first[0] - grid.padding[0], tile.first[1] - grid.padding[1]}, grid.tile + 2, zeros, pixels);
 }
+
+/// The weight gradient of cpu/conv/winograd.h. `bounded` and the result: see winograd_bounded; true without it.
+template <class T>
+bool weight_grad(int tile, const ConvShape& shape, const T* y_grad, const T* x, T* out, bool bounded);
 
 }  // namespace weft::cpu::tiles

@@ -1,4 +1,4 @@
-#include "cpu/conv/winograd_weight_grad.h"
+#include "cpu/conv/winograd_tiles.h"
 
 #include <algorithm>
 #include <type_traits>

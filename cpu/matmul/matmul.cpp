@@ -1,9 +1,8 @@
-#include "cpu/matmul/matmul.h"
-
 #include <string>
 
-#include "cpu/array/gather.h"
 #include "cpu/matmul/gemm.h"
+#include "cpu/runtime/backend.h"
+#include "cpu/runtime/simd.h"
 #include "cpu/runtime/threads.h"
 #include "weft/error.h"
 
@@ -33,12 +32,13 @@ Matrix<T> matrix(const ConstView& batch, std::int64_t index, ScratchSlot slot) {
   if (dense(down, rows, across, columns)) return {data, false, rows == 1 ? columns : down};
   if (dense(across, columns, down, rows)) return {data, true, columns == 1 ? rows : across};
   T* copied = static_cast<T*>(scratch(slot, static_cast<std::size_t>(rows * columns) * sizeof(T)));
-  copy({data, {rows, columns}, {down, across}, batch.dtype}, {copied, {rows, columns}, {columns, 1}, batch.dtype});
+  backend().copy({data, {rows, columns}, {down, across}, batch.dtype},
+                 {copied, {rows, columns}, {columns, 1}, batch.dtype});
   return {copied, false, columns};
 }
 
 template <class T>
-void run(const ConstView& a, const ConstView& b, const View& out) {
+void multiply_batch(const ConstView& a, const ConstView& b, const View& out) {
   const std::int64_t m = a.shape[1];
   const std::int64_t k = a.shape[2];
   const std::int64_t n = b.shape[2];
@@ -59,21 +59,28 @@ void run(const ConstView& a, const ConstView& b, const View& out) {
 
 }  // namespace
 
-void matmul(const ConstView& a, const ConstView& b, const View& out) {
+void CpuBackend::matmul(const ConstView& a, const ConstView& b, Precision, const View& out) {
+  const DenormalMode mode;
   switch (out.dtype) {
     case DType::f32:
-      return run<float>(a, b, out);
+      return multiply_batch<float>(a, b, out);
     case DType::f64:
-      return run<double>(a, b, out);
+      return multiply_batch<double>(a, b, out);
     case DType::i32:
-      return run<std::int32_t>(a, b, out);
+      return multiply_batch<std::int32_t>(a, b, out);
     case DType::i64:
-      return run<std::int64_t>(a, b, out);
+      return multiply_batch<std::int64_t>(a, b, out);
     case DType::u8:
-      return run<std::uint8_t>(a, b, out);
+      return multiply_batch<std::uint8_t>(a, b, out);
     default:
       throw DTypeError("matmul: " + std::string(name(out.dtype)) + " is not supported");
   }
+}
+
+/// Names the library of matrix products, therefore it stands here.
+std::string CpuBackend::description() const {
+  return std::to_string(thread_count()) + " threads, " + cpu::name(isa()) + " kernels, f32 matrix products by " +
+         (gemm_uses_onednn() ? "oneDNN" : "weft");
 }
 
 }  // namespace weft::cpu

@@ -6,8 +6,8 @@
 #include <type_traits>
 #include <vector>
 
-#include "core/device/backend.h"
 #include "core/device/integer.h"
+#include "cpu/runtime/backend.h"
 #include "cpu/runtime/threads.h"
 
 namespace weft::cpu {
@@ -269,37 +269,35 @@ void normalise_rows(std::int64_t channels, std::int64_t n, const T* x, double ep
 }
 
 template <class T>
-void batch_norm_of(const ConstView& x, const ConstView& weight, const ConstView& bias, const ConstView& residual,
-                   const BatchNormArguments& arguments, const View& y, const View& mean, const View& inverse_std,
-                   const View& scale, const View& shift, const View& running_mean, const View& running_var) {
-  const Coefficients<T> to{weight.as<T>(), bias.as<T>(),  mean.as<T>(), inverse_std.as<T>(),
-                           scale.as<T>(),  shift.as<T>(), x.shape[1]};
-  if (has_rows(x)) return normalise_rows(x.shape[1], x.shape[0], x.as<T>(), arguments.eps, to, y.as<T>());
+void batch_norm_of(const BatchNormForward& call) {
+  const ConstView& x = call.x;
+  const Coefficients<T> to{call.weight.as<T>(), call.bias.as<T>(),  call.mean.as<T>(), call.inverse_std.as<T>(),
+                           call.scale.as<T>(),  call.shift.as<T>(), x.shape[1]};
+  if (has_rows(x)) return normalise_rows(x.shape[1], x.shape[0], x.as<T>(), call.eps, to, call.y.as<T>());
   const Blocks blocks = Blocks::of<T>(x.shape[0], x.shape[1]);
-  const std::vector<Moments> moments = batch_moments(blocks, x.as<T>(), arguments.eps);
+  const std::vector<Moments> moments = batch_moments(blocks, x.as<T>(), call.eps);
   for (std::int64_t c = 0; c < blocks.channels; ++c) to.write(c, moments[c]);
-  normalise(blocks, x.as<T>(), to.mean, to.scale, to.shift, residual.as<T>(), arguments.relu, y.as<T>());
-  if (running_mean.data == nullptr || blocks.rows == 0) return;
+  normalise(blocks, x.as<T>(), to.mean, to.scale, to.shift, call.residual.as<T>(), call.relu, call.y.as<T>());
+  const RunningStatistics& running = call.running;
+  if (running.mean.data == nullptr || blocks.rows == 0) return;
   const double n = static_cast<double>(blocks.rows);
-  const double correction = arguments.unbiased_running && blocks.rows > 1 ? n / (n - 1) : 1;
+  const double correction = running.unbiased && blocks.rows > 1 ? n / (n - 1) : 1;
   for (std::int64_t c = 0; c < blocks.channels; ++c) {
-    update_running(running_mean.as<T>() + c, arguments.momentum, moments[c].mean);
-    update_running(running_var.as<T>() + c, arguments.momentum, moments[c].var * correction);
+    update_running(running.mean.as<T>() + c, running.momentum, moments[c].mean);
+    update_running(running.var.as<T>() + c, running.momentum, moments[c].var * correction);
   }
 }
 
 template <class T>
-void batch_norm_inference_of(const ConstView& x, const ConstView& weight, const ConstView& bias,
-                             const ConstView& running_mean, const ConstView& running_var, const ConstView& residual,
-                             const BatchNormArguments& arguments, const View& y) {
-  const Blocks blocks = Blocks::of<T>(x.shape[0], x.shape[1]);
+void batch_norm_inference_of(const BatchNormInference& call) {
+  const Blocks blocks = Blocks::of<T>(call.x.shape[0], call.x.shape[1]);
   std::vector<T> scale(static_cast<std::size_t>(blocks.channels));
   for (std::int64_t c = 0; c < blocks.channels; ++c) {
-    const double deviation = std::sqrt(static_cast<double>(running_var.as<T>()[c]) + arguments.eps);
-    scale[c] = static_cast<T>(static_cast<double>(weight.as<T>()[c]) / deviation);
+    const double deviation = std::sqrt(static_cast<double>(call.running_var.as<T>()[c]) + call.eps);
+    scale[c] = static_cast<T>(static_cast<double>(call.weight.as<T>()[c]) / deviation);
   }
-  normalise(blocks, x.as<T>(), running_mean.as<T>(), scale.data(), bias.as<T>(), residual.as<T>(), arguments.relu,
-            y.as<T>());
+  normalise(blocks, call.x.as<T>(), call.running_mean.as<T>(), scale.data(), call.bias.as<T>(), call.residual.as<T>(),
+            call.relu, call.y.as<T>());
 }
 
 /// What batch_norm_grad reads and writes of each channel, and what it writes for grad_apply.
@@ -361,21 +359,19 @@ void grad_columns(const Blocks& blocks, std::int64_t first, const T* g, const T*
 }
 
 template <class T>
-void batch_norm_grad_of(const ConstView& y_grad, const ConstView& x, const ConstView& mean,
-                        const ConstView& inverse_std, const ConstView& scale, const ConstView& shift,
-                        const BatchNormArguments& arguments, const View& x_grad, const View& weight_grad,
-                        const View& bias_grad) {
+void batch_norm_grad_of(const BatchNormGradient& call) {
+  const ConstView& x = call.x;
   const std::int64_t n = x.shape[0], channels = x.shape[1];
-  const GradCoefficients<T> to{mean.as<T>(),
-                               inverse_std.as<T>(),
-                               weight_grad.as<T>(),
-                               bias_grad.as<T>(),
+  const GradCoefficients<T> to{call.mean.as<T>(),
+                               call.inverse_std.as<T>(),
+                               call.weight_grad.as<T>(),
+                               call.bias_grad.as<T>(),
                                channels,
                                static_cast<double>(std::max<std::int64_t>(n, 1))};
-  const T *const g = y_grad.as<T>(), *const values = x.as<T>(), *const factor = scale.as<T>();
-  T* const out = x_grad.as<T>();
+  const T *const g = call.y_grad.as<T>(), *const values = x.as<T>(), *const factor = call.scale.as<T>();
+  T* const out = call.x_grad.as<T>();
   if (!has_rows(x)) {
-    return grad_columns<T>(Blocks::of<T>(n, channels), 0, g, values, factor, arguments.relu ? shift.as<T>() : nullptr,
+    return grad_columns<T>(Blocks::of<T>(n, channels), 0, g, values, factor, call.relu ? call.shift.as<T>() : nullptr,
                            to, out);
   }
   if (n >= kLongRow) {
@@ -396,34 +392,22 @@ void batch_norm_grad_of(const ConstView& y_grad, const ConstView& x, const Const
 
 }  // namespace
 
-void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bias, const ConstView& residual,
-                const BatchNormArguments& arguments, const View& y, const View& mean, const View& inverse_std,
-                const View& scale, const View& shift, const View& running_mean, const View& running_var,
-                const View& batches) {
-  if (x.shape[1] > 0) {
-    (x.dtype == DType::f32 ? batch_norm_of<float> : batch_norm_of<double>)(x, weight, bias, residual, arguments, y,
-                                                                           mean, inverse_std, scale, shift,
-                                                                           running_mean, running_var);
-  }
-  if (batches.data != nullptr) ++*batches.as<std::int64_t>();
+void CpuBackend::batch_norm(const BatchNormForward& call) {
+  const DenormalMode mode;
+  if (call.x.shape[1] > 0) (call.x.dtype == DType::f32 ? batch_norm_of<float> : batch_norm_of<double>)(call);
+  if (call.running.batches.data != nullptr) ++*call.running.batches.as<std::int64_t>();
 }
 
-void batch_norm_inference(const ConstView& x, const ConstView& weight, const ConstView& bias,
-                          const ConstView& running_mean, const ConstView& running_var, const ConstView& residual,
-                          const BatchNormArguments& arguments, const View& y) {
-  if (x.shape[1] == 0) return;
-  (x.dtype == DType::f32 ? batch_norm_inference_of<float> : batch_norm_inference_of<double>)(x, weight, bias,
-                                                                                             running_mean, running_var,
-                                                                                             residual, arguments, y);
+void CpuBackend::batch_norm_inference(const BatchNormInference& call) {
+  const DenormalMode mode;
+  if (call.x.shape[1] == 0) return;
+  (call.x.dtype == DType::f32 ? batch_norm_inference_of<float> : batch_norm_inference_of<double>)(call);
 }
 
-void batch_norm_grad(const ConstView& y_grad, const ConstView& x, const ConstView& mean, const ConstView& inverse_std,
-                     const ConstView& scale, const ConstView& shift, const BatchNormArguments& arguments,
-                     const View& x_grad, const View& weight_grad, const View& bias_grad) {
-  if (x.shape[1] == 0) return;
-  (x.dtype == DType::f32 ? batch_norm_grad_of<float> : batch_norm_grad_of<double>)(y_grad, x, mean, inverse_std, scale,
-                                                                                   shift, arguments, x_grad,
-                                                                                   weight_grad, bias_grad);
+void CpuBackend::batch_norm_grad(const BatchNormGradient& call) {
+  const DenormalMode mode;
+  if (call.x.shape[1] == 0) return;
+  (call.x.dtype == DType::f32 ? batch_norm_grad_of<float> : batch_norm_grad_of<double>)(call);
 }
 
 }  // namespace weft::cpu

@@ -4,26 +4,7 @@
 
 #include "cpu/runtime/simd.h"
 
-namespace weft {
-struct ConstView;
-struct View;
-struct BatchNormArguments;
-}  // namespace weft
-
 namespace weft::cpu {
-
-void batch_norm(const ConstView& x, const ConstView& weight, const ConstView& bias, const ConstView& residual,
-                const BatchNormArguments& arguments, const View& y, const View& mean, const View& inverse_std,
-                const View& scale, const View& shift, const View& running_mean, const View& running_var,
-                const View& batches);
-
-void batch_norm_inference(const ConstView& x, const ConstView& weight, const ConstView& bias,
-                          const ConstView& running_mean, const ConstView& running_var, const ConstView& residual,
-                          const BatchNormArguments& arguments, const View& y);
-
-void batch_norm_grad(const ConstView& y_grad, const ConstView& x, const ConstView& mean, const ConstView& inverse_std,
-                     const ConstView& scale, const ConstView& shift, const BatchNormArguments& arguments,
-                     const View& x_grad, const View& weight_grad, const View& bias_grad);
 
 /// Kernels on dense (rows, width) blocks; the other vectors are (width,). residual and shift may be null. Sums are
 /// chains of at most 16 additions of T, which are added in double to what the vectors hold; `partial` is room for (2,

@@ -1,4 +1,4 @@
-#include "cpu/runtime/memory.h"
+#include "cpu/runtime/backend.h"
 
 #include <malloc.h>
 #include <pthread.h>
@@ -164,7 +164,13 @@ Cache& cache() {
 
 }  // namespace
 
-void* allocate(std::size_t bytes) {
+// Blocks of host memory, 64-byte aligned: small ones from slabs of one size class, larger ones cut from one space
+// (cpu/runtime/space.h). Freed memory is kept for reuse, so that after its first steps training asks the system for
+// nothing, until live and free bytes together are more than 64 MiB and more than the peak and a quarter: then it goes
+// back in units of 2 MiB. A unit that is partly live stays. `allocate` gives back all that is free and tries again
+// before it throws OutOfMemoryError. Safe from any thread.
+
+void* CpuBackend::allocate(std::size_t bytes) {
   Cache& c = cache();
   const std::lock_guard lock(c.mutex);
   std::size_t taken = 0;
@@ -186,7 +192,7 @@ void* allocate(std::size_t bytes) {
   return address;
 }
 
-void deallocate(void* address, std::size_t bytes) noexcept {
+void CpuBackend::deallocate(void* address, std::size_t bytes) noexcept {
   if (address == nullptr) return;
   Cache& c = cache();
   const std::lock_guard lock(c.mutex);
@@ -204,7 +210,7 @@ void deallocate(void* address, std::size_t bytes) noexcept {
   c.trim();
 }
 
-MemoryStatistics memory_statistics() {
+MemoryStatistics CpuBackend::memory_statistics() const {
   Cache& c = cache();
   const std::lock_guard lock(c.mutex);
   return {.live = c.live,
@@ -214,7 +220,7 @@ MemoryStatistics memory_statistics() {
           .system_allocations = c.system_allocations + c.large.system_allocations() + c.small.system_allocations()};
 }
 
-void release_cached_memory() {
+void CpuBackend::release_cached_memory() {
   {
     Cache& c = cache();
     const std::lock_guard lock(c.mutex);

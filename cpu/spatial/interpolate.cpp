@@ -5,12 +5,12 @@
 #include <type_traits>
 #include <vector>
 
-#include "core/device/backend.h"
+#include "cpu/runtime/backend.h"
 #include "cpu/runtime/threads.h"
 
 namespace weft::cpu {
 
-WEFT_SIMD_DEFINE(UpsampleKernels, upsample_kernels)
+WEFT_SIMD_DEFINE(InterpolateKernels, interpolate_kernels)
 
 namespace {
 
@@ -25,30 +25,30 @@ struct Table {
 };
 
 template <class T>
-Table<T> table_of(ResamplePass pass, const ResampleAxis& a) {
-  const bool forward = pass == ResamplePass::forward;
+Table<T> table_of(InterpolatePass pass, const InterpolateAxis& a) {
+  const bool forward = pass == InterpolatePass::forward;
   const std::int64_t size = forward ? a.out : a.in;
   Table<T> table;
   table.ranges.reserve(static_cast<std::size_t>(size));
   table.weights.reserve(static_cast<std::size_t>(2 * a.out));  // each output takes two inputs at most
   for (std::int64_t i = 0; i < size; ++i) {
-    const ResampleRange range = forward ? resample_inputs(a, i) : resample_outputs(a, i);
+    const InterpolateRange range = forward ? interpolate_inputs(a, i) : interpolate_outputs(a, i);
     table.most = std::max(table.most, range.end - range.begin);
     table.ranges.push_back({range.begin, range.end, table.weights.data() + table.weights.size()});
     for (std::int64_t j = range.begin; j < range.end; ++j) {
-      table.weights.push_back(static_cast<T>(forward ? resample_weight(a, j, i) : resample_weight(a, i, j)));
+      table.weights.push_back(static_cast<T>(forward ? interpolate_weight(a, j, i) : interpolate_weight(a, i, j)));
     }
   }
   return table;
 }
 
 template <class T>
-void resample_of(ResamplePass pass, const ResampleShape& s, const T* in, T* out) {
+void interpolate_of(InterpolatePass pass, const InterpolateShape& s, const T* in, T* out) {
   std::array<std::int64_t, 3> source, destination;
   for (std::size_t i = 0; i < 3; ++i) {
-    const ResampleAxis& a = s.axes[i];
-    source[i] = pass == ResamplePass::forward ? a.in : a.out;
-    destination[i] = pass == ResamplePass::forward ? a.out : a.in;
+    const InterpolateAxis& a = s.axes[i];
+    source[i] = pass == InterpolatePass::forward ? a.in : a.out;
+    destination[i] = pass == InterpolatePass::forward ? a.out : a.in;
   }
   const std::int64_t source_image = source[0] * source[1] * source[2] * s.c;
   const std::int64_t rows = destination[0] * destination[1], row_size = destination[2] * s.c;
@@ -60,23 +60,25 @@ void resample_of(ResamplePass pass, const ResampleShape& s, const T* in, T* out)
   const SumPlan plan = plan_sums(depth.most * height.most, width.most);
   parallel_blocks(s.n * rows, std::max<std::int64_t>(kTaskElements / row_work, 1),
                   [&](std::int64_t begin, std::int64_t end) {
-                    UpsampleRow<T> row{s.c, destination[2], source[1], source[2], {}, {}, width.ranges.data(), plan};
+                    InterpolateRow<T> row{s.c, destination[2], source[1], source[2], {}, {}, width.ranges.data(), plan};
                     for (std::int64_t i = begin; i < end; ++i) {
                       const std::int64_t in_image = i % rows;
                       row.depth = depth.ranges[static_cast<std::size_t>(in_image / destination[1])];
                       row.height = height.ranges[static_cast<std::size_t>(in_image % destination[1])];
-                      of<T>(upsample_kernels())(row, in + i / rows * source_image, out + i * row_size);
+                      of<T>(interpolate_kernels())(row, in + i / rows * source_image, out + i * row_size);
                     }
                   });
 }
 
 }  // namespace
 
-void resample(ResamplePass pass, const ResampleShape& shape, const ConstView& in, const View& out) {
+void CpuBackend::interpolate(InterpolatePass pass, const InterpolateShape& shape, const ConstView& in,
+                             const View& out) {
+  const DenormalMode mode;
   if (in.dtype == DType::f32) {
-    resample_of(pass, shape, in.as<float>(), out.as<float>());
+    interpolate_of(pass, shape, in.as<float>(), out.as<float>());
   } else {
-    resample_of(pass, shape, in.as<double>(), out.as<double>());
+    interpolate_of(pass, shape, in.as<double>(), out.as<double>());
   }
 }
 

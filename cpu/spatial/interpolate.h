@@ -5,16 +5,7 @@
 #include "cpu/array/sum_plan.h"
 #include "cpu/runtime/simd.h"
 
-namespace weft {
-struct ConstView;
-struct View;
-struct ResampleShape;
-enum class ResamplePass : std::uint8_t;
-}  // namespace weft
-
 namespace weft::cpu {
-
-void resample(ResamplePass pass, const ResampleShape& shape, const ConstView& in, const View& out);
 
 /// Source positions along one axis and their weights, the first of which is begin's. There may be none.
 template <class T>
@@ -25,7 +16,7 @@ struct WeightedRange {
 
 /// One row of destination pixels, and the boxes of source pixels each depends on: depth x height x columns[i].
 template <class T>
-struct UpsampleRow {
+struct InterpolateRow {
   std::int64_t channels, pixels;
   std::int64_t source_height, source_width;
   WeightedRange<T> depth, height;
@@ -34,11 +25,11 @@ struct UpsampleRow {
 };
 
 /// Kernels on one row; `source` is the image (depth, height, width, channels), `out` the row (pixels, channels).
-struct UpsampleKernels {
+struct InterpolateKernels {
   /// The sums of the boxes, each element times the weights of its three positions.
-  void (*f32)(const UpsampleRow<float>& row, const float* source, float* out);
-  void (*f64)(const UpsampleRow<double>& row, const double* source, double* out);
+  void (*f32)(const InterpolateRow<float>& row, const float* source, float* out);
+  void (*f64)(const InterpolateRow<double>& row, const double* source, double* out);
 };
-WEFT_SIMD_DECLARE(UpsampleKernels, upsample_kernels)
+WEFT_SIMD_DECLARE(InterpolateKernels, interpolate_kernels)
 
 }  // namespace weft::cpu

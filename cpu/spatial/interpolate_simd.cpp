@@ -7,14 +7,14 @@ namespace {
 
 /// Where a line of the source begins.
 template <class T>
-std::int64_t line_at(const UpsampleRow<T>& row, std::int64_t d, std::int64_t h) {
+std::int64_t line_at(const InterpolateRow<T>& row, std::int64_t d, std::int64_t h) {
   return (d * row.source_height + h) * row.source_width * row.channels;
 }
 
 /// The lines that a row of the destination depends on, where they are one or two.
 template <class T>
 struct Lines {
-  Lines(const UpsampleRow<T>& row, const T* source)
+  Lines(const InterpolateRow<T>& row, const T* source)
       : count((row.depth.end - row.depth.begin) * (row.height.end - row.height.begin)) {
     if (count != 1 && count != 2) return;
     const std::int64_t last_d = row.depth.end - 1, last_h = row.height.end - 1;
@@ -63,7 +63,7 @@ template <class P, int count, class T>
 
 /// out (count packs) = the weighted sums of any box.
 template <class Sums, class P, int count, class T>
-[[gnu::always_inline]] inline void sum_box(const UpsampleRow<T>& row, const WeightedRange<T>& columns,
+[[gnu::always_inline]] inline void sum_box(const InterpolateRow<T>& row, const WeightedRange<T>& columns,
                                            std::int64_t channels, const T* source, T* out) {
   constexpr int kWidth = static_cast<int>(sizeof(P) / sizeof(T));
   const std::int64_t width = columns.end - columns.begin;
@@ -95,7 +95,7 @@ template <class Sums, class P, int count, class T>
 
 /// The channels of a pixel together, where they are few: one walk through its box.
 template <template <class, class, int> class Sums, int kChannels, class T>
-void sum_few(const UpsampleRow<T>& row, const T* source, T* out) {
+void sum_few(const InterpolateRow<T>& row, const T* source, T* out) {
   const Lines<T> lines(row, source);
   for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += kChannels) {
     const WeightedRange<T> columns = row.columns[pixel];
@@ -108,7 +108,7 @@ void sum_few(const UpsampleRow<T>& row, const T* source, T* out) {
 }
 
 template <template <class, class, int> class Sums, class T>
-void sum_many(const UpsampleRow<T>& row, const T* source, T* out) {
+void sum_many(const InterpolateRow<T>& row, const T* source, T* out) {
   const Lines<T> lines(row, source);
   for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels) {
     const WeightedRange<T> columns = row.columns[pixel];
@@ -126,7 +126,7 @@ void sum_many(const UpsampleRow<T>& row, const T* source, T* out) {
 }
 
 template <template <class, class, int> class Sums, class T>
-void sum_row(const UpsampleRow<T>& row, const T* source, T* out) {
+void sum_row(const InterpolateRow<T>& row, const T* source, T* out) {
   switch (row.channels) {
     case 1:
       return sum_few<Sums, 1>(row, source, out);
@@ -142,13 +142,13 @@ void sum_row(const UpsampleRow<T>& row, const T* source, T* out) {
 }
 
 template <class T>
-void weighted_sum(const UpsampleRow<T>& row, const T* source, T* out) {
+void weighted_sum(const InterpolateRow<T>& row, const T* source, T* out) {
   if (sizeof(T) == sizeof(double) || row.plan.sums == BoxSums::chain) return sum_row<ChainSums>(row, source, out);
   (row.plan.sums == BoxSums::lines ? sum_row<RunSums, T> : sum_row<LongSums, T>)(row, source, out);
 }
 
 }  // namespace
 
-const UpsampleKernels upsample_kernels = {weighted_sum<float>, weighted_sum<double>};
+const InterpolateKernels interpolate_kernels = {weighted_sum<float>, weighted_sum<double>};
 
 }  // namespace weft::cpu::WEFT_ISA

@@ -6,8 +6,8 @@
 #include <type_traits>
 #include <vector>
 
-#include "core/device/backend.h"
 #include "core/device/integer.h"
+#include "cpu/runtime/backend.h"
 #include "cpu/runtime/threads.h"
 
 namespace weft::cpu {
@@ -228,7 +228,9 @@ void pool_of(PoolPass pass, const PoolShape& s, const T* in, std::int32_t* indic
 
 }  // namespace
 
-void pool(PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices, const View& out) {
+void CpuBackend::pool(PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices,
+                      const View& out) {
+  const DenormalMode mode;
   if (in.dtype == DType::f32) {
     pool_of(pass, shape, in.as<float>(), indices.as<std::int32_t>(), out.as<float>());
   } else {

@@ -5,16 +5,7 @@
 #include "cpu/array/sum_plan.h"
 #include "cpu/runtime/simd.h"
 
-namespace weft {
-struct ConstView;
-struct View;
-struct PoolShape;
-enum class PoolPass : std::uint8_t;
-}  // namespace weft
-
 namespace weft::cpu {
-
-void pool(PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices, const View& out);
 
 struct PoolRange {
   std::int64_t begin, end;

@@ -1,11 +1,10 @@
-#include "cpu/train/image_batch.h"
-
 #include <algorithm>
 #include <array>
 #include <string>
 #include <vector>
 
 #include "core/device/image_draw.h"
+#include "cpu/runtime/backend.h"
 #include "cpu/runtime/threads.h"
 #include "weft/error.h"
 
@@ -66,19 +65,21 @@ struct Images {
 
 }  // namespace
 
-void image_batch(const ImageBatchArguments& arguments, const ConstView& images, const ConstView& labels,
-                 const ConstView& order, const View& clock, const View& out, const View& out_labels) {
+void CpuBackend::image_batch(const ImageBatchCall& call) {
+  const DenormalMode mode;
+  const ConstView &images = call.images, &order = call.order;
+  const View& out = call.out;
   if (out.dtype != DType::f32) {
     throw DTypeError("cpu: image_batch of " + std::string(name(out.dtype)) + " is not supported");
   }
-  const Images all{arguments,
-                   byte_values(arguments),
+  const Images all{call.arguments,
+                   byte_values(call.arguments),
                    images.as<std::uint8_t>(),
                    static_cast<int>(images.shape[1]),
                    static_cast<int>(images.shape[2]),
                    static_cast<int>(images.shape[3])};
-  const std::int64_t epoch = clock.as<std::int64_t>()[0];
-  std::int64_t& position = clock.as<std::int64_t>()[1];
+  const std::int64_t epoch = call.clock.as<std::int64_t>()[0];
+  std::int64_t& position = call.clock.as<std::int64_t>()[1];
   const std::int64_t first = position;
   const std::int64_t elements = images.shape[1] * images.shape[2] * images.shape[3];
   const std::int64_t grain = std::max<std::int64_t>(kTaskElements / std::max<std::int64_t>(elements, 1), 1);
@@ -86,7 +87,7 @@ void image_batch(const ImageBatchArguments& arguments, const ConstView& images, 
     std::vector<int> columns(static_cast<std::size_t>(all.width));
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t index = order.as<std::int64_t>()[(first + i) % order.size()];
-      out_labels.as<std::int64_t>()[i] = labels.as<std::uint8_t>()[index];
+      call.out_labels.as<std::int64_t>()[i] = call.labels.as<std::uint8_t>()[index];
       all.write(index, epoch, columns, out.as<float>() + i * elements);
     }
   });

@@ -1,11 +1,10 @@
-#include "cpu/train/loss.h"
-
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
 #include <vector>
 
 #include "core/device/integer.h"
+#include "cpu/runtime/backend.h"
 #include "cpu/runtime/threads.h"
 #include "cpu/train/loss_kernels.h"
 
@@ -59,8 +58,10 @@ struct LossSum {
 };
 
 template <class T>
-void cross_entropy_of(const ConstView& logits, const ConstView& labels, const CrossEntropyArguments& arguments,
-                      const View& losses, const View& count) {
+void cross_entropy_of(const CrossEntropyForward& call) {
+  const ConstView &logits = call.logits, &labels = call.labels;
+  const CrossEntropyArguments& arguments = call.arguments;
+  const View& losses = call.losses;
   const std::int64_t n = logits.shape[1], rows = logits.shape[0], grain = task_rows(logits.shape);
   const bool each = arguments.reduction == LossReduction::none;
   std::vector<LossSum> parts(static_cast<std::size_t>(each ? 0 : ceil_div(rows, grain)));
@@ -86,18 +87,19 @@ void cross_entropy_of(const ConstView& logits, const ConstView& labels, const Cr
   const bool mean = arguments.reduction == LossReduction::mean;
   const double counted = static_cast<double>(total.count);
   *losses.as<T>() = static_cast<T>(mean ? total.losses / counted : total.losses);
-  if (mean) *count.as<double>() = counted;
+  if (mean) *call.count.as<double>() = counted;
 }
 
 template <class T>
-void cross_entropy_grad_of(const ConstView& logits, const ConstView& labels, const CrossEntropyArguments& arguments,
-                           const ConstView& losses_grad, const ConstView& count, const View& logits_grad) {
+void cross_entropy_grad_of(const CrossEntropyGradient& call) {
+  const CrossEntropyArguments& arguments = call.arguments;
+  const ConstView &logits = call.logits, &losses_grad = call.losses_grad;
   const std::int64_t n = logits.shape[1];
   const std::int64_t stride = arguments.reduction == LossReduction::none ? losses_grad.strides[0] : 0;
-  const double counted = arguments.reduction == LossReduction::mean ? *count.as<double>() : 1;
+  const double counted = arguments.reduction == LossReduction::mean ? *call.count.as<double>() : 1;
   for_rows(logits.shape, [&](std::int64_t row) {
-    const std::int64_t label = element<std::int64_t>(labels, row);
-    T* const z_grad = logits_grad.as<T>() + row * n;
+    const std::int64_t label = element<std::int64_t>(call.labels, row);
+    T* const z_grad = call.logits_grad.as<T>() + row * n;
     if (label == arguments.ignore_index) {
       std::fill_n(z_grad, n, T(0));
     } else {
@@ -125,8 +127,8 @@ struct Tallied {
 };
 
 template <class T>
-void tally_of(const ConstView& logits, const ConstView& labels, const ConstView& losses, const View& loss_sum,
-              const View& hits) {
+void tally_of(const TallyCall& call) {
+  const ConstView &logits = call.logits, &labels = call.labels, &losses = call.losses;
   const std::int64_t n = logits.shape[1], rows = logits.shape[0], grain = task_rows(logits.shape);
   std::vector<Tallied> parts(static_cast<std::size_t>(ceil_div(rows, grain)));
   parallel_blocks(rows, grain, [&](std::int64_t begin, std::int64_t end) {
@@ -141,36 +143,35 @@ void tally_of(const ConstView& logits, const ConstView& labels, const ConstView&
     total.loss_sum += part.loss_sum;
     total.hits += part.hits;
   }
-  *loss_sum.as<double>() += total.loss_sum;
-  *hits.as<std::int64_t>() += total.hits;
+  *call.loss_sum.as<double>() += total.loss_sum;
+  *call.hits.as<std::int64_t>() += total.hits;
 }
 
 }  // namespace
 
-void softmax(bool log, const ConstView& x, const View& y) {
+void CpuBackend::softmax(bool log, const ConstView& x, const View& y) {
+  const DenormalMode mode;
   (x.dtype == DType::f32 ? softmax_of<float> : softmax_of<double>)(log, x, y);
 }
 
-void softmax_grad(bool log, const ConstView& y, const ConstView& y_grad, const View& x_grad) {
+void CpuBackend::softmax_grad(bool log, const ConstView& y, const ConstView& y_grad, const View& x_grad) {
+  const DenormalMode mode;
   (y.dtype == DType::f32 ? softmax_grad_of<float> : softmax_grad_of<double>)(log, y, y_grad, x_grad);
 }
 
-void cross_entropy(const ConstView& logits, const ConstView& labels, const CrossEntropyArguments& arguments,
-                   const View& losses, const View& count) {
-  (logits.dtype == DType::f32 ? cross_entropy_of<float> : cross_entropy_of<double>)(logits, labels, arguments, losses,
-                                                                                    count);
+void CpuBackend::cross_entropy(const CrossEntropyForward& call) {
+  const DenormalMode mode;
+  (call.logits.dtype == DType::f32 ? cross_entropy_of<float> : cross_entropy_of<double>)(call);
 }
 
-void cross_entropy_grad(const ConstView& logits, const ConstView& labels, const CrossEntropyArguments& arguments,
-                        const ConstView& losses_grad, const ConstView& count, const View& logits_grad) {
-  (logits.dtype == DType::f32 ? cross_entropy_grad_of<float> : cross_entropy_grad_of<double>)(logits, labels, arguments,
-                                                                                              losses_grad, count,
-                                                                                              logits_grad);
+void CpuBackend::cross_entropy_grad(const CrossEntropyGradient& call) {
+  const DenormalMode mode;
+  (call.logits.dtype == DType::f32 ? cross_entropy_grad_of<float> : cross_entropy_grad_of<double>)(call);
 }
 
-void tally(const ConstView& logits, const ConstView& labels, const ConstView& losses, const View& loss_sum,
-           const View& hits) {
-  (logits.dtype == DType::f32 ? tally_of<float> : tally_of<double>)(logits, labels, losses, loss_sum, hits);
+void CpuBackend::tally(const TallyCall& call) {
+  const DenormalMode mode;
+  (call.logits.dtype == DType::f32 ? tally_of<float> : tally_of<double>)(call);
 }
 
 }  // namespace weft::cpu

@@ -1,11 +1,10 @@
-#include "cpu/train/optim.h"
-
 #include <algorithm>
 #include <cmath>
 #include <map>
 #include <vector>
 
 #include "core/device/integer.h"
+#include "cpu/runtime/backend.h"
 #include "cpu/runtime/threads.h"
 #include "cpu/train/optim_kernels.h"
 
@@ -58,7 +57,7 @@ void for_blocks(std::span<const OptimizerTensor> tensors, const Update& update) 
 template <class T>
 SgdStep<T> sgd_step(const SgdArguments& arguments, double lr) {
   return {static_cast<T>(lr), static_cast<T>(arguments.momentum), static_cast<T>(arguments.weight_decay),
-          arguments.nesterov, arguments.lr_inside};
+          arguments.nesterov, arguments.buffer_holds_steps};
 }
 
 /// 1 - β^t of both moments.
@@ -99,14 +98,18 @@ AdamStep<T> adam_step(const AdamArguments& arguments, double lr, const Correctio
 
 }  // namespace
 
-void sgd(std::span<const OptimizerTensor> tensors, const SgdArguments& arguments, const ConstView& learning_rate) {
+void CpuBackend::sgd(std::span<const OptimizerTensor> tensors, const SgdArguments& arguments,
+                     const ConstView& learning_rate) {
+  const DenormalMode mode;
   const double lr = *learning_rate.as<double>();
   for_blocks(tensors, [&]<class T>(const Block<T>& block, std::size_t) {
     block.kernels.sgd(block.size, sgd_step<T>(arguments, lr), block.grad, block.value, block.first);
   });
 }
 
-void adam(std::span<const OptimizerTensor> tensors, const AdamArguments& arguments, const ConstView& learning_rate) {
+void CpuBackend::adam(std::span<const OptimizerTensor> tensors, const AdamArguments& arguments,
+                      const ConstView& learning_rate) {
+  const DenormalMode mode;
   const double lr = *learning_rate.as<double>();
   const std::vector<Corrections> corrections = corrections_of(tensors, arguments);
   for_blocks(tensors, [&]<class T>(const Block<T>& block, std::size_t tensor) {

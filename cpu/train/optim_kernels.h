@@ -9,7 +9,7 @@ namespace weft::cpu {
 template <class T>
 struct SgdStep {
   T lr, momentum, weight_decay;
-  bool nesterov, lr_inside;
+  bool nesterov, buffer_holds_steps;
 };
 
 template <class T>

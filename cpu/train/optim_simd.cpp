@@ -40,13 +40,13 @@ void for_elements(std::int64_t n, const Body& body) {
 template <class T>
 void sgd(std::int64_t n, const SgdStep<T>& step, const T* grad, T* value, T* buffer) {
   const SgdStep<T> s = step;
-  const T outer_rate = s.lr_inside ? T(1) : -s.lr;
+  const T outer_rate = s.buffer_holds_steps ? T(1) : -s.lr;
   for_elements<T>(n, [&](auto packs, std::int64_t i) {
     using P = typename decltype(packs)::Pack;
     const P v = get<P>(value + i);
     P d = get<P>(grad + i);
     if (s.weight_decay != 0) d = mul_add<T>(all<P>(s.weight_decay), v, d);
-    if (s.lr_inside) d = all<P>(-s.lr) * d;
+    if (s.buffer_holds_steps) d = all<P>(-s.lr) * d;
     if (buffer != nullptr) {
       const P momentum = all<P>(s.momentum), b = mul_add<T>(momentum, get<P>(buffer + i), d);
       put(buffer + i, b);

@@ -1,5 +1,5 @@
 #include "cuda/array/functions.cuh"
-#include "cuda/array/pointwise.h"
+#include "cuda/runtime/backend.h"
 
 namespace weft::cuda {
 namespace {
@@ -37,7 +37,8 @@ struct AnyBinaryPredicate {
 #define WEFT_OF_FLOATS(NAME) WEFT_APPLY(AnyBinary, NAME, floating, a, b)
 #define WEFT_TO_BOOL(NAME) WEFT_APPLY_PREDICATE(AnyBinaryPredicate, NAME, a, b)
 
-void binary(Context& context, BinaryOp op, const ConstView& a, const ConstView& b, const View& out) {
+void CudaBackend::binary(BinaryOp op, const ConstView& a, const ConstView& b, const View& out) {
+  Context& context = context_;
   switch (op) {
     WEFT_BINARY_NUMERIC(WEFT_OF_NUMBERS)
     WEFT_BINARY_FLOAT(WEFT_OF_FLOATS)

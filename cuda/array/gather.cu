@@ -1,6 +1,5 @@
-#include "cuda/array/gather.h"
-
 #include "cuda/array/map.cuh"
+#include "cuda/runtime/backend.h"
 
 namespace weft::cuda {
 
@@ -57,11 +56,11 @@ WEFT_KERNEL convert_kernel(Walk<2> walk, DType from, const void* in, To* out) {
 
 }  // namespace
 
-void copy(Context& context, const ConstView& in, const View& out) {
+void CudaBackend::copy(const ConstView& in, const View& out) {
   if (in.dtype == out.dtype) {
     return dispatch_size(out.dtype, [&](auto size) {
       using U = typename decltype(size)::type;
-      map<U, U>(context, "copy", Identity{}, out, in);
+      map<U, U>(context_, "copy", Identity{}, out, in);
     });
   }
   const LoopNest nest(out.shape, {out, in});
@@ -70,11 +69,11 @@ void copy(Context& context, const ConstView& in, const View& out) {
     bool is_done = false;
     dispatch_any(in.dtype, [&]<class From>(Type<From>) {
       if constexpr (!std::is_same_v<From, To>) {
-        is_done = launch_dense<16, From>(std::index_sequence<0>(), context, "copy", nest, to, Convert<From, To>{});
+        is_done = launch_dense<16, From>(std::index_sequence<0>(), context_, "copy", nest, to, Convert<From, To>{});
       }
     });
     if (is_done) return;
-    launch({"copy", blocks_for(nest.size(), kMapThreads), kMapThreads, context.stream}, convert_kernel<To>,
+    launch({"copy", blocks_for(nest.size(), kMapThreads), kMapThreads, context_.stream}, convert_kernel<To>,
            Walk<2>(nest), in.dtype, nest.origin(1), static_cast<To*>(nest.origin(0)));
   });
 }

@@ -1,8 +1,7 @@
-#include "cuda/array/pointwise.h"
-
 #include "core/device/overlap.h"
 #include "core/device/scalar_ops.h"
 #include "cuda/array/map.cuh"
+#include "cuda/runtime/backend.h"
 
 namespace weft::cuda {
 
@@ -69,44 +68,44 @@ Walk<2> walk_in_order(const Shape& shape, const Strides& out, const Strides& in)
 
 }  // namespace
 
-void fill(Context& context, const View& out, Scalar value) {
+void CudaBackend::fill(const View& out, Scalar value) {
   dispatch_any(out.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     using U = unsigned_t<sizeof(T)>;
     const T element =
         value.is_floating_point() ? scalar::convert<T>(value.as_double()) : scalar::convert<T>(value.as_int());
-    map<U>(context, "fill", Constant<U>{scalar::bits_as<U>(element)}, out);
+    map<U>(context_, "fill", Constant<U>{scalar::bits_as<U>(element)}, out);
   });
 }
 
-void arange(Context& context, const View& out, Scalar start, Scalar step) {
+void CudaBackend::arange(const View& out, Scalar start, Scalar step) {
   if (start.is_floating_point() || step.is_floating_point() || is_floating_point(out.dtype)) {
-    arange_of(context, out, start.as_double(), step.as_double());
+    arange_of(context_, out, start.as_double(), step.as_double());
   } else {
-    arange_of(context, out, static_cast<std::uint64_t>(start.as_int()), static_cast<std::uint64_t>(step.as_int()));
+    arange_of(context_, out, static_cast<std::uint64_t>(start.as_int()), static_cast<std::uint64_t>(step.as_int()));
   }
 }
 
-void where(Context& context, const ConstView& condition, const ConstView& a, const ConstView& b, const View& out) {
+void CudaBackend::where(const ConstView& condition, const ConstView& a, const ConstView& b, const View& out) {
   dispatch_size(out.dtype, [&](auto size) {
     using U = typename decltype(size)::type;
-    map<U, bool, U, U>(context, "where", Select{}, out, condition, a, b);
+    map<U, bool, U, U>(context_, "where", Select{}, out, condition, a, b);
   });
 }
 
-void accumulate(Context& context, const ConstView& in, const View& out) {
+void CudaBackend::accumulate(const ConstView& in, const View& out) {
   if (out.size() == 0) return;
   const OverlapSplit split = split_overlap(in, out);
-  const auto run = [&](auto type) {
+  const auto add = [&](auto type) {
     using T = typename decltype(type)::type;
-    if (split.meeting.empty()) return map<T, T, T>(context, "accumulate", scalar::add{}, out, out, in);
+    if (split.meeting.empty()) return map<T, T, T>(context_, "accumulate", scalar::add{}, out, out, in);
     const LoopNest nest(split.apart, {View{out.data, split.apart, split.apart_out, out.dtype},
                                       ConstView{in.data, split.apart, split.apart_in, in.dtype}});
-    launch({"accumulate", blocks_for(nest.size(), 128), 128, context.stream}, accumulate_kernel<T>, Walk<2>(nest),
+    launch({"accumulate", blocks_for(nest.size(), 128), 128, context_.stream}, accumulate_kernel<T>, Walk<2>(nest),
            walk_in_order(split.meeting, split.meeting_out, split.meeting_in), static_cast<T*>(nest.origin(0)),
            static_cast<const T*>(nest.origin(1)));
   };
-  dispatch<Takes::numbers>("accumulate", out.dtype, run);
+  dispatch<Takes::numbers>("accumulate", out.dtype, add);
 }
 
 }  // namespace weft::cuda

@@ -1,5 +1,3 @@
-#include "cuda/array/random.h"
-
 #include <cmath>
 #include <cstdint>
 #include <string>
@@ -7,6 +5,7 @@
 #include "core/device/philox.h"
 #include "cuda/array/element.h"
 #include "cuda/array/walk.h"
+#include "cuda/runtime/backend.h"
 
 namespace weft::cuda {
 namespace {
@@ -111,24 +110,24 @@ void draw_integers(Context& context, const PhiloxKey& key, Scalar low, Scalar hi
 
 }  // namespace
 
-void random(Context& context, RandomKind kind, const PhiloxKey& key, Scalar low, Scalar high, const View& out) {
+void CudaBackend::random(RandomKind kind, const PhiloxKey& key, Scalar low, Scalar high, const View& out) {
   const bool uniform = kind == RandomKind::uniform;
   if (kind == RandomKind::integer) {
     switch (out.dtype) {
       case DType::u8:
-        return draw_integers<std::uint8_t>(context, key, low, high, out);
+        return draw_integers<std::uint8_t>(context_, key, low, high, out);
       case DType::i32:
-        return draw_integers<std::int32_t>(context, key, low, high, out);
+        return draw_integers<std::int32_t>(context_, key, low, high, out);
       case DType::i64:
-        return draw_integers<std::int64_t>(context, key, low, high, out);
+        return draw_integers<std::int64_t>(context_, key, low, high, out);
       default:
         break;
     }
   } else if (out.dtype == DType::f32) {
-    return draw_floating(context, uniform, key, static_cast<float>(low.as_double()),
+    return draw_floating(context_, uniform, key, static_cast<float>(low.as_double()),
                          static_cast<float>(high.as_double()), out);
   } else if (out.dtype == DType::f64) {
-    return draw_floating(context, uniform, key, low.as_double(), high.as_double(), out);
+    return draw_floating(context_, uniform, key, low.as_double(), high.as_double(), out);
   }
   throw DTypeError("random: no " +
                    std::string(kind == RandomKind::integer ? "integers"

@@ -1,14 +1,11 @@
-#include "cuda/array/reduce.h"
-
 #include <algorithm>
 #include <bit>
 #include <type_traits>
 
 #include "core/device/integer.h"
 #include "cuda/array/element.h"
-#include "cuda/array/gather.h"
-#include "cuda/array/pointwise.h"
 #include "cuda/array/walk.h"
+#include "cuda/runtime/backend.h"
 
 // Reductions along any axes of any view. They replace
 //
@@ -324,9 +321,9 @@ struct AxisLists {
 
 }  // namespace
 
-void reduce(Context& context, ReduceOp op, const ConstView& x, const View& out) {
+void CudaBackend::reduce(ReduceOp op, const ConstView& x, const View& out) {
   if (out.size() == 0) return;
-  if (x.size() == 0) return fill(context, out, 0);
+  if (x.size() == 0) return fill(out, 0);
   AxisLists kept, reduced;
   for (int a = 0; a < x.rank(); ++a) {
     if (x.shape[a] == 1) continue;
@@ -335,12 +332,12 @@ void reduce(Context& context, ReduceOp op, const ConstView& x, const View& out) 
     list.x.push_back(x.strides[a]);
     list.out.push_back(out.strides[a]);
   }
-  if (reduced.shape.empty()) return copy(context, x, out);
+  if (reduced.shape.empty()) return copy(x, out);
   const LoopNest outer(
       kept.shape, {ConstView{x.data, kept.shape, kept.x, x.dtype}, View{out.data, kept.shape, kept.out, out.dtype}});
   const LoopNest inner(reduced.shape, {ConstView{outer.origin(0), reduced.shape, reduced.x, x.dtype}});
   const auto go = [&](auto functor) {
-    reduce_by(context, functor, Walk<2>(outer), Walk<1>(inner), inner.origin(0), outer.origin(1));
+    reduce_by(context_, functor, Walk<2>(outer), Walk<1>(inner), inner.origin(0), outer.origin(1));
   };
   if (op == ReduceOp::sum) {
     if (x.dtype == DType::f32) return go(FloatSum<float>{out.dtype});
@@ -351,7 +348,7 @@ void reduce(Context& context, ReduceOp op, const ConstView& x, const View& out) 
   go(Ordered{op, keys_of(x.dtype)});
 }
 
-void arg_reduce(Context& context, ArgReduceOp op, const ConstView& x, int axis, const View& out) {
+void CudaBackend::arg_reduce(ArgReduceOp op, const ConstView& x, int axis, const View& out) {
   if (out.size() == 0) return;
   AxisLists kept;
   for (int a = 0; a < x.rank(); ++a) {
@@ -366,7 +363,7 @@ void arg_reduce(Context& context, ArgReduceOp op, const ConstView& x, int axis, 
   along.size = along.sizes[0] = x.shape[axis];
   along.rank = 1;
   along.stride[0][0] = x.strides[axis];
-  reduce_by(context, ArgExtreme{op == ArgReduceOp::argmin, keys_of(x.dtype)}, Walk<2>(outer), along, outer.origin(0),
+  reduce_by(context_, ArgExtreme{op == ArgReduceOp::argmin, keys_of(x.dtype)}, Walk<2>(outer), along, outer.origin(0),
             outer.origin(1));
 }
 

@@ -1,5 +1,5 @@
 #include "cuda/array/functions.cuh"
-#include "cuda/array/pointwise.h"
+#include "cuda/runtime/backend.h"
 
 namespace weft::cuda {
 namespace {
@@ -37,7 +37,8 @@ struct AnyUnaryPredicate {
 #define WEFT_OF_FLOATS(NAME) WEFT_APPLY(AnyUnary, NAME, floating, x)
 #define WEFT_TO_BOOL(NAME) WEFT_APPLY_PREDICATE(AnyUnaryPredicate, NAME, x)
 
-void unary(Context& context, UnaryOp op, const ConstView& x, const View& out) {
+void CudaBackend::unary(UnaryOp op, const ConstView& x, const View& out) {
+  Context& context = context_;
   switch (op) {
     WEFT_UNARY_NUMERIC(WEFT_OF_NUMBERS)
     WEFT_UNARY_FLOAT(WEFT_OF_FLOATS)

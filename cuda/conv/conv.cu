@@ -1,5 +1,3 @@
-#include "cuda/conv/conv.h"
-
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -7,15 +5,9 @@
 #include "core/device/conv_algo.h"
 #include "core/device/integer.h"
 #include "cuda/array/element.h"
-#include "cuda/array/gather.h"
-#include "cuda/array/pointwise.h"
-#include "cuda/array/reduce.h"
 #include "cuda/array/walk.h"
+#include "cuda/conv/algorithms.h"
 #include "cuda/conv/columns.h"
-#include "cuda/conv/conv_reference.h"
-#include "cuda/conv/depthwise.h"
-#include "cuda/conv/implicit_gemm.h"
-#include "cuda/conv/winograd.h"
 #include "cuda/matmul/gemm.h"
 
 // Backend::conv, and its algorithm im2col: the columns of each pass (core/device/conv_plan.h) are gathered into device
@@ -257,17 +249,19 @@ View permuted(View view, std::initializer_list<int> axes) {
   return result;
 }
 
-/// A pass: what its three functions share. `dtype` is that of x and y, `parameter` that of weight, bias and gradients.
-class Pass {
+/// A pass by im2col. dtype_ is that of x and y, parameter_ that of weight, bias and their gradients.
+class Im2colPass {
  public:
-  Pass(Context& context, const ConvShape& shape, DType dtype, DType parameter)
-      : context_(context),
-        shape_(shape),
-        dtype_(dtype),
-        parameter_(parameter),
-        channels_(shape.c / shape.groups),
-        filters_(shape.k / shape.groups),
-        group_weight_(filters_ * shape.filter[0] * shape.filter[1] * shape.filter[2] * channels_) {}
+  Im2colPass(CudaBackend& device, const ConvCall& call)
+      : device_(device),
+        context_(device.context()),
+        shape_(call.shape),
+        precision_(call.precision),
+        dtype_(call.a.dtype),
+        parameter_(call.pass == ConvPass::weight_grad ? call.out.dtype : call.b.dtype),
+        channels_(shape_.c / shape_.groups),
+        filters_(shape_.k / shape_.groups),
+        group_weight_(filters_ * shape_.filter[0] * shape_.filter[1] * shape_.filter[2] * channels_) {}
 
   void forward(const void* x, const void* weight, const void* bias, void* y) {
     const ConvColumns plan = forward_columns(shape_);
@@ -288,7 +282,7 @@ class Pass {
                            g.out = offset(y, first * shape_.k + group * filters_, dtype_);
                            g.out_row = shape_.k;
                            if (bias != nullptr) g.bias = offset(bias, group * filters_, dtype_);
-                           gemm(context_, g);
+                           gemm(device_, g);
                          });
     }
   }
@@ -299,7 +293,7 @@ class Pass {
       for (std::int64_t group = 0; group < shape_.groups; ++group) {
         const View target = phase_view(phase, offset(x_grad, group * channels_, dtype_));
         if (phase.columns.taps() == 0 || filters_ == 0) {
-          fill(context_, target, 0);
+          device_.fill(target, 0);
           continue;
         }
         Columns columns(context_, phase.columns, filters_, dtype_);
@@ -319,9 +313,9 @@ class Pass {
                              g.b = {filters, channels_, 1, 0};
                              g.out = offset(out, first * out_row, dtype_);
                              g.out_row = out_row;
-                             gemm(context_, g);
+                             gemm(device_, g);
                            });
-        if (!direct) copy(context_, {out, target.shape, row_major_strides(target.shape), dtype_}, target);
+        if (!direct) device_.copy({out, target.shape, row_major_strides(target.shape), dtype_}, target);
       }
     }
   }
@@ -332,7 +326,7 @@ class Pass {
     const std::int64_t width = columns.width();
     const bool whole = is_whole(plan, columns);
     const View all{out, {shape_.groups * group_weight_}, {1}, parameter_};
-    if (!whole || plan.rows() == 0) fill(context_, all, 0);
+    if (!whole || plan.rows() == 0) device_.fill(all, 0);
     if (plan.rows() == 0 || width == 0) return;
     std::optional<Scratch> sums;
     if (!whole) sums.emplace(context_, static_cast<std::size_t>(filters_ * width) * size_of(parameter_));
@@ -347,13 +341,13 @@ class Pass {
                            g.out = whole ? target : sums->data();
                            g.out_row = width;
                            g.accumulate = first > 0;
-                           gemm(context_, g);
+                           gemm(device_, g);
                          });
       if (whole) continue;
       const View kept = permuted(kept_taps(plan, shape_, filters_, channels_, target, parameter_), {3, 0, 1, 2, 4});
       Strides strides = row_major_strides(kept.shape);
       strides[0] = width;
-      copy(context_, {sums->data(), kept.shape, strides, parameter_}, kept);
+      device_.copy({sums->data(), kept.shape, strides, parameter_}, kept);
     }
   }
 
@@ -369,6 +363,7 @@ class Pass {
   Gemm product(std::int64_t m, std::int64_t n, std::int64_t k) const {
     Gemm g;
     g.in = g.out_type = dtype_;
+    g.precision = precision_;
     g.m = m;
     g.n = n;
     g.k = k;
@@ -379,7 +374,7 @@ class Pass {
   const void* rounded(const void* parameter, std::int64_t count, std::optional<Scratch>& memory) {
     if (dtype_ == parameter_) return parameter;
     memory.emplace(context_, bytes(count));
-    copy(context_, {parameter, {count}, {1}, parameter_}, {memory->data(), {count}, {1}, dtype_});
+    device_.copy({parameter, {count}, {1}, parameter_}, {memory->data(), {count}, {1}, dtype_});
     return memory->data();
   }
 
@@ -390,10 +385,10 @@ class Pass {
     const View kept =
         permuted(kept_taps(plan, shape_, filters_, channels_, const_cast<void*>(weight), parameter_), axes);
     memory.emplace(context_, bytes(size));
-    if (kept.size() != size) fill(context_, {memory->data(), {size}, {1}, dtype_}, 0);
+    if (kept.size() != size) device_.fill({memory->data(), {size}, {1}, dtype_}, 0);
     Strides strides = row_major_strides(kept.shape);
     if (first_step > 0) strides[0] = first_step;
-    copy(context_, kept, {memory->data(), kept.shape, strides, dtype_});
+    device_.copy(kept, {memory->data(), kept.shape, strides, dtype_});
     return memory->data();
   }
 
@@ -416,15 +411,17 @@ class Pass {
     return view;
   }
 
+  CudaBackend& device_;
   Context& context_;
   const ConvShape& shape_;
+  Precision precision_;
   DType dtype_, parameter_;
   std::int64_t channels_, filters_, group_weight_;  // of a group
 };
 
 }  // namespace
 
-ConvAlgo conv_algo(ConvPass, const ConvShape& s, DType) {
+ConvAlgo CudaBackend::conv_algo(ConvPass, const ConvShape& s, DType) const {
   if (is_depthwise(s) && s.c > 1) return ConvAlgo::direct;
   const auto volume = [](const std::array<std::int64_t, 3>& sizes) {
     return static_cast<double>(sizes[0]) * static_cast<double>(sizes[1]) * static_cast<double>(sizes[2]);
@@ -434,39 +431,40 @@ ConvAlgo conv_algo(ConvPass, const ConvShape& s, DType) {
   return s.groups > 1 || products <= kFewProducts ? ConvAlgo::implicit_gemm : ConvAlgo::im2col;
 }
 
-void conv(Context& context, ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
-          const ConstView* bias, const View& out, const View* bias_grad) {
-  const ConvAlgo algo = shape.algo == ConvAlgo::automatic ? conv_algo(pass, shape, a.dtype) : shape.algo;
-  if (pass == ConvPass::input_grad && has_gaps(shape)) fill(context, out, 0);
-  if (algo == ConvAlgo::implicit_gemm && out.size() > 0) {
-    return implicit_gemm(context, pass, shape, a, b, bias, out, bias_grad);
+/// By im2col, columns of each pass (core/device/conv_plan.h) are gathered chunk by chunk and multiplied by cuBLASLt;
+/// the other algorithms are in files of their names.
+void CudaBackend::conv(const ConvCall& call) {
+  const ConvShape& shape = call.shape;
+  const ConvAlgo algo = shape.algo == ConvAlgo::automatic ? conv_algo(call.pass, shape, call.a.dtype) : shape.algo;
+  const bool empty = call.out.size() == 0;
+  if (call.pass == ConvPass::input_grad && has_gaps(shape)) fill(call.out, 0);
+  if (algo == ConvAlgo::implicit_gemm && !empty) return implicit_gemm(context_, call);
+  if (call.bias_grad.data != nullptr) {
+    const BiasSum sum = bias_sum(shape, call.a, call.bias_grad);
+    reduce(ReduceOp::sum, sum.y_grad, sum.bias_grad);
   }
-  if (bias_grad != nullptr) {
-    const BiasSum sum = bias_sum(shape, a, *bias_grad);
-    reduce(context, ReduceOp::sum, sum.y_grad, sum.bias_grad);
-  }
-  if (out.size() == 0) return;
+  if (empty) return;
   switch (algo) {
     case ConvAlgo::reference:
-      return conv_reference(context, pass, shape, a, b, bias, out);
+      return conv_reference(context_, call);
     case ConvAlgo::direct:
-      if (is_depthwise(shape)) return depthwise(context, pass, shape, a, b, bias, out);
+      if (is_depthwise(shape)) return depthwise(*this, call);
       break;  // 1x1: x is the columns
     case ConvAlgo::winograd:
-      return winograd(context, pass, kWinogradTile, shape, a, b, bias, out);
+      return winograd(*this, kWinogradTile, call);
     case ConvAlgo::automatic:
     case ConvAlgo::im2col:
     case ConvAlgo::implicit_gemm:
       break;
   }
-  Pass run(context, shape, a.dtype, pass == ConvPass::weight_grad ? out.dtype : b.dtype);
-  switch (pass) {
+  Im2colPass im2col(*this, call);
+  switch (call.pass) {
     case ConvPass::forward:
-      return run.forward(a.data, b.data, bias != nullptr ? bias->data : nullptr, out.data);
+      return im2col.forward(call.a.data, call.b.data, call.bias.data, call.out.data);
     case ConvPass::input_grad:
-      return run.input_grad(a.data, b.data, out.data);
+      return im2col.input_grad(call.a.data, call.b.data, call.out.data);
     case ConvPass::weight_grad:
-      return run.weight_grad(a.data, b.data, out.data);
+      return im2col.weight_grad(call.a.data, call.b.data, call.out.data);
   }
 }
 

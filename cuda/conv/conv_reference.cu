@@ -2,7 +2,7 @@
 
 #include "cuda/array/element.h"
 #include "cuda/array/walk.h"
-#include "cuda/conv/conv_reference.h"
+#include "cuda/conv/algorithms.h"
 
 namespace weft::cuda {
 namespace {
@@ -24,14 +24,16 @@ conv_reference_kernel(ConvShape s, std::int64_t count, const T* a, const B* b, c
 
 }  // namespace
 
-void conv_reference(Context& context, ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
-                    const ConstView* bias, const View& out) {
+void conv_reference(Context& context, const ConvCall& call) {
+  const ConvShape& shape = call.shape;
+  const ConstView &a = call.a, &b = call.b;
+  const View& out = call.out;
   dispatch_floating("convolution", a.dtype, [&]<class T>(Type<T>) {
     using P = compute_t<T>;
     const std::int64_t count = out.size();
     const LaunchShape grid{"conv_reference", blocks_for(count, kThreads), kThreads, context.stream};
-    const P* const bias_data = bias != nullptr ? bias->as<P>() : nullptr;
-    switch (pass) {
+    const P* const bias_data = call.bias.as<P>();
+    switch (call.pass) {
       case ConvPass::forward:
         return launch(grid, conv_reference_kernel<ConvPass::forward, T, P, T>, shape, count, a.as<T>(), b.as<P>(),
                       bias_data, out.as<T>());

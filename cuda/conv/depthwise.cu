@@ -1,5 +1,3 @@
-#include "cuda/conv/depthwise.h"
-
 #include <algorithm>
 #include <cstdint>
 #include <type_traits>
@@ -8,8 +6,8 @@
 #include "core/device/integer.h"
 #include "cuda/array/chains.h"
 #include "cuda/array/element.h"
-#include "cuda/array/pointwise.h"
 #include "cuda/array/walk.h"
+#include "cuda/conv/algorithms.h"
 
 // Depthwise convolutions: channel k of y reads only channel c = k / (K / C) of x. gather_kernel replaces
 //
@@ -465,26 +463,28 @@ void weight_grad(Context& context, const ConvShape& s, const T* y_grad, const T*
 }
 
 template <class T, int V>
-void depthwise_of(Context& context, ConvPass pass, const ConvShape& s, const ConstView& a, const ConstView& b,
-                  const ConstView* bias, const View& out) {
+void depthwise_of(Context& context, const ConvCall& call) {
   using C = compute_t<T>;
-  if (pass == ConvPass::weight_grad) return weight_grad<T, V>(context, s, a.as<T>(), b.as<T>(), out.as<C>());
-  gather<T, V>(context, s, pass == ConvPass::forward, a.as<T>(), b.as<C>(), bias != nullptr ? bias->as<C>() : nullptr,
-               out.as<T>());
+  const ConvShape& s = call.shape;
+  const ConstView &a = call.a, &b = call.b;
+  if (call.pass == ConvPass::weight_grad) return weight_grad<T, V>(context, s, a.as<T>(), b.as<T>(), call.out.as<C>());
+  gather<T, V>(context, s, call.pass == ConvPass::forward, a.as<T>(), b.as<C>(), call.bias.as<C>(), call.out.as<T>());
 }
 
 }  // namespace
 
-void depthwise(Context& context, ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
-               const ConstView* bias, const View& out) {
+void depthwise(CudaBackend& device, const ConvCall& call) {
+  const ConvShape& shape = call.shape;
+  const ConstView &a = call.a, &b = call.b;
+  const View& out = call.out;
   if (shape.c == 0) return;
-  if (shape.k == 0) return fill(context, out, 0);  // the input's gradient, or nothing
+  if (shape.k == 0) return device.fill(out, 0);  // the input's gradient, or nothing
   dispatch_floating("depthwise convolution", a.dtype, [&]<class T>(Type<T>) {
     constexpr int kWidest = 16 / sizeof(T);
     const auto addresses = reinterpret_cast<std::uintptr_t>(a.data) | reinterpret_cast<std::uintptr_t>(b.data) |
                            reinterpret_cast<std::uintptr_t>(out.data);
     const bool wide = shape.k == shape.c && shape.c % kWidest == 0 && addresses % 16 == 0;
-    (wide ? depthwise_of<T, kWidest> : depthwise_of<T, 1>)(context, pass, shape, a, b, bias, out);
+    (wide ? depthwise_of<T, kWidest> : depthwise_of<T, 1>)(device.context(), call);
   });
 }
 

@@ -1,14 +1,12 @@
-#include "cuda/conv/implicit_gemm.h"
-
 #include <algorithm>
 #include <array>
 #include <type_traits>
 #include <vector>
 
 #include "core/device/integer.h"
+#include "cuda/conv/algorithms.h"
 #include "cuda/conv/columns.h"
 #include "cuda/conv/implicit_tile.cuh"
-#include "weft/precision.h"
 
 // The forward pass and the input gradient as a product whose columns are never written. Forward, it replaces
 //
@@ -246,7 +244,8 @@ implicit_gemm_kernel(const Product p, const T* source, const compute_t<T>* weigh
 struct Operands {
   const void *source, *weight, *bias;
   void* out;
-  bool wide;  ///< all but the result are read 16 bytes at a time
+  Precision precision;  ///< of products of f32
+  bool wide;            ///< all but the result are read 16 bytes at a time
 };
 
 template <class T, class Tile, int V, bool kForward>
@@ -289,7 +288,7 @@ void launch_tiled(Context& context, const Product& p, const std::vector<Phase>& 
       using Narrow = FmaTile<T, 4, 2, 8, true, kForward>;
       using Small = FmaTile<T, 2, 4, 8, true, kForward>;
       using Large = FmaTile<T, 4, 4, 8, true, kForward>;
-      if (precision() != Precision::tf32) {
+      if (o.precision != Precision::tf32) {
         if (p.columns <= Narrow::kColumns) return launch_any<T, Narrow, kForward>(context, p, phases, o);
         if (tiles(Large::kRows, Large::kColumns) < enough) return launch_any<T, Small, kForward>(context, p, phases, o);
         return launch_any<T, Large, kForward>(context, p, phases, o);
@@ -376,12 +375,11 @@ void implicit_gemm_of(Context& context, bool forward, const ConvShape& shape, Op
 
 }  // namespace
 
-void implicit_gemm(Context& context, ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
-                   const ConstView* bias, const View& out, const View* bias_grad) {
-  if (pass == ConvPass::weight_grad) return implicit_weight_grad(context, shape, a, b, out, bias_grad);
-  const Operands operands{a.data, b.data, bias != nullptr ? bias->data : nullptr, out.data, false};
-  dispatch_floating("conv", out.dtype, [&]<class T>(Type<T>) {
-    implicit_gemm_of<T>(context, pass == ConvPass::forward, shape, operands);
+void implicit_gemm(Context& context, const ConvCall& call) {
+  if (call.pass == ConvPass::weight_grad) return implicit_weight_grad(context, call);
+  const Operands operands{call.a.data, call.b.data, call.bias.data, call.out.data, call.precision, false};
+  dispatch_floating("conv", call.out.dtype, [&]<class T>(Type<T>) {
+    implicit_gemm_of<T>(context, call.pass == ConvPass::forward, call.shape, operands);
   });
 }
 

@@ -3,10 +3,9 @@
 #include <type_traits>
 
 #include "core/device/integer.h"
+#include "cuda/conv/algorithms.h"
 #include "cuda/conv/columns.h"
-#include "cuda/conv/implicit_gemm.h"
 #include "cuda/conv/implicit_tile.cuh"
-#include "weft/precision.h"
 
 // The weight gradient as a product whose columns are never written. It replaces
 //
@@ -269,6 +268,7 @@ implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, 
 struct Operands {
   const void *y_grad, *x;
   void *out, *bias_grad;
+  Precision precision;  ///< of products of f32
   bool wide_y, wide_x;  ///< read 16 bytes at a time
 };
 
@@ -321,7 +321,7 @@ void launch_tiled(Context& context, const WeightProduct& p, std::int64_t reading
     return launch_any<T, Fma>(context, p, reading_columns, o);
   } else {
     if constexpr (std::is_same_v<T, float>) {
-      if (precision() != Precision::tf32) return launch_any<T, Fma>(context, p, reading_columns, o);
+      if (o.precision != Precision::tf32) return launch_any<T, Fma>(context, p, reading_columns, o);
     }
     using Small = TensorTile<T, 1, 2, 2, false, false>;
     using Large = TensorTile<T, 4, 4, 2, false, false>;
@@ -366,11 +366,9 @@ void weight_grad_of(Context& context, const ConvShape& shape, Operands o) {
 
 }  // namespace
 
-void implicit_weight_grad(Context& context, const ConvShape& shape, const ConstView& y_grad, const ConstView& x,
-                          const View& out, const View* bias_grad) {
-  const Operands operands{y_grad.data, x.data, out.data, bias_grad != nullptr ? bias_grad->data : nullptr,
-                          false,       false};
-  dispatch_floating("conv", x.dtype, [&]<class T>(Type<T>) { weight_grad_of<T>(context, shape, operands); });
+void implicit_weight_grad(Context& context, const ConvCall& call) {
+  const Operands operands{call.a.data, call.b.data, call.out.data, call.bias_grad.data, call.precision, false, false};
+  dispatch_floating("conv", call.b.dtype, [&]<class T>(Type<T>) { weight_grad_of<T>(context, call.shape, operands); });
 }
 
 }  // namespace weft::cuda

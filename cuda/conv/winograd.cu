@@ -1,5 +1,3 @@
-#include "cuda/conv/winograd.h"
-
 #include <algorithm>
 #include <cstdint>
 #include <limits>
@@ -7,11 +5,11 @@
 #include "core/device/conv_plan.h"
 #include "core/device/integer.h"
 #include "cuda/array/element.h"
-#include "cuda/array/pointwise.h"
 #include "cuda/array/walk.h"
 #include "cuda/matmul/gemm.h"
 
 #include "core/device/winograd_transform.h"
+#include "cuda/conv/algorithms.h"
 
 // 3x3 convolutions by Winograd's F(m x m, 3x3), m = 2 or 4 (core/device/winograd_transform.h). With e = m + 2, the nine
 // products of an output become e² / m² and transforms, which replace the loop nest of a convolution by
@@ -184,7 +182,8 @@ void with_vectors(std::int64_t channels, bool is_aligned, const Body& body) {
 template <class T, int m>
 class Winograd {
  public:
-  Winograd(Context& context, const ConvShape& shape) : context_(context), shape_(shape) {}
+  Winograd(CudaBackend& device, const ConvCall& call)
+      : device_(device), shape_(call.shape), precision_(call.precision) {}
 
   /// source (n, in..., inner) to out (n, out..., columns); the input gradient swaps the two sides of the shape.
   void convolve(bool backward, const T* source, const T* weight, const T* bias, T* out) {
@@ -192,11 +191,11 @@ class Winograd {
     const std::int64_t tiles = count(to);
     if (tiles == 0 || to.channels == 0) return;
     const std::int64_t filter = shape_.k * shape_.c;
-    const Scratch weights(context_, bytes(kMatrices * filter));
+    const Scratch weights(device_.context(), bytes(kMatrices * filter));
     transform_weight(backward, weight, weights.as<T>());
     const std::int64_t chunk = chunk_tiles(tiles);
-    const Scratch inputs(context_, bytes(kMatrices * chunk * in.channels));
-    const Scratch products(context_, bytes(kMatrices * chunk * to.channels));
+    const Scratch inputs(device_.context(), bytes(kMatrices * chunk * in.channels));
+    const Scratch products(device_.context(), bytes(kMatrices * chunk * to.channels));
     for (std::int64_t first = 0; first < tiles; first += chunk) {
       const std::int64_t rows = std::min(chunk, tiles - first);
       const std::int64_t pad = backward ? 2 : 0, sign = backward ? -1 : 1;
@@ -208,7 +207,7 @@ class Winograd {
       g.out = products.data();
       g.out_row = to.channels;
       g.out_batch = rows * to.channels;
-      gemm(context_, g);
+      gemm(device_, g);
       store(to, first, rows, products.as<T>(), bias, out);
     }
   }
@@ -217,11 +216,11 @@ class Winograd {
     const Side in = side(false), to = side(true);
     const std::int64_t tiles = count(to), filter = shape_.k * shape_.c;
     if (filter == 0) return;
-    if (tiles == 0) return fill(context_, View{out, {9 * filter}, {1}, dtype_of<T>}, 0);
+    if (tiles == 0) return device_.fill(View{out, {9 * filter}, {1}, dtype_of<T>}, 0);
     const std::int64_t chunk = chunk_tiles(tiles);
-    const Scratch inputs(context_, bytes(kMatrices * chunk * in.channels));
-    const Scratch outputs(context_, bytes(kMatrices * chunk * to.channels));
-    const Scratch sums(context_, bytes(kMatrices * filter));
+    const Scratch inputs(device_.context(), bytes(kMatrices * chunk * in.channels));
+    const Scratch outputs(device_.context(), bytes(kMatrices * chunk * to.channels));
+    const Scratch sums(device_.context(), bytes(kMatrices * filter));
     for (std::int64_t first = 0; first < tiles; first += chunk) {
       const std::int64_t rows = std::min(chunk, tiles - first);
       transform<winograd::Input<m, T>>(in, to, shape_.padding[1], shape_.padding[2], first, rows, x, inputs.as<T>());
@@ -233,7 +232,7 @@ class Winograd {
       g.out_row = shape_.c;
       g.out_batch = filter;
       g.accumulate = first > 0;
-      gemm(context_, g);
+      gemm(device_, g);
     }
     filters<winograd::WeightGrad<m, T>>(sums.as<T>(), filter, shape_.c, out, shape_.c, 9 * shape_.c, false);
   }
@@ -257,7 +256,8 @@ class Winograd {
 
   std::int64_t chunk_tiles(std::int64_t tiles) const {
     const std::int64_t tile_bytes = kMatrices * (shape_.c + shape_.k) * static_cast<std::int64_t>(sizeof(T));
-    const std::int64_t most = std::max<std::int64_t>(context_.column_bytes / std::max<std::int64_t>(tile_bytes, 1), 1);
+    const std::int64_t most =
+        std::max<std::int64_t>(device_.context().column_bytes / std::max<std::int64_t>(tile_bytes, 1), 1);
     std::int64_t chunk = even_part(tiles, most);
     if (most >= kChunkTiles) chunk = round_up(chunk, kChunkTiles);
     return std::min(chunk, tiles);
@@ -266,6 +266,7 @@ class Winograd {
   Gemm product(std::int64_t rows, std::int64_t columns, std::int64_t inner) const {
     Gemm g;
     g.in = g.out_type = dtype_of<T>;
+    g.precision = precision_;
     g.batch = kMatrices;
     g.m = rows;
     g.n = columns;
@@ -296,7 +297,7 @@ class Winograd {
       Tiles tiles = tiles_of(image, tiled, first, rows, vector);
       tiles.pad_y = pad_y;
       tiles.pad_x = pad_x;
-      launch({"winograd_tile", blocks_for(tiles.threads, kThreads), kThreads, context_.stream},
+      launch({"winograd_tile", blocks_for(tiles.threads, kThreads), kThreads, device_.context().stream},
              winograd_tile_kernel<Map, P>, tiles, reinterpret_cast<const P*>(source), reinterpret_cast<P*>(out),
              tiles.threads);
     });
@@ -306,7 +307,7 @@ class Winograd {
     with_vectors<T>(image.channels, aligned(out) && aligned(bias), [&](auto type, int vector) {
       using P = typename decltype(type)::type;
       const Tiles tiles = tiles_of(image, image, first, rows, vector);
-      launch({"winograd_output", blocks_for(tiles.threads, kThreads), kThreads, context_.stream},
+      launch({"winograd_output", blocks_for(tiles.threads, kThreads), kThreads, device_.context().stream},
              winograd_output_kernel<winograd::Output<m, T>, P>, tiles, reinterpret_cast<const P*>(source),
              tiles.threads, reinterpret_cast<const P*>(bias), reinterpret_cast<P*>(out));
     });
@@ -330,36 +331,31 @@ class Winograd {
       g.out_step = out_step / vector;
       g.out_filter = out_filter / vector;
       g.flipped = flipped;
-      launch({"winograd_filter", blocks_for(g.threads, kThreads), kThreads, context_.stream},
+      launch({"winograd_filter", blocks_for(g.threads, kThreads), kThreads, device_.context().stream},
              winograd_filter_kernel<Map, P>, g, reinterpret_cast<const P*>(source), reinterpret_cast<P*>(out));
     });
   }
 
-  Context& context_;
+  CudaBackend& device_;
   const ConvShape& shape_;
+  Precision precision_;
 };
 
 template <class T, int m>
-void winograd_of(Context& context, ConvPass pass, const ConvShape& shape, const ConstView& a, const ConstView& b,
-                 const ConstView* bias, const View& out) {
-  Winograd<T, m> winograd(context, shape);
-  if (pass == ConvPass::weight_grad) return winograd.weight_grad(a.as<T>(), b.as<T>(), out.as<T>());
-  winograd.convolve(pass == ConvPass::input_grad, a.as<T>(), b.as<T>(), bias ? bias->as<T>() : nullptr, out.as<T>());
+void winograd_of(CudaBackend& device, const ConvCall& call) {
+  Winograd<T, m> winograd(device, call);
+  const T* const a = call.a.as<T>();
+  if (call.pass == ConvPass::weight_grad) return winograd.weight_grad(a, call.b.as<T>(), call.out.as<T>());
+  winograd.convolve(call.pass == ConvPass::input_grad, a, call.b.as<T>(), call.bias.as<T>(), call.out.as<T>());
 }
 
 }  // namespace
 
-void winograd(Context& context, ConvPass pass, int tile, const ConvShape& shape, const ConstView& a, const ConstView& b,
-              const ConstView* bias, const View& out) {
-  if (a.dtype == DType::f32) {
-    return tile == 2 ? winograd_of<float, 2>(context, pass, shape, a, b, bias, out)
-                     : winograd_of<float, 4>(context, pass, shape, a, b, bias, out);
-  }
-  if (a.dtype == DType::f64) {
-    return tile == 2 ? winograd_of<double, 2>(context, pass, shape, a, b, bias, out)
-                     : winograd_of<double, 4>(context, pass, shape, a, b, bias, out);
-  }
-  throw DTypeError("winograd: dtype " + std::string(name(a.dtype)) + ", expected f32 or f64");
+void winograd(CudaBackend& device, int tile, const ConvCall& call) {
+  const DType dtype = call.a.dtype;
+  if (dtype == DType::f32) return (tile == 2 ? winograd_of<float, 2> : winograd_of<float, 4>)(device, call);
+  if (dtype == DType::f64) return (tile == 2 ? winograd_of<double, 2> : winograd_of<double, 4>)(device, call);
+  throw DTypeError("winograd: dtype " + std::string(name(dtype)) + ", expected f32 or f64");
 }
 
 }  // namespace weft::cuda

@@ -6,11 +6,8 @@
 #include <string>
 #include <type_traits>
 
-#include "cuda/array/gather.h"
-#include "cuda/array/pointwise.h"
 #include "cuda/runtime/profile.h"
 #include "weft/error.h"
-#include "weft/precision.h"
 
 namespace weft::cuda {
 
@@ -45,7 +42,7 @@ struct Operand {
 class Placed {
  public:
   /// (rows, columns) with strides `down` and `across`.
-  Placed(Context& context, DType dtype, const Matrices& m, std::int64_t down, std::int64_t across, std::int64_t rows,
+  Placed(CudaBackend& device, DType dtype, const Matrices& m, std::int64_t down, std::int64_t across, std::int64_t rows,
          std::int64_t columns, std::int64_t batch) {
     const auto fits = [](std::int64_t inner, std::int64_t inner_size, std::int64_t outer, std::int64_t outer_size) {
       return (inner == 1 || inner_size == 1) && (outer >= inner_size || outer_size == 1);
@@ -56,9 +53,9 @@ class Placed {
     } else if (batch_fits && fits(across, columns, down, rows)) {
       operand = {m.data, true, rows == 1 ? columns : down, m.batch};
     } else {
-      copy_.emplace(context, static_cast<std::size_t>(batch * rows * columns) * size_of(dtype));
-      cuda::copy(context, {m.data, {batch, columns, rows}, {m.batch, across, down}, dtype},
-                 {copy_->data(), {batch, columns, rows}, {columns * rows, rows, 1}, dtype});
+      copy_.emplace(device.context(), static_cast<std::size_t>(batch * rows * columns) * size_of(dtype));
+      device.copy({m.data, {batch, columns, rows}, {m.batch, across, down}, dtype},
+                  {copy_->data(), {batch, columns, rows}, {columns * rows, rows, 1}, dtype});
       operand = {copy_->data(), false, rows, rows * columns};
     }
   }
@@ -83,7 +80,7 @@ std::string profile_name(const blas::Product& p) {
 
 }  // namespace
 
-void gemm(Context& context, const Gemm& g) {
+void gemm(CudaBackend& device, const Gemm& g) {
   if (g.m == 0 || g.n == 0 || g.batch == 0) return;
   if (g.batch > kBatch) {
     const auto from = [](auto* data, std::int64_t elements, DType dtype) {
@@ -96,7 +93,7 @@ void gemm(Context& context, const Gemm& g) {
       part.a.data = from(g.a.data, first * g.a.batch, g.in);
       part.b.data = from(g.b.data, first * g.b.batch, g.in);
       part.out = from(g.out, first * g.out_batch, g.out_type);
-      gemm(context, part);
+      gemm(device, part);
     }
     return;
   }
@@ -108,24 +105,24 @@ void gemm(Context& context, const Gemm& g) {
   if (bias_first) {
     const ConstView bias{g.bias, out.shape, {0, 0, 1}, g.out_type};
     if (accumulate) {
-      binary(context, BinaryOp::add, out, bias, out);
+      device.binary(BinaryOp::add, out, bias, out);
     } else {
-      copy(context, bias, out);
+      device.copy(bias, out);
     }
     accumulate = true;
   }
   if (g.k == 0) {
-    if (!accumulate) fill(context, out, 0);
+    if (!accumulate) device.fill(out, 0);
     return;
   }
   // A row-major product is the column-major product of the transposes: outᵀ (n, m) = bᵀ (n, k) · aᵀ (k, m).
-  const Placed left(context, g.in, g.b, g.b.column, g.b.row, g.n, g.k, g.batch);
-  const Placed right(context, g.in, g.a, g.a.column, g.a.row, g.k, g.m, g.batch);
+  const Placed left(device, g.in, g.b, g.b.column, g.b.row, g.n, g.k, g.batch);
+  const Placed right(device, g.in, g.a, g.a.column, g.a.row, g.k, g.m, g.batch);
   blas::Product p;
   p.in = blas_type(g.in);
   p.out = blas_type(g.out_type);
   p.compute = g.in == DType::f64                                     ? blas::Compute::f64
-              : g.in == DType::f32 && precision() == Precision::tf32 ? blas::Compute::tf32
+              : g.in == DType::f32 && g.precision == Precision::tf32 ? blas::Compute::tf32
                                                                      : blas::Compute::f32;
   p.transpose_a = left.operand.transposed;
   p.transpose_b = right.operand.transposed;
@@ -144,6 +141,7 @@ void gemm(Context& context, const Gemm& g) {
   p.batch_stride_d = g.out_batch;
   p.beta = accumulate ? 1 : 0;
   if (!bias_first) p.bias = g.bias;
+  Context& context = device.context();
   const Scratch workspace(context, kWorkspaceBytes);
   ++context.matrix_products;
   const std::string measured_name = profile::on.load(std::memory_order_relaxed) ? profile_name(p) : "";

@@ -1,9 +1,8 @@
-#include "cuda/matmul/matmul.h"
-
 #include "core/device/scalar_ops.h"
 #include "cuda/array/element.h"
 #include "cuda/array/walk.h"
 #include "cuda/matmul/gemm.h"
+#include "cuda/runtime/backend.h"
 
 namespace weft::cuda {
 
@@ -53,19 +52,21 @@ void integers(Context& context, const ConstView& a, const ConstView& b, const Vi
 
 }  // namespace
 
-void matmul(Context& context, const ConstView& a, const ConstView& b, const View& out) {
+/// Floating dtypes by cuBLASLt, integers by a tiled kernel.
+void CudaBackend::matmul(const ConstView& a, const ConstView& b, Precision precision, const View& out) {
   switch (out.dtype) {
     case DType::i32:
-      return integers<std::int32_t>(context, a, b, out);
+      return integers<std::int32_t>(context_, a, b, out);
     case DType::i64:
-      return integers<std::int64_t>(context, a, b, out);
+      return integers<std::int64_t>(context_, a, b, out);
     case DType::u8:
-      return integers<std::uint8_t>(context, a, b, out);
+      return integers<std::uint8_t>(context_, a, b, out);
     default:
       break;
   }
   const auto matrices = [](const ConstView& x) { return Matrices{x.data, x.strides[1], x.strides[2], x.strides[0]}; };
   Gemm g;
+  g.precision = precision;
   g.in = g.out_type = out.dtype;
   g.batch = out.shape[0];
   g.m = out.shape[1];
@@ -76,7 +77,7 @@ void matmul(Context& context, const ConstView& a, const ConstView& b, const View
   g.out = out.data;
   g.out_row = g.n;
   g.out_batch = g.m * g.n;
-  gemm(context, g);
+  gemm(*this, g);
 }
 
 }  // namespace weft::cuda

@@ -1,10 +1,9 @@
-#include "cuda/norm/norm.h"
-
 #include <limits>
 #include <type_traits>
 
 #include "cuda/norm/norm_grid.cuh"
 #include "cuda/norm/norm_small.cuh"
+#include "cuda/runtime/backend.h"
 
 namespace weft::cuda {
 namespace {
@@ -310,28 +309,35 @@ void apply(Context& context, const ConstView& x, const ConstView& residual, cons
 }
 
 template <class T>
-void batch_norm_of(Context& context, const ConstView& x, const ConstView& weight, const ConstView& bias,
-                   const ConstView& residual, const BatchNormArguments& arguments, const View& y, const View& mean,
-                   const View& inverse_std, const View& scale, const View& shift, const View& running_mean,
-                   const View& running_var, const View& batches) {
+void batch_norm_of(Context& context, const BatchNormForward& call) {
   using C = compute_t<T>;
+  const ConstView &x = call.x, &residual = call.residual;
+  const View& y = call.y;
+  const RunningStatistics& running = call.running;
   const std::int64_t rows = x.shape[0], channels = x.shape[1];
   const double n = static_cast<double>(rows);
-  Statistics<T> statistics{x.as<T>(),           rows,          channels,     weight.as<C>(), bias.as<C>(), mean.as<C>(),
-                           inverse_std.as<C>(), scale.as<C>(), shift.as<C>()};
+  Statistics<T> statistics{x.as<T>(),
+                           rows,
+                           channels,
+                           call.weight.as<C>(),
+                           call.bias.as<C>(),
+                           call.mean.as<C>(),
+                           call.inverse_std.as<C>(),
+                           call.scale.as<C>(),
+                           call.shift.as<C>()};
   if (rows > 0) {
-    statistics.running_mean = running_mean.as<C>();
-    statistics.running_var = running_var.as<C>();
+    statistics.running_mean = running.mean.as<C>();
+    statistics.running_var = running.var.as<C>();
   }
-  statistics.batches = batches.as<std::int64_t>();
-  statistics.eps = arguments.eps;
-  statistics.momentum = arguments.momentum;
-  if (arguments.unbiased_running && rows > 1) statistics.correction = n / (n - 1);
+  statistics.batches = running.batches.as<std::int64_t>();
+  statistics.eps = call.eps;
+  statistics.momentum = running.momentum;
+  if (running.unbiased && rows > 1) statistics.correction = n / (n - 1);
   const auto launch_by_width = [&]<int V>(std::integral_constant<int, V>) {
     if (rows <= kForwardRows<V> * kSmallThreads) {
       with_rows<1, 4, kForwardRows<V>>(rows, [&]<int kRows>(std::integral_constant<int, kRows>, int threads) {
         launch({"batch_norm", channels / V, threads, context.stream}, small_kernel<T, V, kRows>, x.as<T>(),
-               residual.as<T>(), static_cast<int>(rows), channels, statistics, arguments.relu, y.as<T>());
+               residual.as<T>(), static_cast<int>(rows), channels, statistics, call.relu, y.as<T>());
       });
       return;
     }
@@ -341,38 +347,35 @@ void batch_norm_of(Context& context, const ConstView& x, const ConstView& weight
       launch({"batch_norm moments", part.blocks(), kThreads, context.stream}, moments_kernel<T, V>, x.as<T>(), part,
              statistics, partials.as<double>(), context.counters);
     });
-    apply<T>(context, x, residual, statistics.mean, statistics.scale, statistics.shift, arguments.relu, y);
+    apply<T>(context, x, residual, statistics.mean, statistics.scale, statistics.shift, call.relu, y);
   };
   with_width<T>(channels, launch_by_width, x.data, residual.data, y.data);
 }
 
 }  // namespace
 
-void batch_norm(Context& context, const ConstView& x, const ConstView& weight, const ConstView& bias,
-                const ConstView& residual, const BatchNormArguments& arguments, const View& y, const View& mean,
-                const View& inverse_std, const View& scale, const View& shift, const View& running_mean,
-                const View& running_var, const View& batches) {
-  dispatch_floating("batch_norm", x.dtype, [&]<class T>(Type<T>) {
-    if (x.shape[1] > 0) {
-      batch_norm_of<T>(context, x, weight, bias, residual, arguments, y, mean, inverse_std, scale, shift, running_mean,
-                       running_var, batches);
+void CudaBackend::batch_norm(const BatchNormForward& call) {
+  const View& batches = call.running.batches;
+  dispatch_floating("batch_norm", call.x.dtype, [&]<class T>(Type<T>) {
+    if (call.x.shape[1] > 0) {
+      batch_norm_of<T>(context_, call);
     } else if (batches.data != nullptr) {
-      launch({"batch_norm count", 1, 1, context.stream}, count_kernel, batches.as<std::int64_t>());
+      launch({"batch_norm count", 1, 1, context_.stream}, count_kernel, batches.as<std::int64_t>());
     }
   });
 }
 
-void batch_norm_inference(Context& context, const ConstView& x, const ConstView& weight, const ConstView& bias,
-                          const ConstView& running_mean, const ConstView& running_var, const ConstView& residual,
-                          const BatchNormArguments& arguments, const View& y) {
+void CudaBackend::batch_norm_inference(const BatchNormInference& call) {
+  const ConstView& x = call.x;
   dispatch_floating("batch_norm", x.dtype, [&]<class T>(Type<T>) {
     using C = compute_t<T>;
     const std::int64_t channels = x.shape[1];
     if (channels == 0) return;
-    const Scratch scale(context, static_cast<std::size_t>(channels) * sizeof(C));
-    launch({"batch_norm scale", blocks_for(channels, kThreads), kThreads, context.stream}, inference_scale_kernel<C>,
-           channels, weight.as<C>(), running_var.as<C>(), arguments.eps, scale.as<C>());
-    apply<T>(context, x, residual, running_mean.as<C>(), scale.as<C>(), bias.as<C>(), arguments.relu, y);
+    const Scratch scale(context_, static_cast<std::size_t>(channels) * sizeof(C));
+    launch({"batch_norm scale", blocks_for(channels, kThreads), kThreads, context_.stream}, inference_scale_kernel<C>,
+           channels, call.weight.as<C>(), call.running_var.as<C>(), call.eps, scale.as<C>());
+    apply<T>(context_, x, call.residual, call.running_mean.as<C>(), scale.as<C>(), call.bias.as<C>(), call.relu,
+             call.y);
   });
 }
 

@@ -1,6 +1,6 @@
-#include "cuda/norm/norm.h"
 #include "cuda/norm/norm_grid.cuh"
 #include "cuda/norm/norm_small.cuh"
+#include "cuda/runtime/backend.h"
 
 namespace weft::cuda {
 namespace {
@@ -208,13 +208,18 @@ small_grad_kernel(const T* y_grad, const T* x, int rows, std::int64_t channels, 
 }
 
 template <class T>
-void batch_norm_grad_of(Context& context, const ConstView& y_grad, const ConstView& x, const ConstView& mean,
-                        const ConstView& inverse_std, const ConstView& scale, const ConstView& shift, bool relu,
-                        const View& x_grad, const View& weight_grad, const View& bias_grad) {
+void batch_norm_grad_of(Context& context, const BatchNormGradient& call) {
   using C = compute_t<T>;
+  const ConstView &y_grad = call.y_grad, &x = call.x, &mean = call.mean, &scale = call.scale, &shift = call.shift;
+  const View& x_grad = call.x_grad;
+  const bool relu = call.relu;
   const std::int64_t rows = x.shape[0], channels = x.shape[1];
-  const Gradients<C> gradients{channels,      mean.as<C>(),        inverse_std.as<C>(),
-                               scale.as<C>(), weight_grad.as<C>(), bias_grad.as<C>()};
+  const Gradients<C> gradients{channels,
+                               mean.as<C>(),
+                               call.inverse_std.as<C>(),
+                               scale.as<C>(),
+                               call.weight_grad.as<C>(),
+                               call.bias_grad.as<C>()};
   if (rows <= kBackwardRows * kSmallThreads) {
     const auto launch_by_width = [&]<int V>(std::integral_constant<int, V>) {
       with_rows<1, kBackwardRows>(rows, [&]<int kRows>(std::integral_constant<int, kRows>, int threads) {
@@ -245,14 +250,9 @@ void batch_norm_grad_of(Context& context, const ConstView& y_grad, const ConstVi
 
 }  // namespace
 
-void batch_norm_grad(Context& context, const ConstView& y_grad, const ConstView& x, const ConstView& mean,
-                     const ConstView& inverse_std, const ConstView& scale, const ConstView& shift,
-                     const BatchNormArguments& arguments, const View& x_grad, const View& weight_grad,
-                     const View& bias_grad) {
-  dispatch_floating("batch_norm_grad", x.dtype, [&]<class T>(Type<T>) {
-    if (x.shape[1] == 0) return;
-    batch_norm_grad_of<T>(context, y_grad, x, mean, inverse_std, scale, shift, arguments.relu, x_grad, weight_grad,
-                          bias_grad);
+void CudaBackend::batch_norm_grad(const BatchNormGradient& call) {
+  dispatch_floating("batch_norm_grad", call.x.dtype, [&]<class T>(Type<T>) {
+    if (call.x.shape[1] > 0) batch_norm_grad_of<T>(context_, call);
   });
 }
 

@@ -1,21 +1,82 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
 #include <string>
 
 #include "core/device/backend.h"
+#include "cuda/runtime/context.h"
 
 namespace weft::cuda {
+
+/// One GPU's implementation of the device contract. Each family's file defines its methods. Except for those that need
+/// no lock, methods run under a BackendHandle: the context's lock is held and its device is current.
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(Context& context) : context_(context) {}
+  Context& context() const { return context_; }
+
+  bool computes(DType dtype) const override { return dtype != DType::f16; }
+  std::string description() const override;
+  ConvAlgo conv_algo(ConvPass pass, const ConvShape& shape, DType dtype) const override;
+
+  void* allocate(std::size_t bytes) override;
+  void deallocate(void* address, std::size_t bytes) noexcept override;
+  MemoryStatistics memory_statistics() const override;
+  void release_cached_memory() override;
+  void copy_from_host(void* out, const void* host, std::size_t bytes) override;
+  void copy_to_host(void* host, const void* in, std::size_t bytes) override;
+  void synchronize() override;
+  std::unique_ptr<Replay> capture(const std::function<void()>& fn) override;
+  std::uint64_t matrix_products() const override { return context_.matrix_products; }
+
+  void fill(const View& out, Scalar value) override;
+  void arange(const View& out, Scalar start, Scalar step) override;
+  void copy(const ConstView& in, const View& out) override;
+  void unary(UnaryOp op, const ConstView& x, const View& out) override;
+  void binary(BinaryOp op, const ConstView& a, const ConstView& b, const View& out) override;
+  void where(const ConstView& condition, const ConstView& a, const ConstView& b, const View& out) override;
+  void accumulate(const ConstView& in, const View& out) override;
+
+  void reduce(ReduceOp op, const ConstView& x, const View& out) override;
+  void arg_reduce(ArgReduceOp op, const ConstView& x, int axis, const View& out) override;
+  void matmul(const ConstView& a, const ConstView& b, Precision precision, const View& out) override;
+
+  void conv(const ConvCall& call) override;
+  void pool(PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices, const View& out) override;
+  void interpolate(InterpolatePass pass, const InterpolateShape& shape, const ConstView& in, const View& out) override;
+  void batch_norm(const BatchNormForward& call) override;
+  void batch_norm_inference(const BatchNormInference& call) override;
+  void batch_norm_grad(const BatchNormGradient& call) override;
+
+  void softmax(bool log, const ConstView& x, const View& y) override;
+  void softmax_grad(bool log, const ConstView& y, const ConstView& y_grad, const View& x_grad) override;
+  void cross_entropy(const CrossEntropyForward& call) override;
+  void cross_entropy_grad(const CrossEntropyGradient& call) override;
+  void tally(const TallyCall& call) override;
+  void random(RandomKind kind, const PhiloxKey& key, Scalar low, Scalar high, const View& out) override;
+  void image_batch(const ImageBatchCall& call) override;
+  void sgd(std::span<const OptimizerTensor> tensors, const SgdArguments& arguments,
+           const ConstView& learning_rate) override;
+  void adam(std::span<const OptimizerTensor> tensors, const AdamArguments& arguments,
+            const ConstView& learning_rate) override;
+
+ protected:
+  int enter() override;
+  void leave(int previous) noexcept override;
+
+ private:
+  Context& context_;
+};
 
 /// GPUs that can be used; 0 without a driver or a GPU, or when the driver is too old.
 int device_count();
 /// Why device_count() is 0; empty when it is not.
 std::string unavailable_reason();
 /// Throws DeviceError when the device is not available.
-Backend& backend(int index);
-/// The count of weft::matrix_products.
-std::uint64_t matrix_products(int index);
-/// One line: name, compute capability, memory, versions of the driver, the runtime and cuBLASLt. Throws DeviceError
-/// when the device is not available.
-std::string description(int index);
+CudaBackend& backend(int index);
 
 }  // namespace weft::cuda

@@ -86,8 +86,10 @@ Context& context(int device) {
   return *context;
 }
 
-CurrentDevice::CurrentDevice(int device) : before_(runtime::current_device()) { runtime::set_device(device); }
-
-CurrentDevice::~CurrentDevice() { runtime::restore_device(before_); }
+int make_current(int device) {
+  const int before = runtime::current_device();
+  runtime::set_device(device);
+  return before;
+}
 
 }  // namespace weft::cuda

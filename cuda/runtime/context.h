@@ -41,11 +41,14 @@ struct Context {
 /// Throws DeviceError when the device is not available (the reason, or how many there are).
 Context& context(int device);
 
+/// Makes a device current in this thread. Returns the one that was, by CUDA's number, for runtime::restore_device.
+int make_current(int device);
+
 /// Makes a device current in this thread for the length of a scope.
 class CurrentDevice {
  public:
-  explicit CurrentDevice(int device);
-  ~CurrentDevice();
+  explicit CurrentDevice(int device) : before_(make_current(device)) {}
+  ~CurrentDevice() { runtime::restore_device(before_); }
   CurrentDevice(const CurrentDevice&) = delete;
   CurrentDevice& operator=(const CurrentDevice&) = delete;
 
@@ -54,9 +57,9 @@ class CurrentDevice {
 };
 
 /// Holds a context's lock, and its device is current in this thread.
-class Use {
+class ContextLock {
  public:
-  explicit Use(Context& context) : lock_(context.mutex), device_(context.device) {}
+  explicit ContextLock(Context& context) : lock_(context.mutex), device_(context.device) {}
 
  private:
   std::lock_guard<std::recursive_mutex> lock_;

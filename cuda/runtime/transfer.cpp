@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/device/integer.h"
+#include "cuda/runtime/backend.h"
 #include "cuda/runtime/context.h"
 #include "cuda/runtime/profile.h"
 #include "weft/error.h"
@@ -99,14 +100,18 @@ void Staging::download(void* host, const void* in, std::size_t bytes, runtime::S
   runtime::synchronize(stream);
 }
 
-void copy_from_host(Context& context, void* out, const void* host, std::size_t bytes) {
-  require_no_capture(context, "a copy from the host");
-  context.staging.upload(out, host, bytes, context.stream);
+/// Copies in stream order. `host` may be any memory and may be reused on return; a copy does not wait for the stream
+/// unless more than the staging ring (16 MiB) is on its way. Throws DeviceError inside a capture, OutOfMemoryError
+/// where there is no page-locked memory.
+void CudaBackend::copy_from_host(void* out, const void* host, std::size_t bytes) {
+  require_no_capture(context_, "a copy from the host");
+  context_.staging.upload(out, host, bytes, context_.stream);
 }
 
-void copy_to_host(Context& context, void* host, const void* in, std::size_t bytes) {
-  require_no_capture(context, "a copy to the host");
-  context.staging.download(host, in, bytes, context.stream);
+/// Waits for the stream and reports what failed in it. Throws as copy_from_host does.
+void CudaBackend::copy_to_host(void* host, const void* in, std::size_t bytes) {
+  require_no_capture(context_, "a copy to the host");
+  context_.staging.download(host, in, bytes, context_.stream);
 }
 
 }  // namespace weft::cuda

@@ -7,8 +7,6 @@
 
 namespace weft::cuda {
 
-struct Context;
-
 /// Page-locked memory that host copies pass through: a ring of chunks on the way to the device, two chunks on the way
 /// back. Chunks are made at first use. The context's lock protects it.
 class Staging {
@@ -38,12 +36,5 @@ class Staging {
   std::size_t current_ = 0;  // chunk of up_ that is being filled
   std::size_t used_ = 0;     // bytes of it
 };
-
-/// Host memory -> device memory, in stream order. `host` may be any memory and may be reused on return; a copy does not
-/// wait for the stream unless more than the staging ring (16 MiB) is on its way. Throws DeviceError inside a capture,
-/// OutOfMemoryError where there is no page-locked memory.
-void copy_from_host(Context& context, void* out, const void* host, std::size_t bytes);
-/// Device memory -> host memory; waits for the stream and reports what failed in it. Throws as copy_from_host does.
-void copy_to_host(Context& context, void* host, const void* in, std::size_t bytes);
 
 }  // namespace weft::cuda

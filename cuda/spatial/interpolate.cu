@@ -1,11 +1,10 @@
-#include "cuda/spatial/interpolate.h"
-
 #include <cstdint>
 #include <type_traits>
 
 #include "cuda/array/element.h"
 #include "cuda/array/long_sum.cuh"
 #include "cuda/array/walk.h"
+#include "cuda/runtime/backend.h"
 
 namespace weft::cuda {
 namespace {
@@ -20,15 +19,15 @@ struct Plan {
   FastDivisor32 divisors[4];             // by them, where all threads are below 2^31
   bool narrow = false;
   std::int64_t source[3] = {};
-  ResampleAxis axes[3];
+  InterpolateAxis axes[3];
 };
 
-Plan plan_of(const ResampleShape& s, bool forward, int width) {
+Plan plan_of(const InterpolateShape& s, bool forward, int width) {
   Plan plan;
   plan.channels = s.c;
   plan.sizes[0] = s.c / width;
   for (std::size_t i = 0; i < 3; ++i) {
-    const ResampleAxis& a = s.axes[i];
+    const InterpolateAxis& a = s.axes[i];
     plan.axes[i] = a;
     plan.source[i] = forward ? a.in : a.out;
     plan.source_volume *= plan.source[i];
@@ -54,7 +53,7 @@ WEFT_DEVICE std::int64_t take(const Plan& plan, int k, std::int64_t& rest) {
 struct Target {
   std::int64_t first;  // element of the source: the thread's channels of its image's first pixel
   std::int64_t at[3];
-  ResampleRange box[3];
+  InterpolateRange box[3];
 };
 
 template <int V, bool kForward>
@@ -63,8 +62,8 @@ WEFT_DEVICE Target target_of(const Plan& plan, std::int64_t thread) {
   const std::int64_t channel = take(plan, 0, thread) * V;
   for (int axis = 2; axis >= 0; --axis) {
     target.at[axis] = take(plan, 3 - axis, thread);
-    target.box[axis] = kForward ? resample_inputs(plan.axes[axis], target.at[axis])
-                                : resample_outputs(plan.axes[axis], target.at[axis]);
+    target.box[axis] = kForward ? interpolate_inputs(plan.axes[axis], target.at[axis])
+                                : interpolate_outputs(plan.axes[axis], target.at[axis]);
   }
   target.first = thread * plan.source_volume * plan.channels + channel;
   return target;
@@ -75,8 +74,8 @@ template <class C, bool kForward, bool kLinear>
 WEFT_DEVICE C weight_of(const Plan& plan, const Target& target, int axis, std::int64_t from) {
   if constexpr (!kLinear) return C(1);
   const std::int64_t at = target.at[axis];
-  return static_cast<C>(kForward ? resample_weight(plan.axes[axis], from, at)
-                                 : resample_weight(plan.axes[axis], at, from));
+  return static_cast<C>(kForward ? interpolate_weight(plan.axes[axis], from, at)
+                                 : interpolate_weight(plan.axes[axis], at, from));
 }
 
 /// Where the elements of y are taken from, without weights.
@@ -89,7 +88,7 @@ nearest_kernel(Plan plan, const T* x, T* y) {
   std::int64_t pixel = 0, stride = 1;
   WEFT_UNROLL
   for (int axis = 2; axis >= 0; --axis) {
-    pixel += resample_tap(plan.axes[axis], take(plan, 3 - axis, rest)).index * stride;
+    pixel += interpolate_tap(plan.axes[axis], take(plan, 3 - axis, rest)).index * stride;
     stride *= plan.source[axis];
   }
   const std::int64_t from = (rest * plan.source_volume + pixel) * plan.channels + channel;
@@ -99,7 +98,7 @@ nearest_kernel(Plan plan, const T* x, T* y) {
 /// The sum of the box, each element times the weights of its three positions; in order.
 template <class T, int V, bool kForward, bool kLinear>
 WEFT_KERNEL_OF_BLOCKS(kThreads, 2)
-resample_kernel(Plan plan, const T* source, T* out) {
+interpolate_kernel(Plan plan, const T* source, T* out) {
   using C = compute_t<T>;
   const std::int64_t thread = global_thread();
   if (thread >= plan.threads) return;
@@ -137,26 +136,28 @@ resample_kernel(Plan plan, const T* source, T* out) {
 }
 
 template <class T, int V, bool kForward>
-void resample_of(Context& context, const ResampleShape& s, const T* in, T* out) {
+void interpolate_of(Context& context, const InterpolateShape& s, const T* in, T* out) {
   const Plan plan = plan_of(s, kForward, V);
-  const LaunchShape shape{"resample", blocks_for(plan.threads, kThreads), kThreads, context.stream};
+  const LaunchShape shape{"interpolate", blocks_for(plan.threads, kThreads), kThreads, context.stream};
   const bool linear = s.axes[0].linear || s.axes[1].linear || s.axes[2].linear;
-  if (linear) return launch(shape, resample_kernel<T, V, kForward, true>, plan, in, out);
+  if (linear) return launch(shape, interpolate_kernel<T, V, kForward, true>, plan, in, out);
   if constexpr (kForward) return launch(shape, nearest_kernel<T, V>, plan, in, out);
-  if constexpr (!kForward) return launch(shape, resample_kernel<T, V, false, false>, plan, in, out);
+  if constexpr (!kForward) return launch(shape, interpolate_kernel<T, V, false, false>, plan, in, out);
 }
 
 }  // namespace
 
-void resample(Context& context, ResamplePass pass, const ResampleShape& shape, const ConstView& in, const View& out) {
+void CudaBackend::interpolate(InterpolatePass pass, const InterpolateShape& shape, const ConstView& in,
+                              const View& out) {
   dispatch_floating("resampling", in.dtype, [&]<class T>(Type<T>) {
     constexpr int kWidest = 16 / sizeof(T);
     const auto addresses = reinterpret_cast<std::uintptr_t>(in.data) | reinterpret_cast<std::uintptr_t>(out.data);
     const bool wide = shape.c % kWidest == 0 && addresses % 16 == 0;
-    if (pass == ResamplePass::forward) {
-      (wide ? resample_of<T, kWidest, true> : resample_of<T, 1, true>)(context, shape, in.as<T>(), out.as<T>());
+    if (pass == InterpolatePass::forward) {
+      (wide ? interpolate_of<T, kWidest, true> : interpolate_of<T, 1, true>)(context_, shape, in.as<T>(), out.as<T>());
     } else {
-      (wide ? resample_of<T, kWidest, false> : resample_of<T, 1, false>)(context, shape, in.as<T>(), out.as<T>());
+      (wide ? interpolate_of<T, kWidest, false> : interpolate_of<T, 1, false>)(context_, shape, in.as<T>(),
+                                                                               out.as<T>());
     }
   });
 }

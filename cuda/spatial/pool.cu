@@ -1,5 +1,3 @@
-#include "cuda/spatial/pool.h"
-
 #include <array>
 #include <cstdint>
 #include <limits>
@@ -277,24 +275,24 @@ void pool_squares(const Context& context, PoolPass pass, const PoolShape& s, con
 
 }  // namespace
 
-void pool(Context& context, PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices,
-          const View& out) {
+void CudaBackend::pool(PoolPass pass, const PoolShape& shape, const ConstView& in, const View& indices,
+                       const View& out) {
   const bool average = pass == PoolPass::average || pass == PoolPass::average_grad;
-  if (average && shape.divisor == 0) return pool_uneven_average(context, pass, shape, in, out);
+  if (average && shape.divisor == 0) return uneven_average(context_, pass, shape, in, out);
   dispatch_floating("pooling", in.dtype, [&]<class T>(Type<T>) {
     const T* const from = in.as<T>();
     T* const to = out.as<T>();
     auto* const places = indices.as<std::int32_t>();
-    if (pass == PoolPass::unpool) return unpool_of(context, shape, from, places, to);
+    if (pass == PoolPass::unpool) return unpool_of(context_, shape, from, places, to);
     const bool wide = is_wide<T>(shape, {in.data, out.data, indices.data});
     const bool backward = pass == PoolPass::max_scatter || pass == PoolPass::average_grad;
     if (wide && (pass == PoolPass::max || pass == PoolPass::max_scatter) && in.size() > 0 &&
-        is_squares(context.narrow_end, shape)) {
-      return pool_squares(context, pass, shape, from, places, to);
+        is_squares(context_.narrow_end, shape)) {
+      return pool_squares(context_, pass, shape, from, places, to);
     }
-    with_counts<T>(context.narrow_end, shape, !backward, wide,
+    with_counts<T>(context_.narrow_end, shape, !backward, wide,
                    [&]<int V, class Int>(std::integral_constant<int, V>, Int) {
-                     pool_of<T, V, Int>(context, pass, shape, from, places, to);
+                     pool_of<T, V, Int>(context_, pass, shape, from, places, to);
                    });
   });
 }

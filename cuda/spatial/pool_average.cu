@@ -1,7 +1,6 @@
 #include <cstdint>
 
 #include "cuda/array/long_sum.cuh"
-#include "cuda/spatial/pool.h"
 #include "cuda/spatial/pool_window.cuh"
 
 // Averages whose windows differ in what they divide by.
@@ -78,8 +77,8 @@ void average_of(const Context& context, bool forward, const PoolShape& s, const 
 
 }  // namespace
 
-void pool_uneven_average(Context& context, PoolPass pass, const PoolShape& shape, const ConstView& in,
-                         const View& out) {
+void pooling::uneven_average(Context& context, PoolPass pass, const PoolShape& shape, const ConstView& in,
+                             const View& out) {
   dispatch_floating("pooling", in.dtype, [&]<class T>(Type<T>) {
     const bool wide = is_wide<T>(shape, {in.data, out.data});
     const bool forward = pass == PoolPass::average;

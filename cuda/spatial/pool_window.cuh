@@ -23,7 +23,7 @@
 
 #include "cuda/array/element.h"
 #include "cuda/array/walk.h"
-#include "cuda/spatial/pool.h"
+#include "cuda/runtime/backend.h"
 
 namespace weft::cuda::pooling {
 
@@ -256,5 +256,8 @@ void with_counts(std::int64_t end, const PoolShape& s, bool forward, bool wide, 
     body(std::integral_constant<int, 1>{}, std::int64_t{});
   }
 }
+
+/// Averages with divisor 0, each of which counts its own positions.
+void uneven_average(Context& context, PoolPass pass, const PoolShape& shape, const ConstView& in, const View& out);
 
 }  // namespace weft::cuda::pooling

@@ -1,11 +1,10 @@
-#include "cuda/train/image_batch.h"
-
 #include <algorithm>
 #include <cstdint>
 
 #include "core/device/image_draw.h"
 #include "cuda/array/element.h"
 #include "cuda/array/walk.h"
+#include "cuda/runtime/backend.h"
 
 namespace weft::cuda {
 namespace {
@@ -79,14 +78,15 @@ image_batch_kernel(Images images, unsigned* counter, T* out, std::int64_t* out_l
 
 }  // namespace
 
-void image_batch(Context& context, const ImageBatchArguments& arguments, const ConstView& images,
-                 const ConstView& labels, const ConstView& order, const View& clock, const View& out,
-                 const View& out_labels) {
+void CudaBackend::image_batch(const ImageBatchCall& call) {
+  const ImageBatchArguments& arguments = call.arguments;
+  const ConstView &images = call.images, &order = call.order;
+  const View& out = call.out;
   Images all{};
   all.pixels = images.as<std::uint8_t>();
-  all.labels = labels.as<std::uint8_t>();
+  all.labels = call.labels.as<std::uint8_t>();
   all.order = order.as<std::int64_t>();
-  all.clock = clock.as<std::int64_t>();
+  all.clock = call.clock.as<std::int64_t>();
   all.count = out.shape[0];
   all.order_size = order.size();
   all.channels = static_cast<int>(images.shape[1]);
@@ -100,8 +100,8 @@ void image_batch(Context& context, const ImageBatchArguments& arguments, const C
   std::copy_n(arguments.stddev.data(), 3, all.stddev);
   all.seed = arguments.seed;
   dispatch_floating("image_batch", out.dtype, [&]<class T>(Type<T>) {
-    launch({"image_batch", all.count, kThreads, context.stream}, image_batch_kernel<T>, all, context.counters,
-           out.as<T>(), out_labels.as<std::int64_t>());
+    launch({"image_batch", all.count, kThreads, context_.stream}, image_batch_kernel<T>, all, context_.counters,
+           out.as<T>(), call.out_labels.as<std::int64_t>());
   });
 }
 

@@ -1,5 +1,3 @@
-#include "cuda/train/loss.h"
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -9,6 +7,7 @@
 
 #include "cuda/array/element.h"
 #include "cuda/array/walk.h"
+#include "cuda/runtime/backend.h"
 
 // Softmax, cross entropy and the tally of hits. They replace, for logits (rows, n):
 //
@@ -419,61 +418,63 @@ void dispatch_loss(const char* op, DType dtype, const Body& body) {
 
 }  // namespace
 
-void softmax(Context& context, bool log, const ConstView& x, const View& y) {
+void CudaBackend::softmax(bool log, const ConstView& x, const View& y) {
   dispatch_floating("softmax", x.dtype, [&]<class T>(Type<T>) {
-    with_group(context, "softmax", x.shape, [&]<class Group>(Group, const LaunchShape& shape) {
+    with_group(context_, "softmax", x.shape, [&]<class Group>(Group, const LaunchShape& shape) {
       launch(shape, softmax_kernel<Group, T>, log, x.shape[0], x.shape[1], x.as<T>(), y.as<T>());
     });
   });
 }
 
-void softmax_grad(Context& context, bool log, const ConstView& y, const ConstView& y_grad, const View& x_grad) {
+void CudaBackend::softmax_grad(bool log, const ConstView& y, const ConstView& y_grad, const View& x_grad) {
   dispatch_floating("softmax_grad", y.dtype, [&]<class T>(Type<T>) {
-    with_group(context, "softmax_grad", y.shape, [&]<class Group>(Group, const LaunchShape& shape) {
+    with_group(context_, "softmax_grad", y.shape, [&]<class Group>(Group, const LaunchShape& shape) {
       launch(shape, softmax_grad_kernel<Group, T>, log, y.shape[0], y.shape[1], y.as<T>(), y_grad.as<T>(),
              x_grad.as<T>());
     });
   });
 }
 
-void cross_entropy(Context& context, const ConstView& logits, const ConstView& labels,
-                   const CrossEntropyArguments& arguments, const View& losses, const View& count) {
+void CudaBackend::cross_entropy(const CrossEntropyForward& call) {
+  const CrossEntropyArguments& arguments = call.arguments;
+  const ConstView& logits = call.logits;
+  const View& losses = call.losses;
   const double smoothing = arguments.smoothing;
   const bool each = arguments.reduction == LossReduction::none;
-  const Scratch partials(context, each ? 0 : kMostPartials * sizeof(RowSums));
+  const Scratch partials(context_, each ? 0 : kMostPartials * sizeof(RowSums));
   dispatch_loss("cross_entropy", logits.dtype, [&]<class T>(Type<T>) {
-    with_group(context, "cross_entropy", logits.shape, [&]<class Group>(Group, LaunchShape shape) {
+    with_group(context_, "cross_entropy", logits.shape, [&]<class Group>(Group, LaunchShape shape) {
       if (!each) shape.blocks = std::clamp<std::int64_t>(shape.blocks, 1, kMostPartials);
-      launch(shape, cross_entropy_kernel<Group, T>, entropy_of<T>(logits, labels, arguments), static_cast<T>(smoothing),
-             static_cast<T>(1 - smoothing), partials.as<RowSums>(), context.counters,
-             Strided<T>{losses.as<T>(), each ? losses.strides[0] : 0}, count.as<double>());
+      launch(shape, cross_entropy_kernel<Group, T>, entropy_of<T>(logits, call.labels, arguments),
+             static_cast<T>(smoothing), static_cast<T>(1 - smoothing), partials.as<RowSums>(), context_.counters,
+             Strided<T>{losses.as<T>(), each ? losses.strides[0] : 0}, call.count.as<double>());
     });
   });
 }
 
-void cross_entropy_grad(Context& context, const ConstView& logits, const ConstView& labels,
-                        const CrossEntropyArguments& arguments, const ConstView& losses_grad, const ConstView& count,
-                        const View& logits_grad) {
+void CudaBackend::cross_entropy_grad(const CrossEntropyGradient& call) {
+  const CrossEntropyArguments& arguments = call.arguments;
+  const ConstView &logits = call.logits, &losses_grad = call.losses_grad;
   const double other = arguments.smoothing / static_cast<double>(logits.shape[1]);
   const std::int64_t stride = arguments.reduction == LossReduction::none ? losses_grad.strides[0] : 0;
   dispatch_loss("cross_entropy_grad", logits.dtype, [&]<class T>(Type<T>) {
-    with_group(context, "cross_entropy_grad", logits.shape, [&]<class Group>(Group, const LaunchShape& shape) {
-      launch(shape, cross_entropy_grad_kernel<Group, T>, entropy_of<T>(logits, labels, arguments),
+    with_group(context_, "cross_entropy_grad", logits.shape, [&]<class Group>(Group, const LaunchShape& shape) {
+      launch(shape, cross_entropy_grad_kernel<Group, T>, entropy_of<T>(logits, call.labels, arguments),
              static_cast<T>(1 - arguments.smoothing + other), static_cast<T>(other),
-             Strided<const T>{losses_grad.as<T>(), stride}, count.as<double>(), logits_grad.as<T>());
+             Strided<const T>{losses_grad.as<T>(), stride}, call.count.as<double>(), call.logits_grad.as<T>());
     });
   });
 }
 
-void tally(Context& context, const ConstView& logits, const ConstView& labels, const ConstView& losses,
-           const View& loss_sum, const View& hits) {
+void CudaBackend::tally(const TallyCall& call) {
+  const ConstView &logits = call.logits, &labels = call.labels, &losses = call.losses;
   const TallyCut cut(logits.shape);
-  const Scratch partials(context, static_cast<std::size_t>(cut.blocks) * sizeof(RowSums));
+  const Scratch partials(context_, static_cast<std::size_t>(cut.blocks) * sizeof(RowSums));
   dispatch_floating("tally", logits.dtype, [&]<class T>(Type<T>) {
-    launch({"tally", cut.blocks, kThreads, context.stream}, tally_kernel<T>, logits.shape[0], logits.shape[1],
+    launch({"tally", cut.blocks, kThreads, context_.stream}, tally_kernel<T>, logits.shape[0], logits.shape[1],
            cut.lanes, logits.as<T>(), Strided<const std::int64_t>{labels.as<std::int64_t>(), labels.strides[0]},
            Strided<const compute_t<T>>{losses.as<compute_t<T>>(), losses.strides[0]}, partials.as<RowSums>(),
-           context.counters, loss_sum.as<double>(), hits.as<std::int64_t>());
+           context_.counters, call.loss_sum.as<double>(), call.hits.as<std::int64_t>());
   });
 }
 

@@ -1,5 +1,3 @@
-#include "cuda/train/optim.h"
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -8,6 +6,7 @@
 
 #include "cuda/array/element.h"
 #include "cuda/array/walk.h"
+#include "cuda/runtime/backend.h"
 
 // A step of SGD or Adam over all parameters of a model. update_kernel replaces
 //
@@ -68,20 +67,20 @@ template <class T>
 struct SgdStep {
   const double* learning_rate;
   T momentum, weight_decay;
-  bool nesterov, lr_inside;
+  bool nesterov, buffer_holds_steps;
 
   struct Rates {
     T inner, outer;
   };
   WEFT_DEVICE Rates rates(int) const {
     const T lr = static_cast<T>(*learning_rate);
-    return {-lr, lr_inside ? T(1) : -lr};
+    return {-lr, buffer_holds_steps ? T(1) : -lr};
   }
   template <bool kFirst, bool kSecond>
   WEFT_DEVICE void update(const Rates& rates, T grad, T& value, T& first, T&) const {
     T d = grad;
     if (weight_decay != 0) d = mul_add(weight_decay, value, d);
-    if (lr_inside) d = rounded_product(rates.inner, d);
+    if (buffer_holds_steps) d = rounded_product(rates.inner, d);
     if constexpr (kFirst) {
       first = mul_add(momentum, first, d);
       d = nesterov ? mul_add(momentum, first, d) : first;
@@ -247,22 +246,22 @@ void check_dtypes(const char* op, std::span<const OptimizerTensor> tensors) {
 
 }  // namespace
 
-void sgd(Context& context, std::span<const OptimizerTensor> tensors, const SgdArguments& arguments,
-         const ConstView& learning_rate) {
+void CudaBackend::sgd(std::span<const OptimizerTensor> tensors, const SgdArguments& arguments,
+                      const ConstView& learning_rate) {
   check_dtypes("sgd", tensors);
   const auto update = [&]<class T>(Type<T>, DType dtype) {
     const SgdStep<T> step{learning_rate.as<double>(), static_cast<T>(arguments.momentum),
-                          static_cast<T>(arguments.weight_decay), arguments.nesterov, arguments.lr_inside};
+                          static_cast<T>(arguments.weight_decay), arguments.nesterov, arguments.buffer_holds_steps};
     const auto next = [&](int) { return step; };
-    update_all<false, false, T>(context, "sgd", dtype, tensors, next);
-    update_all<true, false, T>(context, "sgd", dtype, tensors, next);
+    update_all<false, false, T>(context_, "sgd", dtype, tensors, next);
+    update_all<true, false, T>(context_, "sgd", dtype, tensors, next);
   };
   update(Type<float>{}, DType::f32);
   update(Type<double>{}, DType::f64);
 }
 
-void adam(Context& context, std::span<const OptimizerTensor> tensors, const AdamArguments& arguments,
-          const ConstView& learning_rate) {
+void CudaBackend::adam(std::span<const OptimizerTensor> tensors, const AdamArguments& arguments,
+                       const ConstView& learning_rate) {
   check_dtypes("adam", tensors);
   std::vector<std::int64_t*> steps;  // in the order of the updates; tensors without elements follow
   steps.reserve(tensors.size());
@@ -276,14 +275,14 @@ void adam(Context& context, std::span<const OptimizerTensor> tensors, const Adam
   }
   add_steps([](const OptimizerTensor& tensor) { return tensor.size == 0; });
 
-  const Scratch scratch(context, steps.size() * sizeof(AdamRates));
+  const Scratch scratch(context_, steps.size() * sizeof(AdamRates));
   AdamRates* rates = scratch.as<AdamRates>();
   for (std::size_t begin = 0; begin < steps.size(); begin += kCounts) {
     Counts counts;
     counts.count = static_cast<int>(std::min<std::size_t>(kCounts, steps.size() - begin));
     std::copy_n(steps.data() + begin, counts.count, counts.step);
     const int half = static_cast<int>(blocks_for(counts.count, kWarp)) * kWarp;
-    launch({"adam rates", 1, 2 * half, context.stream}, adam_rates_kernel, counts, arguments,
+    launch({"adam rates", 1, 2 * half, context_.stream}, adam_rates_kernel, counts, arguments,
            learning_rate.as<double>(), rates + begin);
   }
   const auto update = [&]<class T>(Type<T>, DType dtype) {
@@ -294,7 +293,7 @@ void adam(Context& context, std::span<const OptimizerTensor> tensors, const Adam
                      static_cast<T>(1 - arguments.beta2),
                      static_cast<T>(arguments.eps),
                      static_cast<T>(arguments.decoupled ? 0 : arguments.weight_decay)};
-    update_all<true, true, T>(context, "adam", dtype, tensors, [&](int count) {
+    update_all<true, true, T>(context_, "adam", dtype, tensors, [&](int count) {
       step.of_tensors = rates;
       rates += count;
       return step;

@@ -95,9 +95,9 @@ DeviceBatches::DeviceBatches(const ImageDataset& dataset, const DataLoaderOption
 void DeviceBatches::start_epoch(std::int64_t epoch) {
   const std::vector<std::int64_t> order = epoch_order(images(), options_, epoch);
   const std::array<std::int64_t, 2> clock{epoch, 0};
-  Backend& device = backend(options_.device);
-  if (!order.empty()) device.copy_from_host(order_.data(), order.data(), order.size() * sizeof(std::int64_t));
-  device.copy_from_host(clock_.data(), clock.data(), sizeof clock);
+  const BackendHandle device = backend(options_.device);
+  if (!order.empty()) device->copy_from_host(order_.data(), order.data(), order.size() * sizeof(std::int64_t));
+  device->copy_from_host(clock_.data(), clock.data(), sizeof clock);
 }
 
 Batch DeviceBatches::make_arrays(std::int64_t count, DType dtype) const {
@@ -110,9 +110,14 @@ Batch DeviceBatches::make_arrays(std::int64_t count, DType dtype) const {
 void DeviceBatches::next(const Batch& out) {
   const Array& x = out.images.array();
   const Shape rows{x.shape()[0], x.shape()[2], x.shape()[3], x.shape()[1]};
-  Backend& device = backend(options_.device);
-  device.image_batch(arguments_, const_view(images_), const_view(labels_), const_view(order_), mutable_view(clock_),
-                     {x.data(), rows, row_major_strides(rows), x.dtype()}, mutable_view(out.labels.array()));
+  const BackendHandle device = backend(options_.device);
+  device->image_batch({.arguments = arguments_,
+                       .images = const_view(images_),
+                       .labels = const_view(labels_),
+                       .order = const_view(order_),
+                       .clock = mutable_view(clock_),
+                       .out = {x.data(), rows, row_major_strides(rows), x.dtype()},
+                       .out_labels = mutable_view(out.labels.array())});
 }
 
 }  // namespace weft::nn

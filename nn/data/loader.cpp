@@ -100,11 +100,13 @@ class HostProducer final : public DataLoader::Iterator::Producer {
     };
     const Shape rows{count, d.height, d.width, d.channels};
     backend(Device::cpu())
-        .image_batch(image_batch_arguments(d, options_),
-                     view(d.images.data(), {d.size(), d.channels, d.height, d.width}, DType::u8),
-                     view(d.labels.data(), {d.size()}, DType::u8), view(order_.data(), {d.size()}, DType::i64),
-                     {clock.data(), {2}, {1}, DType::i64}, {images.data(), rows, row_major_strides(rows), DType::f32},
-                     mutable_view(labels));
+        ->image_batch({.arguments = image_batch_arguments(d, options_),
+                       .images = view(d.images.data(), {d.size(), d.channels, d.height, d.width}, DType::u8),
+                       .labels = view(d.labels.data(), {d.size()}, DType::u8),
+                       .order = view(order_.data(), {d.size()}, DType::i64),
+                       .clock = {clock.data(), {2}, {1}, DType::i64},
+                       .out = {images.data(), rows, row_major_strides(rows), DType::f32},
+                       .out_labels = mutable_view(labels)});
     return {Tensor(images), Tensor(labels)};
   }
 

@@ -24,8 +24,8 @@ void SGD::update(const Device& device, const std::vector<OptimizerTensor>& tenso
   const SgdArguments arguments{.momentum = options_.momentum,
                                .weight_decay = options_.weight_decay,
                                .nesterov = options_.nesterov,
-                               .lr_inside = options_.lr_inside_buffer};
-  backend(device).sgd(tensors, arguments, const_view(lr));
+                               .buffer_holds_steps = options_.lr_inside_buffer};
+  backend(device)->sgd(tensors, arguments, const_view(lr));
 }
 
 Adam::Adam(std::vector<Tensor> parameters, const AdamOptions& options)
@@ -47,7 +47,7 @@ void Adam::update(const Device& device, const std::vector<OptimizerTensor>& tens
                                 .eps = options_.eps,
                                 .weight_decay = options_.weight_decay,
                                 .decoupled = decoupled_};
-  backend(device).adam(tensors, arguments, const_view(lr));
+  backend(device)->adam(tensors, arguments, const_view(lr));
 }
 
 AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options)

@@ -28,8 +28,8 @@ class Tally {
   void add(const Tensor& logits, const Tensor& labels, const Tensor& losses) {
     const Array rows = logits.array().contiguous(), classes = labels.array().to(DType::i64);
     backend(loss_.device())
-        .tally(const_view(rows), const_view(classes), const_view(losses.array()), mutable_view(loss_),
-               mutable_view(hits_));
+        ->tally({const_view(rows), const_view(classes), const_view(losses.array()), mutable_view(loss_),
+                 mutable_view(hits_)});
   }
   /// On the host.
   void count(std::int64_t images) { images_ += images; }

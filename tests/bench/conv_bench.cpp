@@ -77,13 +77,13 @@ struct Candidate {
 };
 
 /// Times the candidates in turns, each at least `seconds` long, in blocks of about 10 ms.
-void measure(Backend& device, double seconds, std::vector<Candidate>& candidates) {
+void measure(const BackendHandle& device, double seconds, std::vector<Candidate>& candidates) {
   if (candidates.empty()) return;
   using Clock = std::chrono::steady_clock;
   const auto timed = [&](const Candidate& candidate, int count) {
     const auto start = Clock::now();
     for (int i = 0; i < count; ++i) candidate.run();
-    device.synchronize();
+    device->synchronize();
     return std::chrono::duration<double>(Clock::now() - start).count() / count;
   };
   for (Candidate& candidate : candidates) {
@@ -116,7 +116,7 @@ nlohmann::ordered_json sizes(const Options& options, const Layer& layer) {
 
 void measure(const Options& options, const Layer& layer) {
   const Device where = Device::parse(options.device);
-  Backend& device = backend(where);
+  const BackendHandle device = backend(where);
   const DType dtype = options.precision == "bf16" ? DType::bf16 : DType::f32;
   const PrecisionGuard guard(options.precision == "tf32" ? Precision::tf32 : Precision::fp32);
   const ConvShape shape = conv_shape(layer, options.batch);
@@ -149,12 +149,17 @@ void measure(const Options& options, const Layer& layer) {
     for (const std::string& text : options.algos) {
       ConvShape pinned = shape;
       const auto run = [&device, pass, a, b, out](const ConvShape& s) {
-        device.conv(pass, s, const_view(a), const_view(b), nullptr, mutable_view(out), nullptr);
+        device->conv({.pass = pass,
+                      .shape = s,
+                      .precision = precision(),
+                      .a = const_view(a),
+                      .b = const_view(b),
+                      .out = mutable_view(out)});
       };
       if (text == "copy") {  // the data of a depthwise forward pass, read and written once
         const Array& from = x.size() < y.size() ? x : y;
         const Array to = Array::empty_like(from.layout(), dtype, where);
-        result.push_back({text, [&device, from, to] { device.copy(const_view(from), mutable_view(to)); }});
+        result.push_back({text, [&device, from, to] { device->copy(const_view(from), mutable_view(to)); }});
         continue;
       }
       pinned.algo = parse_algo(text);

@@ -13,14 +13,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_of(Backend& backend, const std::function<void()>& work) {
+double seconds_of(const BackendHandle& backend, const std::function<void()>& work) {
   const auto start = Clock::now();
   work();
-  backend.synchronize();
+  backend->synchronize();
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-double median_of_nine(Backend& backend, const std::function<void()>& work) {
+double median_of_nine(const BackendHandle& backend, const std::function<void()>& work) {
   std::vector<double> seconds;
   for (int i = 0; i < 9; ++i) seconds.push_back(seconds_of(backend, work));
   std::nth_element(seconds.begin(), seconds.begin() + 4, seconds.end());
@@ -32,9 +32,9 @@ double median_of_nine(Backend& backend, const std::function<void()>& work) {
 nlohmann::ordered_json device_figures(const Device& device) {
   const NoGrad no_grad;
   const auto start = Clock::now();
-  Backend& backend = weft::backend(device);
+  const BackendHandle backend = weft::backend(device);
   zeros({1}, {.device = device});
-  backend.synchronize();
+  backend->synchronize();
   const double first_kernel = std::chrono::duration<double>(Clock::now() - start).count();
 
   const bool gpu = device.is_cuda();
@@ -42,7 +42,7 @@ nlohmann::ordered_json device_figures(const Device& device) {
   const DType dtype = gpu ? DType::bf16 : DType::f32;
   const auto matrix = [&] { return randn({n, n}, {.device = device}).to(dtype); };
   const Tensor a = matrix(), b = matrix();
-  backend.synchronize();
+  backend->synchronize();
   const auto multiply = [&] { matmul(a, b); };
   const double first_product = seconds_of(backend, multiply);
   const double product = median_of_nine(backend, multiply);

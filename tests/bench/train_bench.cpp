@@ -53,11 +53,11 @@ double now() { return std::chrono::duration<double>(std::chrono::system_clock::n
 // With `steps` above 0 a sample is one step that is waited for, and three steps come before the samples. With 0 a
 // sample is a block of about 50 ms, before and after which the device is idle, and the samples of a run take `seconds`.
 Timed time_steps(const std::function<void()>& step, const weft::Device& device, double seconds, int steps, int runs) {
-  weft::Backend& backend = weft::backend(device);
+  const weft::BackendHandle backend = weft::backend(device);
   const auto seconds_of = [&](int count) {
     const auto start = Clock::now();
     for (int i = 0; i < count; ++i) step();
-    backend.synchronize();
+    backend->synchronize();
     return seconds_since(start);
   };
   Timed timed;
@@ -87,7 +87,7 @@ Timed time_steps(const std::function<void()>& step, const weft::Device& device, 
     const auto start = Clock::now();
     step();
     host.push_back(seconds_since(start));
-    backend.synchronize();
+    backend->synchronize();
   }
   if (!host.empty()) timed.host = median(host);
   return timed;

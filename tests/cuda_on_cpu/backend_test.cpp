@@ -178,11 +178,11 @@ TEST(Devices, TheCurrentOneStaysCurrent) {
       expect_same("matmul and a copy to the host");
       EXPECT_THROW(matmul(x, ones({3, 3}, {.device = device})), ShapeError);
       expect_same("an error");
-      const auto replay = backend(device).capture([&] { backend(device).fill(mutable_view(x.array()), 2); });
+      const auto replay = backend(device)->capture([&] { backend(device)->fill(mutable_view(x.array()), 2); });
       expect_same("capture");
       replay->run();
       expect_same("a replay");
-      EXPECT_THROW(backend(device).capture([&] { throw ValueError("mine"); }), ValueError);
+      EXPECT_THROW(backend(device)->capture([&] { throw ValueError("mine"); }), ValueError);
       expect_same("a capture that throws");
       x = {};
       release_cached_memory(device);

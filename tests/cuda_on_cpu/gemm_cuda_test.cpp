@@ -30,22 +30,22 @@ void expect_sum(std::int64_t k, bool accumulate, bool with_bias, std::int64_t bi
                        bias = integers<T>(bias_offset + n, 3), before = integers<T>(batch * m * n, 4);
   const Array left = on_device(a), right = on_device(b), added = on_device(bias), out = on_device(before);
   const T* const bias_data = static_cast<const T*>(added.data()) + bias_offset;
-  cuda::Context& context = cuda::context(0);
+  cuda::CudaBackend& device = cuda::backend(0);
   {
-    const cuda::Use use(context);
-    cuda::gemm(context, {.in = dtype_of<T>,
-                         .out_type = dtype_of<T>,
-                         .m = m,
-                         .n = n,
-                         .k = k,
-                         .batch = batch,
-                         .a = {left.data(), k, 1, m * k},
-                         .b = {right.data(), n, 1, k * n},
-                         .out = out.data(),
-                         .out_row = n,
-                         .out_batch = m * n,
-                         .accumulate = accumulate,
-                         .bias = with_bias ? bias_data : nullptr});
+    const cuda::ContextLock lock(device.context());
+    cuda::gemm(device, {.in = dtype_of<T>,
+                        .out_type = dtype_of<T>,
+                        .m = m,
+                        .n = n,
+                        .k = k,
+                        .batch = batch,
+                        .a = {left.data(), k, 1, m * k},
+                        .b = {right.data(), n, 1, k * n},
+                        .out = out.data(),
+                        .out_row = n,
+                        .out_batch = m * n,
+                        .accumulate = accumulate,
+                        .bias = with_bias ? bias_data : nullptr});
   }
   std::vector<T> expected = before;
   for (std::int64_t at = 0; at < batch * m * n; ++at) {
@@ -73,20 +73,20 @@ TEST(CudaGemm, AddsTheBiasAndWhatIsThere) {
 }
 
 TEST(CudaGemm, RefusesIntegers) {
-  cuda::Context& context = cuda::context(0);
+  cuda::CudaBackend& device = cuda::backend(0);
   const Array x = Array::full({1}, 1, DType::i32, Device::cuda());
-  const cuda::Use use(context);
+  const cuda::ContextLock lock(device.context());
   const auto multiply = [&] {
-    cuda::gemm(context, {.in = DType::i32,
-                         .out_type = DType::i32,
-                         .m = 1,
-                         .n = 1,
-                         .k = 1,
-                         .a = {x.data(), 1, 1, 1},
-                         .b = {x.data(), 1, 1, 1},
-                         .out = x.data(),
-                         .out_row = 1,
-                         .out_batch = 1});
+    cuda::gemm(device, {.in = DType::i32,
+                        .out_type = DType::i32,
+                        .m = 1,
+                        .n = 1,
+                        .k = 1,
+                        .a = {x.data(), 1, 1, 1},
+                        .b = {x.data(), 1, 1, 1},
+                        .out = x.data(),
+                        .out_row = 1,
+                        .out_batch = 1});
   };
   EXPECT_THROW(multiply(), DTypeError);
 }

@@ -54,7 +54,7 @@ TEST(AdamCuda, TakesALaunchForEachBatchOfTensors) {
       const Array rate = Array::full({}, 0.01, DType::f64, Device::cuda());
       for (int t = 1; t <= 3; ++t) {
         const std::uint64_t start = cuda_on_cpu::launches();
-        backend(Device::cuda()).adam(tensors, {}, const_view(rate));
+        backend(Device::cuda())->adam(tensors, {}, const_view(rate));
         EXPECT_EQ(cuda_on_cpu::launches() - start, count.launches);
       }
     }

@@ -1,8 +1,7 @@
 // cuda::winograd against plain loops, with tiles of both sizes, in one chunk of tiles and in many.
 #include <gtest/gtest.h>
 
-#include "cuda/conv/winograd.h"
-#include "cuda/runtime/context.h"
+#include "cuda/conv/algorithms.h"
 #include "tests/on_device.h"
 #include "tests/winograd_reference.h"
 
@@ -11,11 +10,10 @@ namespace {
 
 template <class T>
 void check(const ConvShape& s, const std::vector<int>& tiles) {
-  cuda::Context& context = cuda::context(0);
-  const cuda::Use use(context);
+  cuda::CudaBackend& device = cuda::backend(0);
+  const cuda::ContextLock lock(device.context());
   const Operands<T> in = winograd_operands<T>(s);
   const OnDevice<T> bias(dtype_of<T>, in.bias, 0);
-  const ConstView bias_view = bias.view();
   for (const ConvPass pass : {ConvPass::forward, ConvPass::input_grad, ConvPass::weight_grad}) {
     const OnDevice<T> a(dtype_of<T>, in.a(pass), 0), b(dtype_of<T>, in.b(pass), 0);
     for (const bool with_bias : {false, true}) {
@@ -26,7 +24,13 @@ void check(const ConvShape& s, const std::vector<int>& tiles) {
                      std::to_string(static_cast<int>(pass)) + " tile " + std::to_string(tile) +
                      (with_bias ? " with bias" : ""));
         const OnDevice<T> out(dtype_of<T>, std::vector<T>(expected.size(), T(-77)), 0);
-        cuda::winograd(context, pass, tile, s, a.view(), b.view(), with_bias ? &bias_view : nullptr, out.view());
+        cuda::winograd(device, tile,
+                       {.pass = pass,
+                        .shape = s,
+                        .a = a.view(),
+                        .b = b.view(),
+                        .bias = with_bias ? ConstView(bias.view()) : ConstView{},
+                        .out = out.view()});
         EXPECT_LE(winograd_error(out.values().data(), expected).norm, sizeof(T) == 8 ? 1e-12 : 1e-5);
       }
     }
