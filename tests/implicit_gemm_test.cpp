@@ -175,7 +175,7 @@ TEST(ImplicitGemm, ParametersOfBf16) {
   WEFT_NEEDS_CUDA();
   constexpr std::int64_t kFilters = 8;
   const BackendHandle device = backend(Device::cuda());
-  for (const std::int64_t c : {1, 8}) {  // one at a time, and packs
+  for (const std::int64_t c : {1, 8}) {  // one at a time, and vectors
     ConvShape s = make_shape(1, c, kFilters, kOnes, kOnes);
     s.algo = ConvAlgo::implicit_gemm;
     const auto size = static_cast<std::size_t>(c);

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "cpu/runtime/pack.h"
+#include "cpu/runtime/vector_loop.h"
 
 namespace weft::cpu::WEFT_ISA {
 
@@ -43,12 +43,12 @@ template <int count>
   }
 }
 
-/// The sum in double of packs of floats.
+/// The sum in double of vectors of floats.
 template <class P>
 struct WideTotal {
   Vec<double> halves[2] = {};
 
-  [[gnu::always_inline]] void add(P pack) { add_wide(halves, pack); }
+  [[gnu::always_inline]] void add(P vector) { add_wide(halves, vector); }
   [[gnu::always_inline]] P times(double factor) const {
     typedef float Half __attribute__((vector_size(kVectorBytes / 2)));
     Half narrow[2];
@@ -65,7 +65,7 @@ struct WideTotal<float> {
   float times(double factor) const { return static_cast<float>(total * factor); }
 };
 
-/// `count` sums of packs of T, of at most kShortSum terms: one after another.
+/// `count` sums of vectors of T, of at most kShortSum terms: one after another.
 template <class T, class P, int count>
 struct ChainSums {
   static constexpr int kCount = count;

@@ -113,6 +113,65 @@ std::int64_t make_dense(AxisList& axes) {
   return size;
 }
 
+/// Lists the axes of x that out keeps and those that it reduces, the latter with positive strides. Returns the address
+/// where they begin.
+const char* list_axes(const ConstView& x, const View& out, AxisList& kept, AxisList& reduced) {
+  const char* data = x.as<char>();
+  for (int a = 0; a < x.rank(); ++a) {
+    if (x.shape[a] == 1) continue;
+    if (out.shape[a] != 1) {
+      kept.push({x.shape[a], x.strides[a], out.strides[a]});
+      continue;
+    }
+    if (x.strides[a] < 0) data += (x.shape[a] - 1) * x.strides[a] * static_cast<std::int64_t>(size_of(x.dtype));
+    reduced.push({x.shape[a], std::abs(x.strides[a]), 0});
+  }
+  return data;
+}
+
+/// How an axis is reduced: along rows or columns of the kept axes, in `count` splits of up to `size` elements.
+struct AxisSplits {
+  bool columns;
+  std::int64_t size, count;
+};
+
+AxisSplits splits_of(const AxisList& kept, const Axis& axis) {
+  const bool columns = by_columns(kept, axis.size, axis.x);
+  const std::int64_t size = columns ? 256 : 16384;
+  return {columns, size, std::max<std::int64_t>(1, ceil_div(axis.size, size))};
+}
+
+/// Reduces the first of the axes `reduced` in splits. Returns the partial results, dense in the order of x's axes with
+/// the splits outermost, and makes `kept` and `reduced` the axes of these.
+std::unique_ptr<char[]> reduce_first_axis(const ReduceLoops& loops, const char* data, DType dtype, DType partial_dtype,
+                                          AxisList& kept, AxisList& reduced) {
+  const Axis axis = *reduced.begin();
+  const AxisSplits splits = splits_of(kept, axis);
+  const std::size_t partial_bytes = size_of(partial_dtype);
+  reduced.drop_first();
+  AxisList rest = reduced;
+  for (const Axis& k : kept) rest.push(k);
+  const std::int64_t dense = make_dense(rest);
+  auto partial = std::make_unique_for_overwrite<char[]>(static_cast<std::size_t>(dense * splits.count) * partial_bytes);
+
+  const std::int64_t whole = axis.size / splits.size, left = axis.size % splits.size;
+  AxisList all = rest;
+  if (whole > 1) all.push({whole, splits.size * axis.x, dense});
+  if (whole > 0) {
+    reduce_axis(loops, splits.columns, data, dtype, partial.get(), partial_dtype, all, splits.size, axis.x);
+  }
+  if (left > 0) {
+    reduce_axis(loops, splits.columns, data + whole * splits.size * axis.x * static_cast<std::int64_t>(size_of(dtype)),
+                dtype, partial.get() + static_cast<std::size_t>(whole * dense) * partial_bytes, partial_dtype, rest,
+                left, axis.x);
+  }
+  const Axis* walked = rest.begin();
+  for (Axis& r : reduced) r.x = walked++->out;
+  for (Axis& k : kept) k.x = walked++->out;
+  if (splits.count > 1) reduced.push({splits.count, dense, 0});
+  return partial;
+}
+
 }  // namespace
 
 /// Reduces one axis at a time, the densest first, in chunks whose partial results are reduced again: the tree depends
@@ -124,59 +183,23 @@ void CpuBackend::reduce(ReduceOp op, const ConstView& x, const View& out) {
   ReduceLoops loops{pick(kernels.rows[o], x.dtype), pick(kernels.columns[o], x.dtype)};
   if (out.size() == 0) return;
   if (x.size() == 0) return fill(out, 0);
+  AxisList kept, reduced;
+  const char* data = list_axes(x, out, kept, reduced);
+  if (reduced.count() == 0) return copy(x, out);
 
   // Partial sums of f32 are f64.
   const bool widens = op == ReduceOp::sum && x.dtype == DType::f32;
   ReduceLoops partial_loops = widens ? kernels.first_sums : loops;
   const DType partial_dtype = widens ? DType::f64 : x.dtype;
-  const std::size_t partial_bytes = size_of(partial_dtype);
   DType dtype = x.dtype;
-  const char* data = x.as<char>();
-  AxisList kept, reduced;
-  for (int a = 0; a < x.rank(); ++a) {
-    if (x.shape[a] == 1) continue;
-    if (out.shape[a] != 1) {
-      kept.push({x.shape[a], x.strides[a], out.strides[a]});
-      continue;
-    }
-    if (x.strides[a] < 0) data += (x.shape[a] - 1) * x.strides[a] * static_cast<std::int64_t>(size_of(dtype));
-    reduced.push({x.shape[a], std::abs(x.strides[a]), 0});
-  }
-  if (reduced.count() == 0) return copy(x, out);
-
   std::unique_ptr<char[]> partial;
   for (;;) {
     reduced = merged(reduced);
     const Axis axis = *reduced.begin();
-    const bool columns = by_columns(kept, axis.size, axis.x);
-    const std::int64_t chunk = columns ? 256 : 16384;
-    const std::int64_t chunks = std::max<std::int64_t>(1, ceil_div(axis.size, chunk));
-    if (chunks == 1 && reduced.count() == 1) {
-      return reduce_axis(loops, columns, data, dtype, out.data, out.dtype, kept, axis.size, axis.x);
+    if (const AxisSplits splits = splits_of(kept, axis); splits.count == 1 && reduced.count() == 1) {
+      return reduce_axis(loops, splits.columns, data, dtype, out.data, out.dtype, kept, axis.size, axis.x);
     }
-
-    // Partial results of each chunk, dense in x's order of axes with the chunks outermost.
-    reduced.drop_first();
-    AxisList rest = reduced;
-    for (const Axis& k : kept) rest.push(k);
-    const std::int64_t dense = make_dense(rest);
-    auto next = std::make_unique_for_overwrite<char[]>(static_cast<std::size_t>(dense * chunks) * partial_bytes);
-
-    const std::int64_t whole = axis.size / chunk, left = axis.size % chunk;
-    AxisList all = rest;
-    if (whole > 1) all.push({whole, chunk * axis.x, dense});
-    if (whole > 0) reduce_axis(partial_loops, columns, data, dtype, next.get(), partial_dtype, all, chunk, axis.x);
-    if (left > 0) {
-      reduce_axis(partial_loops, columns, data + whole * chunk * axis.x * static_cast<std::int64_t>(size_of(dtype)),
-                  dtype, next.get() + static_cast<std::size_t>(whole * dense) * partial_bytes, partial_dtype, rest,
-                  left, axis.x);
-    }
-
-    const Axis* walked = rest.begin();
-    for (Axis& r : reduced) r.x = walked++->out;
-    for (Axis& k : kept) k.x = walked++->out;
-    if (chunks > 1) reduced.push({chunks, dense, 0});
-    partial = std::move(next);
+    partial = reduce_first_axis(partial_loops, data, dtype, partial_dtype, kept, reduced);
     data = partial.get();
     if (widens) {
       constexpr auto kF64 = static_cast<int>(DType::f64);

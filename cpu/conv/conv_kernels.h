@@ -9,14 +9,14 @@
 // channels-last source tap by tap: columns never exist but as one panel in the first-level cache.
 namespace weft::cpu {
 
-/// Columns [depth, depth + length) of a panel: for rows [first_row, end_row) the values at source + row·source_stride,
+/// Columns [inner, inner + length) of a panel: for rows [first_row, end_row) the values at source + row·source_stride,
 /// for the others zeros.
 struct ConvRun {
-  std::int64_t source = 0, depth = 0, length = 0;
+  std::int64_t source = 0, inner = 0, length = 0;
   std::int64_t first_row = 0, end_row = 0;
 };
 
-/// out (rows, cols) = start + columns·weight, over the columns in `runs`, at most kConvDepth of them.
+/// out (rows, cols) = start + columns·weight, over the columns in `runs`, at most kConvInner of them.
 template <class T>
 struct ConvPanel {
   const ConvRun* runs = nullptr;
@@ -25,8 +25,8 @@ struct ConvPanel {
       0;  ///< runs whose products are one chain (cpu/array/chains.h); those of the others are another
   const T* source = nullptr;
   std::int64_t rows = 0, source_stride = 0;
-  const T* weight = nullptr;  ///< blocks of two vectors of columns, the last one or two, each (weight_depth, width)
-  std::int64_t weight_depth = 0;
+  const T* weight = nullptr;  ///< blocks of two vectors of columns, the last one or two, each (weight_inner, width)
+  std::int64_t weight_inner = 0;
   const T* start = nullptr;  ///< stride 0: a row padded to whole blocks; else the stride is out's and start is out
   std::int64_t start_stride = 0;
   T* out = nullptr;
@@ -52,8 +52,8 @@ struct ConvSum {
   std::int64_t sum_stride = 0;  ///< cols rounded up to whole vectors, at least
 };
 
-inline constexpr int kConvDepth = 384, kConvRows = 14;
-inline constexpr std::int64_t kConvWorkspace = std::int64_t{kConvRows} * (kConvDepth + 16) * 8;
+inline constexpr int kConvInner = 384, kConvRows = 14;
+inline constexpr std::int64_t kConvWorkspace = std::int64_t{kConvRows} * (kConvInner + 16) * 8;
 
 template <class T>
 struct ConvKernelsOf {

@@ -12,9 +12,9 @@ WEFT_SIMD_DEFINE(ConvKernels, conv_kernels)
 
 namespace {
 
-constexpr std::int64_t kBlockColumns = 256;  // of weights: with kConvDepth rows they stay in the second-level cache
-constexpr std::int64_t kBlockChains = 2;     // of kConvDepth columns
-static_assert(kConvDepth <= kBlockChains * kChain);
+constexpr std::int64_t kBlockColumns = 256;  // of weights: with kConvInner rows they stay in the second-level cache
+constexpr std::int64_t kBlockChains = 2;     // of kConvInner columns
+static_assert(kConvInner <= kBlockChains * kChain);
 constexpr std::int64_t kPackChannels = 16;             // a cache line or two at a time
 constexpr std::int64_t kTasks = 32, kTaskPanels = 16;  // at least and at most, where the shape allows
 
@@ -39,13 +39,13 @@ struct Panels {
 };
 
 /// One panel: its first row's image and position, and its rows.
-struct Place {
+struct PanelOrigin {
   std::int64_t n;
   std::array<std::int64_t, 3> o;
   std::int64_t rows;
 };
 
-Place place(const ConvColumns& columns, const Panels& panels, std::int64_t i) {
+PanelOrigin panel_origin(const ConvColumns& columns, const Panels& panels, std::int64_t i) {
   const auto& [depth, height, width] = columns.axes;
   if (panels.images) {
     const std::int64_t positions = columns.positions(), n = i / positions * panels.part;
@@ -62,7 +62,7 @@ Place place(const ConvColumns& columns, const Panels& panels, std::int64_t i) {
 }
 
 /// The runs of a panel that lie in columns [begin, end) of a group, relative to its first row's image.
-void list_runs(const ConvColumns& columns, const Panels& panels, const Place& at, std::int64_t group_channels,
+void list_runs(const ConvColumns& columns, const Panels& panels, const PanelOrigin& at, std::int64_t group_channels,
                std::int64_t begin, std::int64_t end, std::vector<ConvRun>& runs) {
   runs.clear();
   const TapAxis &depth = columns.axes[0], &height = columns.axes[1], &width = columns.axes[2];
@@ -114,7 +114,7 @@ std::int64_t first_chain(std::vector<ConvRun>& runs) {
     ConvRun rest = *run;
     run->length = left;
     rest.source += left;
-    rest.depth += left;
+    rest.inner += left;
     rest.length -= left;
     run = runs.insert(run + 1, rest);
   }
@@ -123,15 +123,15 @@ std::int64_t first_chain(std::vector<ConvRun>& runs) {
 
 /// The columns of a product in equal blocks; a task computes one block of some panels.
 struct Blocks {
-  std::int64_t columns, per_group, depth;
+  std::int64_t columns, per_group, inner;
 };
 
 template <class T>
 Blocks cut_columns(const ConvProduct<T>& product) {
   const std::int64_t width = 2 * lanes<T>(), columns = product.channels / product.groups;
-  const std::int64_t depth = product.columns.taps() * product.columns.channels / product.groups;
+  const std::int64_t inner = product.columns.taps() * product.columns.channels / product.groups;
   const std::int64_t block = round_up(even_part(columns, kBlockColumns), width);
-  return {block, ceil_div(columns, block), even_part(depth, kConvDepth)};
+  return {block, ceil_div(columns, block), even_part(inner, kConvInner)};
 }
 
 /// A task's scratch memory: what a panel is packed into, and for a product that is too deep for float sums alone, a row
@@ -143,8 +143,8 @@ struct TaskMemory {
   T* zeros = nullptr;
   double* sums = nullptr;
 
-  TaskMemory(std::int64_t depth, const Blocks& blocks, std::int64_t panels)
-      : deep(std::is_same_v<T, float> && depth > kChainSums / kBlockChains * blocks.depth) {
+  TaskMemory(std::int64_t inner, const Blocks& blocks, std::int64_t panels)
+      : deep(std::is_same_v<T, float> && inner > kChainSums / kBlockChains * blocks.inner) {
     const std::int64_t row_bytes = blocks.columns * static_cast<std::int64_t>(sizeof(double));
     const std::int64_t deep_bytes = deep ? row_bytes * (1 + panels * conv_kernels().rows) : 0;
     char* const memory = conv_scratch<char>(ScratchSlot::task, kConvWorkspace + deep_bytes);
@@ -172,29 +172,29 @@ void run_block(const ConvProduct<T>& product, const Panels& panels, std::int64_t
                const Blocks& blocks, std::int64_t block) {
   const ConvColumns& columns = product.columns;
   const std::int64_t channels = columns.channels / product.groups, group_columns = product.channels / product.groups;
-  const std::int64_t depth = columns.taps() * channels, padded = padded_columns<T>(group_columns);
+  const std::int64_t inner = columns.taps() * channels, padded = padded_columns<T>(group_columns);
   const std::int64_t group = block / blocks.per_group, col = block % blocks.per_group * blocks.columns;
   const std::int64_t image = columns.image();
   const std::int64_t out_image = product.extent[0] * product.extent[1] * product.extent[2] * product.channels;
   const T* const bias = product.bias + group * padded + col;
-  const TaskMemory<T> memory(depth, blocks, end - begin);
-  const std::int64_t chain = memory.deep ? kChainSums / kBlockChains * blocks.depth : std::max<std::int64_t>(depth, 1);
+  const TaskMemory<T> memory(inner, blocks, end - begin);
+  const std::int64_t chain = memory.deep ? kChainSums / kBlockChains * blocks.inner : std::max<std::int64_t>(inner, 1);
 
   std::vector<ConvRun> runs;
   runs.reserve(static_cast<std::size_t>(columns.taps()));
   ConvPanel<T> panel;
   panel.workspace = memory.workspace;
-  panel.weight = product.weight + (group * padded + col) * depth;
-  panel.weight_depth = depth;
+  panel.weight = product.weight + (group * padded + col) * inner;
+  panel.weight_inner = inner;
   panel.cols = std::min(blocks.columns, group_columns - col);
   panel.source_stride = panels.images ? image : columns.axes[2].step * columns.channels;
   panel.out_stride = panels.images ? out_image : product.step[2] * product.channels;
-  for (std::int64_t p = 0; p == 0 || p < depth; p += blocks.depth) {
-    const bool begins = p % chain == 0, last = p + blocks.depth >= depth;
-    const bool ends = memory.deep && (last || (p + blocks.depth) % chain == 0);
+  for (std::int64_t p = 0; p == 0 || p < inner; p += blocks.inner) {
+    const bool begins = p % chain == 0, last = p + blocks.inner >= inner;
+    const bool ends = memory.deep && (last || (p + blocks.inner) % chain == 0);
     for (std::int64_t i = begin; i < end; ++i) {
-      const Place at = place(columns, panels, i);
-      list_runs(columns, panels, at, channels, p, std::min(depth, p + blocks.depth), runs);
+      const PanelOrigin at = panel_origin(columns, panels, i);
+      list_runs(columns, panels, at, channels, p, std::min(inner, p + blocks.inner), runs);
       if (runs.empty() && !begins && !ends) continue;
       std::int64_t position = at.n;
       for (std::size_t d = 0; d < 3; ++d) {
@@ -227,14 +227,14 @@ std::int64_t padded_columns(std::int64_t columns) {
 template <class T>
 void pack_weight(const ConvColumns& columns, const std::array<std::int64_t, 3>& filter, std::int64_t groups,
                  std::int64_t group_columns, const WeightLayout<T>& layout, T* packed) {
-  const std::int64_t channels = columns.channels / groups, depth = columns.taps() * channels;
+  const std::int64_t channels = columns.channels / groups, inner = columns.taps() * channels;
   const std::int64_t padded = padded_columns<T>(group_columns), width = 2 * lanes<T>();
   const std::int64_t blocks = ceil_div(group_columns, width);
   const std::vector<ConvTap> taps = list_taps(columns, filter);
   parallel_for(groups * blocks, [&](std::int64_t task) {
     const std::int64_t group = task / blocks, col = task % blocks * width;
     const std::int64_t block_width = std::min(width, padded - col), cols = std::min(width, group_columns - col);
-    T* to = packed + (group * padded + col) * depth;
+    T* to = packed + (group * padded + col) * inner;
     for (const ConvTap& tap : taps) {
       const T* from = layout.data + group * layout.group + tap.filter * layout.tap + col * layout.column;
       for (std::int64_t first = 0; first < channels; first += kPackChannels) {

@@ -26,7 +26,7 @@ struct WeightLayout {
 };
 
 /// Writes the taps that `columns` keeps as ConvPanel wants them, group by group: groups · padded_columns(group_columns)
-/// · depth values, where depth counts (tap, channel).
+/// · inner values, where the inner index is (tap, channel).
 template <class T>
 void pack_weight(const ConvColumns& columns, const std::array<std::int64_t, 3>& filter, std::int64_t groups,
                  std::int64_t group_columns, const WeightLayout<T>& layout, T* packed);

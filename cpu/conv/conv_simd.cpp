@@ -12,9 +12,9 @@ constexpr int kRows = kVectorBytes == 64 ? kConvRows : 6;
 
 constexpr int kAhead = 24;  // rows of weights to prefetch: they stream from the second-level cache
 
-// Between the rows of the packed panel; a cache line more than kConvDepth, lest they share cache sets.
+// Between the rows of the packed panel: a cache line more than kConvInner, so that rows do not share cache sets.
 template <class T>
-constexpr int64_t kStride = kConvDepth + 64 / static_cast<int>(sizeof(T));
+constexpr int64_t kStride = kConvInner + 64 / static_cast<int>(sizeof(T));
 
 template <int count, class T>
 inline void copy_fixed(T* to, const T* from) {
@@ -78,7 +78,7 @@ void multiply(const ConvPanel<T>& g, const T* weight, const T* start, int64_t st
       }
     }
     for (; i < end; ++i) {
-      const T* b = weight + g.runs[i].depth * (V * kL);
+      const T* b = weight + g.runs[i].inner * (V * kL);
       for (const T* last = a + g.runs[i].length; a < last; ++a, b += V * kL) {
         WEFT_UNROLL for (int v = 0; v < V; ++v) __builtin_prefetch(b + (kAhead * V + v) * kL);
         Vec<T> row[V];
@@ -136,7 +136,7 @@ void panel(const ConvPanel<T>& g) {
   pack(g);
   const T* weight = g.weight;
   int64_t col = 0;
-  for (; g.cols - col > kL; col += 2 * kL, weight += g.weight_depth * 2 * kL) {
+  for (; g.cols - col > kL; col += 2 * kL, weight += g.weight_inner * 2 * kL) {
     multiply_block<T, 2>(g, weight, col, g.cols - col < 2 * kL ? g.cols - col : 2 * kL);
   }
   if (col < g.cols) multiply_block<T, 1>(g, weight, col, g.cols - col);

@@ -1,6 +1,6 @@
 #include "core/device/integer.h"
 #include "cpu/conv/depthwise_kernels.h"
-#include "cpu/runtime/pack.h"
+#include "cpu/runtime/vector_loop.h"
 
 namespace weft::cpu::WEFT_ISA {
 namespace {
@@ -87,10 +87,10 @@ template <Streaming streaming, int kColumns, class P, class T>
   }
 }
 
-/// One pack of channels of kColumns columns, down all rows: each value of the source is loaded once for the nine
+/// One vector of channels of kColumns columns, down all rows: each value of the source is loaded once for the nine
 /// products that it takes part in. Fetches what follows the band, from vector `fetched` on.
 template <Streaming streaming, int kColumns, class P, class T>
-void strip(const DepthwiseBand<T>& band, std::int64_t column, std::int64_t channel, std::int64_t fetched) {
+void tile(const DepthwiseBand<T>& band, std::int64_t column, std::int64_t channel, std::int64_t fetched) {
   const std::int64_t rows = band.end - band.begin, first = column + band.column_offset;
   const std::int64_t stride = band.source_stride, line = band.source_columns * stride;
   const std::int64_t out_stride = band.out_stride, out_line = band.columns * out_stride;
@@ -130,37 +130,37 @@ void strip(const DepthwiseBand<T>& band, std::int64_t column, std::int64_t chann
 }
 
 template <int kColumns, class T>
-void strip_channels(const DepthwiseBand<T>& band, std::int64_t column) {
+void tile_channels(const DepthwiseBand<T>& band, std::int64_t column) {
   constexpr std::int64_t kWidth = kLanes<T>;
   std::int64_t c = 0;
   if (band.channels < kWidth) {
-    for (; c < band.channels; ++c) strip<Streaming::no, kColumns, T>(band, column, c, 0);
+    for (; c < band.channels; ++c) tile<Streaming::no, kColumns, T>(band, column, c, 0);
     return;
   }
   const std::int64_t rows = band.end - band.begin;
   std::int64_t fetched = column * rows * (band.channels / kWidth);
   for (; c + kWidth <= band.channels; c += kWidth, fetched += kColumns * rows) {
     if (band.streaming == Streaming::yes) {
-      strip<Streaming::yes, kColumns, Vec<T>>(band, column, c, fetched);
+      tile<Streaming::yes, kColumns, Vec<T>>(band, column, c, fetched);
     } else {
-      strip<Streaming::no, kColumns, Vec<T>>(band, column, c, fetched);
+      tile<Streaming::no, kColumns, Vec<T>>(band, column, c, fetched);
     }
   }
-  if (c < band.channels) strip<Streaming::no, kColumns, Vec<T>>(band, column, band.channels - kWidth, fetched);
+  if (c < band.channels) tile<Streaming::no, kColumns, Vec<T>>(band, column, band.channels - kWidth, fetched);
 }
 
 template <class T, int kColumns = kMostColumns>
-void strip_of(const DepthwiseBand<T>& band, std::int64_t column, std::int64_t columns) {
-  if (columns == kColumns) return strip_channels<kColumns>(band, column);
-  if constexpr (kColumns > 1) strip_of<T, kColumns - 1>(band, column, columns);
+void tile_of(const DepthwiseBand<T>& band, std::int64_t column, std::int64_t columns) {
+  if (columns == kColumns) return tile_channels<kColumns>(band, column);
+  if constexpr (kColumns > 1) tile_of<T, kColumns - 1>(band, column, columns);
 }
 
 template <class T>
 void band_of(const DepthwiseBand<T>& band) {
   std::int64_t column = 0;
-  for (std::int64_t strips = ceil_div(band.columns, kMostColumns); strips > 0; --strips) {
-    const std::int64_t columns = ceil_div(band.columns - column, strips);
-    strip_of(band, column, columns);
+  for (std::int64_t tiles = ceil_div(band.columns, kMostColumns); tiles > 0; --tiles) {
+    const std::int64_t columns = ceil_div(band.columns - column, tiles);
+    tile_of(band, column, columns);
     column += columns;
   }
   if (band.streaming == Streaming::yes) end_streaming();

@@ -1,13 +1,13 @@
 #include "core/device/integer.h"
 #include "cpu/conv/depthwise_kernels.h"
-#include "cpu/runtime/pack.h"
+#include "cpu/runtime/vector_loop.h"
 
 namespace weft::cpu::WEFT_ISA {
 namespace {
 
-/// body(P{}, channel, place) for packs P of all channels; `place` is the channel's in sums.
+/// body(P{}, channel, place) for vectors P of all channels; `place` is the channel's in sums.
 template <class T, class Body>
-inline void for_vectors(std::int64_t channels, const Body& body) {
+inline void for_channels(std::int64_t channels, const Body& body) {
   constexpr std::int64_t kWidth = kLanes<T>;
   std::int64_t channel = 0;
   if (channels < kWidth) {
@@ -124,8 +124,8 @@ inline void border_column(const DepthwiseRow<T>& row, std::int64_t column, std::
 template <class T>
 void border_columns(const DepthwiseRow<T>& row, std::int64_t begin, std::int64_t end) {
   for (std::int64_t column = begin; column < end; ++column) {
-    for_vectors<T>(row.channels, [&](auto pack, std::int64_t channel, std::int64_t) {
-      border_column<decltype(pack)>(row, column, channel);
+    for_channels<T>(row.channels, [&](auto vector, std::int64_t channel, std::int64_t) {
+      border_column<decltype(vector)>(row, column, channel);
     });
   }
 }
@@ -133,8 +133,8 @@ void border_columns(const DepthwiseRow<T>& row, std::int64_t begin, std::int64_t
 template <int kTaps, int kStep, int kColumns, class T>
 inline std::int64_t full_tiles(const DepthwiseRow<T>& row, std::int64_t column, std::int64_t end) {
   for (; column + kColumns <= end; column += kColumns) {
-    for_vectors<T>(row.channels, [&](auto pack, std::int64_t channel, std::int64_t) {
-      full_tile<kTaps, kStep, kColumns, decltype(pack)>(row, column, channel);
+    for_channels<T>(row.channels, [&](auto vector, std::int64_t channel, std::int64_t) {
+      full_tile<kTaps, kStep, kColumns, decltype(vector)>(row, column, channel);
     });
   }
   return column;
@@ -226,8 +226,8 @@ template <int kLines, int kTaps, class T>
 void sum_taps(const DepthwiseSum<T>& s, const DepthwiseSumLine<T>* lines, std::int64_t first) {
   const bool fetch = s.fresh > 0 && lines == s.lines && first == 0 && s.channels >= kLanes<T>;
   const Columns full = full_columns(s.axis, first, kTaps);
-  for_vectors<T>(s.channels, [&](auto pack, std::int64_t channel, std::int64_t place) {
-    sum_block<kLines, kTaps, decltype(pack)>(s, lines, first, full, channel, place, fetch);
+  for_channels<T>(s.channels, [&](auto vector, std::int64_t channel, std::int64_t place) {
+    sum_block<kLines, kTaps, decltype(vector)>(s, lines, first, full, channel, place, fetch);
   });
 }
 

@@ -9,23 +9,23 @@ namespace weft::cpu {
 namespace {
 
 constexpr std::int64_t kFetchedElements = 4;      // of x for each of y
-constexpr std::int64_t kSlices = 32;              // at most
-constexpr std::int64_t kSliceElements = 1 << 15;  // of y's gradient, at least
-constexpr std::int64_t kSliceBytes = 16 << 20;    // of the sums of all slices
+constexpr std::int64_t kSplits = 32;              // at most
+constexpr std::int64_t kSplitElements = 1 << 15;  // of y's gradient, at least
+constexpr std::int64_t kSplitBytes = 16 << 20;    // of the sums of all splits
 constexpr std::int64_t kRunBytes = 64 << 10;      // of x in rows that are summed together
 
-/// Rows of y's gradient (n, depth, height), in slices cut by shape alone, each with its own sums (taps, width).
+/// Rows of y's gradient (n, depth, height), in splits cut by shape alone, each with its own sums (taps, width).
 template <class T>
 struct Plan {
   const DepthwiseKernelsOf<T>* kernels;
   ConvColumns columns;
   std::int64_t k = 0, multiplier = 1, width = 0, vectors = 0;  ///< vectors: channels before the last vector's
-  std::int64_t rows = 0, slices = 1, slice_rows = 1, run_rows = 1;
+  std::int64_t rows = 0, splits = 1, split_rows = 1, run_rows = 1;
   const T* y_grad = nullptr;
   const T* x = nullptr;
   T* sums = nullptr;
 
-  std::int64_t slice_size() const { return columns.taps() * width; }
+  std::int64_t split_size() const { return columns.taps() * width; }
 };
 
 template <class T>
@@ -40,9 +40,9 @@ Plan<T> make_plan(const ConvShape& shape, int vector_bytes) {
   plan.rows = shape.n * shape.out[0] * shape.out[1];
   const std::int64_t row_size = shape.out[2] * plan.k, bytes = static_cast<std::int64_t>(sizeof(T));
   const std::int64_t wanted =
-      std::min({kSlices, plan.rows, plan.rows * row_size / kSliceElements, kSliceBytes / (plan.slice_size() * bytes)});
-  plan.slice_rows = ceil_div(plan.rows, std::max<std::int64_t>(1, wanted));
-  plan.slices = ceil_div(plan.rows, plan.slice_rows);
+      std::min({kSplits, plan.rows, plan.rows * row_size / kSplitElements, kSplitBytes / (plan.split_size() * bytes)});
+  plan.split_rows = ceil_div(plan.rows, std::max<std::int64_t>(1, wanted));
+  plan.splits = ceil_div(plan.rows, plan.split_rows);
   const std::int64_t run_rows = std::min(kRunBytes / (row_size * bytes), kChain / shape.out[2]);
   plan.run_rows = plan.multiplier > 1 ? 1 : std::max<std::int64_t>(1, run_rows);
   return plan;
@@ -51,16 +51,16 @@ Plan<T> make_plan(const ConvShape& shape, int vector_bytes) {
 bool equal(const Range& a, const Range& b) { return a.begin == b.begin && a.end == b.end; }
 
 template <class T>
-class SliceTask {
+class SplitTask {
  public:
-  SliceTask(const Plan<T>& plan, std::int64_t slice)
+  SplitTask(const Plan<T>& plan, std::int64_t split)
       : plan_(plan),
-        sums_(plan.sums + slice * plan.slice_size()),
-        deep_(sums_, plan.slice_size(), std::min(plan.run_rows, plan.columns.axes[1].out) * plan.columns.axes[2].out,
+        sums_(plan.sums + split * plan.split_size()),
+        deep_(sums_, plan.split_size(), std::min(plan.run_rows, plan.columns.axes[1].out) * plan.columns.axes[2].out,
               ScratchSlot::sums),
         expanded_(plan.columns.axes, plan.k / plan.multiplier, plan.multiplier) {
-    const std::int64_t end = std::min((slice + 1) * plan.slice_rows, plan.rows);
-    for (std::int64_t row = slice * plan.slice_rows; row < end;) row += run(row, end);
+    const std::int64_t end = std::min((split + 1) * plan.split_rows, plan.rows);
+    for (std::int64_t row = split * plan.split_rows; row < end;) row += run(row, end);
     deep_.finish();
   }
 
@@ -137,7 +137,7 @@ class SliceTask {
   std::vector<DepthwiseSumLine<T>> lines_;
 };
 
-/// Adds the slices in order and writes channels [begin, end) of all taps to the gradient (k, all taps).
+/// Adds the splits in order and writes channels [begin, end) of all taps to the gradient (k, all taps).
 template <class T>
 void write_channels(const Plan<T>& plan, const std::vector<ConvTap>& taps, std::int64_t all_taps, std::int64_t begin,
                     std::int64_t end, T* weight_grad) {
@@ -146,7 +146,7 @@ void write_channels(const Plan<T>& plan, const std::vector<ConvTap>& taps, std::
       const std::int64_t place = c < plan.vectors ? c : plan.width - (plan.k - c);
       const T* from = plan.sums + static_cast<std::int64_t>(tap) * plan.width + place;
       double sum = 0;
-      for (std::int64_t slice = 0; slice < plan.slices; ++slice) sum += from[slice * plan.slice_size()];
+      for (std::int64_t split = 0; split < plan.splits; ++split) sum += from[split * plan.split_size()];
       weight_grad[c * all_taps + taps[tap].filter] = static_cast<T>(sum);
     }
   }
@@ -168,8 +168,8 @@ void depthwise_weight_grad(const DepthwiseKernelsOf<T>& kernels, int vector_byte
   plan.y_grad = y_grad;
   plan.x = x;
   plan.sums = static_cast<T*>(
-      scratch(ScratchSlot::shared, static_cast<std::size_t>(plan.slices * plan.slice_size()) * sizeof(T)));
-  parallel_for(plan.slices, [&](std::int64_t slice) { SliceTask<T>(plan, slice); });
+      scratch(ScratchSlot::shared, static_cast<std::size_t>(plan.splits * plan.split_size()) * sizeof(T)));
+  parallel_for(plan.splits, [&](std::int64_t split) { SplitTask<T>(plan, split); });
   const std::vector<ConvTap> taps = list_taps(columns, shape.filter);
   parallel_blocks(plan.k, kChannels, [&](std::int64_t begin, std::int64_t end) {
     write_channels(plan, taps, all_taps, begin, end, weight_grad);

@@ -16,12 +16,12 @@ WEFT_SIMD_DEFINE(WinogradKernels, winograd_kernels)
 namespace tiles {
 namespace {
 
-// A block's transformed tiles stay in the second-level cache, where depth allows more than two panels of them.
+// A block's transformed tiles stay in the second-level cache, where the inner size allows more than two panels of them.
 constexpr std::int64_t kBlockBytes = 640 << 10;
 constexpr std::int64_t kLeastPanels = 4, kMostPanels = 8;
 constexpr std::int64_t kTasks = 24;                       // at least, where the shape allows
-constexpr std::int64_t kWeightDepths = 64;                // of a task that transforms weights
-constexpr std::int64_t kMostDepth = 64 * kWinogradDepth;  // whose chains of sums keep the promise
+constexpr std::int64_t kWeightInner = 64;                 // of a task that transforms weights
+constexpr std::int64_t kMostInner = 64 * kWinogradInner;  // whose chains of sums keep the promise
 constexpr std::int64_t kTransformTiles = 16;              // of a task
 
 /// A product of transformed tiles and weights, cut by shape and instruction set: blocks of tiles, in panels of rows,
@@ -29,7 +29,7 @@ constexpr std::int64_t kTransformTiles = 16;              // of a task
 template <class T>
 struct Product {
   Grid grid;
-  std::int64_t depth = 0, columns = 0, width = 0, padded = 0;  // width: of a block of columns; padded: all columns
+  std::int64_t inner = 0, columns = 0, width = 0, padded = 0;  // width: of a block of columns; padded: all columns
   std::int64_t block = 1, blocks = 0, panel = 1, panel_size = 0, matrix = 0;
   std::int64_t groups = 1, group_blocks = 1;  // of blocks of columns; one task each
   bool shared = false;                        // blocks are transformed once for all groups
@@ -39,16 +39,16 @@ struct Product {
   T limit = most_for_filter(T(1));  // of a tile's magnitudes, with `misfits`
 
   Product(const Grid& tiles, std::int64_t channels, std::int64_t out_channels)
-      : grid(tiles), depth(channels), columns(out_channels) {
+      : grid(tiles), inner(channels), columns(out_channels) {
     const auto bytes = static_cast<std::int64_t>(sizeof(T));
     width = 2 * whole_vectors<T>(1);
     padded = whole_vectors<T>(columns);
-    const std::int64_t rows = winograd_kernels().rows, depths = round_up(depth, kWinogradDepth);
-    const std::int64_t panels = kBlockBytes / (grid.matrices() * std::max(depths, width) * bytes) / rows;
+    const std::int64_t rows = winograd_kernels().rows, inner_count = round_up(inner, kWinogradInner);
+    const std::int64_t panels = kBlockBytes / (grid.matrices() * std::max(inner_count, width) * bytes) / rows;
     block = even_part(grid.count(), std::clamp(panels, kLeastPanels, kMostPanels) * rows);
     blocks = ceil_div(grid.count(), block);
     panel = even_part(block, rows);
-    panel_size = depths * panel;
+    panel_size = inner_count * panel;
     matrix = ceil_div(block, panel) * panel_size + kLine;
     const std::int64_t column_blocks = ceil_div(columns, width);
     group_blocks = blocks == 0 ? 1 : even_part(column_blocks, ceil_div(column_blocks, ceil_div(kTasks, blocks)));
@@ -58,10 +58,10 @@ struct Product {
 
   std::int64_t tiles_size() const { return grid.matrices() * matrix; }
   /// Of the weights of a block of columns, `cols` wide.
-  std::int64_t weight_matrix(std::int64_t cols) const { return depth * cols + kLine; }
+  std::int64_t weight_matrix(std::int64_t cols) const { return inner * cols + kLine; }
   /// Where the block of columns that begins with `col` has its weights; at the end, the size of all.
   std::int64_t weight_offset(std::int64_t col) const {
-    return grid.matrices() * (depth * col + ceil_div(col, width) * kLine);
+    return grid.matrices() * (inner * col + ceil_div(col, width) * kLine);
   }
 };
 
@@ -69,16 +69,16 @@ template <class T>
 void transform_block(const Product<T>& g, std::int64_t block, std::int64_t begin, std::int64_t end, T* tiles) {
   const std::int64_t last = std::min(end, g.grid.count() - block * g.block);
   const T* pixels[36];
-  Judge<T> judge(g.grid, g.source, g.depth, g.limit);
+  Judge<T> judge(g.grid, g.source, g.inner, g.limit);
   for (std::int64_t i = begin, strip = begin; i < last; ++i) {
     const std::int64_t number = block * g.block + i;
     if (g.misfits != nullptr && i == strip) {
       strip += strip_tiles(g.grid, number, block * g.block + last);
       judge.judge(number, block * g.block + strip, g.misfits->marks() + number);
     }
-    T* const to = tiles + i / g.panel * g.panel_size + i % g.panel * kWinogradDepth;
-    list_input(g.grid, tile_of(g.grid, number), g.source, g.depth, g.zeros, pixels);
-    kernels<T>(g.grid.tile).input(pixels, g.depth, {to, g.matrix, g.panel * kWinogradDepth});
+    T* const to = tiles + i / g.panel * g.panel_size + i % g.panel * kWinogradInner;
+    list_input(g.grid, tile_of(g.grid, number), g.source, g.inner, g.zeros, pixels);
+    kernels<T>(g.grid.tile).input(pixels, g.inner, {to, g.matrix, g.panel * kWinogradInner});
   }
   if (g.misfits != nullptr) g.misfits->add(judge.found(), judge.largest_fit());
 }
@@ -128,8 +128,8 @@ void multiply_block(const Product<T>& g, std::int64_t block, std::int64_t group,
     const T* const weight = g.weight + g.weight_offset(col);
     WinogradProduct<T> p;
     p.cols = p.out_step = p.right_step = width;
-    p.depth = g.depth;
-    p.left_step = g.panel * kWinogradDepth;
+    p.inner = g.inner;
+    p.left_step = g.panel * kWinogradInner;
     for (std::int64_t m = 0; m < g.grid.matrices(); ++m) {
       p.right = weight + m * g.weight_matrix(width);
       for (std::int64_t row = 0; row < rows; row += g.panel) {
@@ -146,14 +146,14 @@ void multiply_block(const Product<T>& g, std::int64_t block, std::int64_t group,
 /// Transforms all weights, in blocks of columns; `from` says where they lie. Returns the largest magnitude of a tap.
 template <class T>
 Magnitude<T> transform_weight(const Product<T>& g, const WinogradWeight<T>& from, T* to) {
-  const std::int64_t parts = ceil_div(g.depth, kWeightDepths), tasks = ceil_div(g.columns, g.width) * parts;
+  const std::int64_t parts = ceil_div(g.inner, kWeightInner), tasks = ceil_div(g.columns, g.width) * parts;
   std::vector<Magnitude<T>> largest(static_cast<std::size_t>(tasks));
   parallel_for(tasks, [&](std::int64_t task) {
-    const std::int64_t col = task / parts * g.width, first = task % parts * kWeightDepths;
+    const std::int64_t col = task / parts * g.width, first = task % parts * kWeightInner;
     WinogradWeight<T> weight = from;
     weight.weight += col * from.column_step;
     weight.first = first;
-    weight.last = std::min(first + kWeightDepths, g.depth);
+    weight.last = std::min(first + kWeightInner, g.inner);
     weight.columns = std::min(g.width, g.columns - col);
     weight.width = std::min(g.width, g.padded - col);
     weight.matrix = g.weight_matrix(weight.width);
@@ -198,12 +198,12 @@ void multiply_blocks(const Product<T>& g, const T* shared, const std::vector<std
 template <class T>
 bool run_product(Product<T>& g, const WinogradWeight<T>& from, bool bounded) {
   if (g.blocks == 0 || g.columns == 0) return true;
-  if (bounded && g.depth > kMostDepth) return false;
+  if (bounded && g.inner > kMostInner) return false;
   const std::int64_t count = g.grid.count();
   Misfits misfits(bounded ? count : 0);
   if (bounded) g.misfits = &misfits;
-  T* const zeros = conv_scratch<T>(ScratchSlot::shared, g.depth);
-  std::fill(zeros, zeros + g.depth, T(0));
+  T* const zeros = conv_scratch<T>(ScratchSlot::shared, g.inner);
+  std::fill(zeros, zeros + g.inner, T(0));
   g.zeros = zeros;
   // Shared blocks are few, so that the weight's transform takes long beside theirs.
   const Shared<T> tiles(g.shared ? g.blocks * g.tiles_size() : 0);
@@ -219,7 +219,7 @@ bool run_product(Product<T>& g, const WinogradWeight<T>& from, bool bounded) {
   if (is_lost(g)) return false;
   const std::vector<std::int64_t> unfit = list_tiles(misfits.marks(), count);
   if (too_many(static_cast<std::int64_t>(unfit.size()), count)) return false;
-  if (!unfit.empty()) multiply_tiles<T>({g.grid, g.depth, g.columns, g.source, zeros, g.bias, g.out, from}, unfit);
+  if (!unfit.empty()) multiply_tiles<T>({g.grid, g.inner, g.columns, g.source, zeros, g.bias, g.out, from}, unfit);
   return true;
 }
 
@@ -232,7 +232,7 @@ bool forward(int tile, const ConvShape& shape, const T* x, const T* weight, cons
   WinogradWeight<T> from;
   from.weight = weight;
   from.tap = shape.c;
-  from.depth_step = 1;
+  from.inner_step = 1;
   from.column_step = 9 * shape.c;
   return run_product(g, from, bounded);
 }
@@ -245,7 +245,7 @@ bool input_grad(int tile, const ConvShape& shape, const T* y_grad, const T* weig
   WinogradWeight<T> from;
   from.weight = weight + 8 * shape.c;
   from.tap = -shape.c;
-  from.depth_step = 9 * shape.c;
+  from.inner_step = 9 * shape.c;
   from.column_step = 1;
   return run_product(g, from, bounded);
 }

@@ -10,9 +10,10 @@ namespace weft::cpu {
 /// number of threads.
 ///
 /// f32 errors beside double sums, random normal data on 8x8 maps, as norm of the error over norm of the result /
-/// largest error over largest element. Depth counts channels summed over, for the weight gradient images:
+/// largest error over largest element. The inner size counts the channels that are summed, for the weight
+/// gradient the images:
 ///
-///   depth   pass                  cpu::conv      tile 2         tile 4
+///   inner   pass                  cpu::conv      tile 2         tile 4
 ///       3   forward, input_grad   9e-8 / 2e-7    1e-7 / 2e-7    9e-7 / 3e-6
 ///      64   forward, input_grad   4e-7 / 1e-6    3e-7 / 4e-7    2e-6 / 5e-6
 ///     512   forward, input_grad   1e-6 / 2e-6    7e-7 / 8e-7    5e-6 / 1e-5

@@ -25,10 +25,10 @@ void gather_tiles(const DirectProduct<T>& p, const std::int64_t* numbers, std::i
   const std::int64_t pixels = p.grid.matrices();
   parallel_blocks(count, kGatherTiles, [&](std::int64_t begin, std::int64_t end) {
     const T* addresses[36];
-    T* to = images + begin * pixels * p.depth;
+    T* to = images + begin * pixels * p.inner;
     for (std::int64_t i = begin; i < end; ++i) {
-      list_input(p.grid, tile_of(p.grid, numbers[i]), p.source, p.depth, p.zeros, addresses);
-      for (std::int64_t j = 0; j < pixels; ++j, to += p.depth) std::copy_n(addresses[j], p.depth, to);
+      list_input(p.grid, tile_of(p.grid, numbers[i]), p.source, p.inner, p.zeros, addresses);
+      for (std::int64_t j = 0; j < pixels; ++j, to += p.inner) std::copy_n(addresses[j], p.inner, to);
     }
   });
 }
@@ -88,26 +88,26 @@ template <class T>
 void multiply_tiles(const DirectProduct<T>& p, const std::vector<std::int64_t>& tiles) {
   const auto all = static_cast<std::int64_t>(tiles.size());
   const std::int64_t side = p.grid.tile, padded = padded_columns<T>(p.columns);
-  const std::int64_t source_size = p.grid.matrices() * p.depth, out_size = side * side * p.columns;
+  const std::int64_t source_size = p.grid.matrices() * p.inner, out_size = side * side * p.columns;
   const std::int64_t bytes = (source_size + 9 * out_size) * static_cast<std::int64_t>(sizeof(T));
   const std::int64_t chunk = even_part(all, std::max(kLeastTiles, kChunkBytes / bytes));
-  const Shared<T> weight(padded * (1 + 9 * p.depth)), source(chunk * source_size), out(9 * chunk * out_size);
+  const Shared<T> weight(padded * (1 + 9 * p.inner)), source(chunk * source_size), out(9 * chunk * out_size);
   T* const zeros = weight.data();
   std::fill_n(zeros, padded, T(0));
   // A product for each tap, so that its chain of rounded sums is no longer than that of Winograd's algorithm.
   std::vector<ConvProduct<T>> products;
   for (std::int64_t tap = 0; tap < 9; ++tap) {
     ConvProduct<T> product;
-    product.columns.channels = p.depth;
+    product.columns.channels = p.inner;
     for (std::size_t d = 1; d < 3; ++d) {
       TapAxis& axis = product.columns.axes[d];
       axis.out = side;
       axis.in = side + 2;
       axis.offset = axis.first_tap = d == 1 ? tap / 3 : tap % 3;
     }
-    T* const packed = zeros + padded * (1 + tap * p.depth);
+    T* const packed = zeros + padded * (1 + tap * p.inner);
     pack_weight(product.columns, {1, 3, 3}, 1, p.columns,
-                {p.from.weight, 0, p.from.tap, p.from.depth_step, p.from.column_step}, packed);
+                {p.from.weight, 0, p.from.tap, p.from.inner_step, p.from.column_step}, packed);
     product.source = source.data();
     product.weight = packed;
     product.bias = zeros;

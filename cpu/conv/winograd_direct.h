@@ -11,13 +11,13 @@ namespace weft::cpu::tiles {
 /// The numbers of the tiles marked by 1, in order.
 std::vector<std::int64_t> list_tiles(const std::uint8_t* marks, std::int64_t count);
 
-/// A convolution (n, in, depth) -> (n, out, columns) cut into tiles. The weight is laid out as `from` says; bias may be
+/// A convolution (n, in, inner) -> (n, out, columns) cut into tiles. The weight is laid out as `from` says; bias may be
 /// null.
 template <class T>
 struct DirectProduct {
   Grid grid;
-  std::int64_t depth = 0, columns = 0;
-  const T *source = nullptr, *zeros = nullptr;  ///< zeros: `depth` of them
+  std::int64_t inner = 0, columns = 0;
+  const T *source = nullptr, *zeros = nullptr;  ///< zeros: `inner` of them
   const T* bias = nullptr;
   T* out = nullptr;
   WinogradWeight<T> from;

@@ -9,9 +9,9 @@
 // 16 or 36 matrices, one per place of the tile.
 namespace weft::cpu {
 
-/// Depths of the left operand of a product that lie together: its memory is (depth / kWinogradDepth, rows,
-/// kWinogradDepth), so that the distance of rows is a constant that shares few cache sets.
-inline constexpr int kWinogradDepth = 64;
+/// Elements along the inner size of a left operand that lie together: its memory is (inner / kWinogradInner, rows,
+/// kWinogradInner), so that the distance of rows is a constant that shares few cache sets.
+inline constexpr int kWinogradInner = 64;
 
 /// The bits of a number without its sign: infinity is above every finite number, and NaN above infinity.
 template <class T>
@@ -33,7 +33,7 @@ struct WinogradRange {
   Magnitude<T> least = std::numeric_limits<Magnitude<T>>::max(), most = 0;
 };
 
-/// One transformed tile: the matrices are `matrix` apart, blocks of kWinogradDepth channels `block`. The channels that
+/// One transformed tile: the matrices are `matrix` apart, blocks of kWinogradInner channels `block`. The channels that
 /// fill a vector up are zeros.
 template <class T>
 struct WinogradPlace {
@@ -41,26 +41,26 @@ struct WinogradPlace {
   std::int64_t matrix = 0, block = 0;
 };
 
-/// The weights of one block of columns: out is (depth, width) for
+/// The weights of one block of columns: out is (inner, width) for
 /// each of e² matrices, width one or two vectors, its rest zeros. Tap t of
-/// (depth, column) is at weight + t·tap + d·depth_step + c·column_step, one of the steps is 1, the taps are in order
+/// (inner, column) is at weight + t·tap + d·inner_step + c·column_step, one of the steps is 1, the taps are in order
 /// or, with a negative one, weight is the last.
 template <class T>
 struct WinogradWeight {
   const T* weight = nullptr;
-  std::int64_t tap = 0, depth_step = 0, column_step = 0;
-  std::int64_t first = 0, last = 0;  ///< depths of this call
+  std::int64_t tap = 0, inner_step = 0, column_step = 0;
+  std::int64_t first = 0, last = 0;  ///< of the inner size, for this call
   std::int64_t columns = 0, width = 0, matrix = 0;
   T* out = nullptr;
 };
 
-/// out (rows, cols) = left·right or, with add, += it. Not transposed, left is in blocks (see kWinogradDepth);
-/// transposed, its element (row, depth) is at left + depth·left_step + row. Columns come in whole vectors.
+/// out (rows, cols) = left·right or, with add, += it. Not transposed, left is in blocks (see kWinogradInner);
+/// transposed, its element (row, inner) is at left + inner·left_step + row. Columns come in whole vectors.
 template <class T>
 struct WinogradProduct {
-  std::int64_t rows = 0, cols = 0, depth = 0;
+  std::int64_t rows = 0, cols = 0, inner = 0;
   const T* left = nullptr;
-  std::int64_t left_step = 0;  ///< of the blocks, or, transposed, of depths
+  std::int64_t left_step = 0;  ///< between blocks, or, transposed, along the inner size
   const T* right = nullptr;
   std::int64_t right_step = 0;
   T* out = nullptr;

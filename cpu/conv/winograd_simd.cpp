@@ -12,7 +12,7 @@ using std::int64_t;
 // Register tile: kRows x 2 vectors of sums, 2 of the right operand and a broadcast of the left fill 16 or 32 registers.
 constexpr int kRows = kVectorBytes == 64 ? 14 : 6;
 
-constexpr int kChain = 2 * kWinogradDepth;  // products that are summed before the sum is added to others
+constexpr int kChain = 2 * kWinogradInner;  // products that are summed before the sum is added to others
 
 constexpr int kAhead = 16;  // rows of the right operand to prefetch: they stream from the second-level cache
 
@@ -99,7 +99,7 @@ template <class T, class Map, int m>
 inline void transform_tile(const T* const* pixels, int64_t channels, const WinogradPlace<T>& place) {
   const int64_t next = m * channels;
   for_vectors<T>(channels, [&](const auto& get, int64_t c, int64_t) {
-    T* const out = place.data + c / kWinogradDepth * place.block + c % kWinogradDepth;
+    T* const out = place.data + c / kWinogradInner * place.block + c % kWinogradInner;
     winograd::both_sides<Map, Vec<T>>(
         [&](int i, int j) {
           const T* const pixel = pixels[i * Map::kIn + j];
@@ -212,23 +212,23 @@ inline void transpose(Vec<T> (&v)[kLanes<T>]) {
   }
 }
 
-/// taps[t][d] = the columns at `from`, `columns` < or = a vector of them, of depths [0, depths).
+/// taps[t][d] = the columns at `from`, `columns` < or = a vector of them, for inner indices [0, inner_count).
 template <class T>
-inline void gather_taps(const WinogradWeight<T>& g, const T* from, int64_t depths, int64_t columns,
+inline void gather_taps(const WinogradWeight<T>& g, const T* from, int64_t inner_count, int64_t columns,
                         Vec<T> (&taps)[9][kLanes<T>]) {
   constexpr int kL = kLanes<T>;
   for (int t = 0; t < 9; ++t) {
     const T* const tap = from + t * g.tap;
     if (g.column_step == 1) {
-      for (int64_t d = 0; d < depths; ++d) {
-        const T* const row = tap + d * g.depth_step;
+      for (int64_t d = 0; d < inner_count; ++d) {
+        const T* const row = tap + d * g.inner_step;
         taps[t][d] = columns == kL ? load(row) : load_first(row, columns);
       }
       continue;
     }
     for (int i = 0; i < kL; ++i) {
       const T* const column = tap + i * g.column_step;
-      taps[t][i] = i >= columns ? Vec<T>{} : depths == kL ? load(column) : load_first(column, depths);
+      taps[t][i] = i >= columns ? Vec<T>{} : inner_count == kL ? load(column) : load_first(column, inner_count);
     }
     transpose<T>(taps[t]);
   }
@@ -243,9 +243,9 @@ Magnitude<T> weight(const WinogradWeight<T>& g) {
   for (int64_t c = 0; c < g.width; c += kL) {
     const int64_t columns = g.columns - c < kL ? g.columns - c : kL;
     for (int64_t d = g.first; d < g.last; d += kL) {
-      const int64_t depths = g.last - d < kL ? g.last - d : kL;
-      gather_taps(g, g.weight + d * g.depth_step + c * g.column_step, depths, columns, taps);
-      for (int64_t i = 0; i < depths; ++i) {
+      const int64_t inner_count = g.last - d < kL ? g.last - d : kL;
+      gather_taps(g, g.weight + d * g.inner_step + c * g.column_step, inner_count, columns, taps);
+      for (int64_t i = 0; i < inner_count; ++i) {
         T* const out = g.out + (d + i) * g.width + c;
         winograd::both_sides<Map, Vec<T>>(
             [&](int r, int s) {
@@ -264,17 +264,17 @@ Magnitude<T> weight(const WinogradWeight<T>& g) {
 template <class T, int R, int V, bool kTransposed>
 void multiply(const WinogradProduct<T>& g, const T* left, const T* right, T* out) {
   constexpr int kL = kLanes<T>;
-  constexpr int kRowStep = kTransposed ? 1 : kWinogradDepth;
+  constexpr int kRowStep = kTransposed ? 1 : kWinogradInner;
   const int64_t right_step = kTransposed ? g.right_step : V * kL;
   const int64_t left_step = kTransposed ? g.left_step : 1;
   const T* b = right;
   bool add = g.add;
-  for (int64_t depth = g.depth; depth > 0 || !add;) {
+  for (int64_t inner = g.inner; inner > 0 || !add;) {
     Vec<T> sum[R][V] = {};
-    const int64_t end = depth > kChain ? depth - kChain : 0;
-    for (; depth > end; depth -= kWinogradDepth) {
+    const int64_t end = inner > kChain ? inner - kChain : 0;
+    for (; inner > end; inner -= kWinogradInner) {
       const T* a = left;
-      for (int64_t p = depth < kWinogradDepth ? depth : kWinogradDepth; p > 0; --p, a += left_step, b += right_step) {
+      for (int64_t p = inner < kWinogradInner ? inner : kWinogradInner; p > 0; --p, a += left_step, b += right_step) {
         WEFT_UNROLL for (int v = 0; v < V; ++v) __builtin_prefetch(b + kAhead * right_step + v * kL);
         Vec<T> row[V];
         WEFT_UNROLL for (int v = 0; v < V; ++v) row[v] = load(b + v * kL);
@@ -283,7 +283,7 @@ void multiply(const WinogradProduct<T>& g, const T* left, const T* right, T* out
           WEFT_UNROLL for (int v = 0; v < V; ++v) sum[r][v] = fma<T>(x, row[v], sum[r][v]);
         }
       }
-      left += kTransposed ? kWinogradDepth * left_step : g.left_step;
+      left += kTransposed ? kWinogradInner * left_step : g.left_step;
     }
     if (add) {
       WEFT_UNROLL for (int r = 0; r < R; ++r) {

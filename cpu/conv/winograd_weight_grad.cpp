@@ -12,22 +12,22 @@
 namespace weft::cpu::tiles {
 namespace {
 
-// A weight gradient adds up chunks of tiles, which stay in the third-level cache where depth allows. Where its sums fit
-// the second-level cache with a smaller chunk, slices of tiles have sums of their own.
+// A weight gradient adds up chunks of tiles, which stay in the third-level cache where the inner size allows. Where its
+// sums fit the second-level cache with a smaller chunk, splits of tiles have sums of their own.
 constexpr std::int64_t kChunkBytes = 8 << 20, kLeastChunk = 256;
-constexpr std::int64_t kSlices = 32, kSliceBytes = 1024 << 10, kSliceChunkBytes = 320 << 10;
+constexpr std::int64_t kSplits = 32, kSliceBytes = 1024 << 10, kSliceChunkBytes = 320 << 10;
 constexpr std::int64_t kTransformTiles = 16, kSumRows = 64, kGrain = 1 << 14;  // of a task
 constexpr std::int64_t kFloatTiles = 2048;  // are summed in float before they are added in double
 
-/// How a weight gradient is cut, by shape and instruction set: slices of the tiles, one task each where there are
-/// several, and chunks of a slice, which are transformed and then added to its sums, `size` numbers: e² matrices of
+/// How a weight gradient is cut, by shape and instruction set: splits of the tiles, one task each where there are
+/// several, and chunks of a split, which are transformed and then added to its sums, `size` numbers: e² matrices of
 /// (k, x_row).
 template <class T>
 struct SumPlan {
   Grid grid;
   ConvShape shape;
   std::int64_t x_row = 0, y_row = 0, matrix = 0, size = 0;
-  std::int64_t slices = 1, slice = 0, chunk = 0;  // slice, chunk: tiles
+  std::int64_t splits = 1, split = 0, chunk = 0;  // split, chunk: tiles
 
   SumPlan(const Grid& tiles, const ConvShape& conv) : grid(tiles), shape(conv) {
     const auto bytes = static_cast<std::int64_t>(sizeof(T));
@@ -37,12 +37,12 @@ struct SumPlan {
     size = grid.matrices() * matrix;
     const std::int64_t tile_bytes = grid.matrices() * (x_row + y_row) * bytes;
     const bool small = size * bytes <= kSliceBytes;
-    if (small) slices = std::clamp<std::int64_t>(grid.count() / kLeastChunk, 1, kSlices);
-    slice = even_part(grid.count(), ceil_div(grid.count(), slices));
-    slices = ceil_div(grid.count(), slice);
-    chunk = slices > 1 ? std::max(kTransformTiles, kSliceChunkBytes / tile_bytes)
+    if (small) splits = std::clamp<std::int64_t>(grid.count() / kLeastChunk, 1, kSplits);
+    split = even_part(grid.count(), ceil_div(grid.count(), splits));
+    splits = ceil_div(grid.count(), split);
+    chunk = splits > 1 ? std::max(kTransformTiles, kSliceChunkBytes / tile_bytes)
                        : std::max(kLeastChunk, kChunkBytes / tile_bytes);
-    chunk = even_part(slice, chunk);
+    chunk = even_part(split, chunk);
   }
   std::int64_t x_matrix() const { return chunk * x_row + kLine; }
   std::int64_t y_matrix() const { return chunk * y_row + kLine; }
@@ -95,10 +95,10 @@ bool transform_chunk(const SumPlan<T>& plan, const Operands<T>& in, std::int64_t
       const Tile tile = tile_of(grid, first + i);
       T *const x_to = x_tiles + i * plan.x_row, *const y_to = y_tiles + i * plan.y_row;
       list_input(grid, tile, in.x, channels, in.zeros, pixels);
-      kernels<T>(grid.tile).input(pixels, channels, {x_to, plan.x_matrix(), kWinogradDepth});
+      kernels<T>(grid.tile).input(pixels, channels, {x_to, plan.x_matrix(), kWinogradInner});
       list_pixels(in.y_grad + tile.image * grid.out[0] * grid.out[1] * filters, grid.out, filters, tile.first,
                   grid.tile, in.zeros, pixels);
-      kernels<T>(grid.tile).output_grad(pixels, filters, {y_to, plan.y_matrix(), kWinogradDepth});
+      kernels<T>(grid.tile).output_grad(pixels, filters, {y_to, plan.y_matrix(), kWinogradInner});
     }
     if (in.misfits != nullptr) in.misfits->add(found, 0);
   });
@@ -122,7 +122,7 @@ void add_chunk(const SumPlan<T>& plan, const T* x_tiles, const T* y_tiles, std::
     WinogradProduct<T> p;
     p.rows = std::min(kSumRows, filters - row);
     p.cols = whole_vectors<T>(plan.shape.c);
-    p.depth = count;
+    p.inner = count;
     p.left = y_tiles + m * plan.y_matrix() + row;
     p.left_step = plan.y_row;
     p.right = x_tiles + m * plan.x_matrix();
@@ -142,10 +142,10 @@ void add_to_totals(const T* sums, std::int64_t size, bool add, double* totals) {
   });
 }
 
-/// A task of its own or, of one slice alone, many.
+/// Sums one split: one task among others, or, where there is one split, many tasks.
 template <class T>
-void sum_slice(const SumPlan<T>& plan, std::int64_t slice, const Operands<T>& in, T* sums) {
-  const std::int64_t begin = slice * plan.slice, end = std::min(begin + plan.slice, plan.grid.count());
+void sum_split(const SumPlan<T>& plan, std::int64_t split, const Operands<T>& in, T* sums) {
+  const std::int64_t begin = split * plan.split, end = std::min(begin + plan.split, plan.grid.count());
   const Shared<T> x_tiles(plan.grid.matrices() * plan.x_matrix()), y_tiles(plan.grid.matrices() * plan.y_matrix());
   const bool deep = std::is_same_v<T, float> && end - begin > kFloatTiles;
   const Shared<double> totals(deep ? plan.size : 0);
@@ -172,14 +172,14 @@ void sum_slice(const SumPlan<T>& plan, std::int64_t slice, const Operands<T>& in
   }
 }
 
-/// Adds the slices up in order and writes the gradient of filter k.
+/// Adds the splits up in order and writes the gradient of filter k.
 template <class T>
 void write_filter(const SumPlan<T>& plan, std::int64_t k, T* sums, T* out) {
   T* const row = sums + k * plan.x_row;
-  for (std::int64_t slice = 1; slice < plan.slices; ++slice) {
+  for (std::int64_t split = 1; split < plan.splits; ++split) {
     for (std::int64_t m = 0; m < plan.grid.matrices(); ++m) {
       T* const to = row + m * plan.matrix;
-      const T* const from = to + slice * plan.size;
+      const T* const from = to + split * plan.size;
       for (std::int64_t c = 0; c < plan.shape.c; ++c) to[c] += from[c];
     }
   }
@@ -200,10 +200,10 @@ bool weight_grad(int tile, const ConvShape& shape, const T* y_grad, const T* x, 
   const SumPlan<T> plan(grid, shape);
   T* const zeros = conv_scratch<T>(ScratchSlot::shared, std::max(shape.c, shape.k));
   std::fill_n(zeros, std::max(shape.c, shape.k), T(0));
-  const Shared<T> sums(plan.slices * plan.size);
+  const Shared<T> sums(plan.splits * plan.size);
   Misfits misfits(bounded ? count : 0);
   const Operands<T> in{y_grad, x, zeros, bounded ? &misfits : nullptr};
-  parallel_for(plan.slices, [&](std::int64_t slice) { sum_slice(plan, slice, in, sums.data() + slice * plan.size); });
+  parallel_for(plan.splits, [&](std::int64_t split) { sum_split(plan, split, in, sums.data() + split * plan.size); });
   if (misfits.are_too_many()) return false;
   std::vector<std::int64_t> unfit;
   if (bounded) unfit = list_tiles(misfits.marks(), count);

@@ -20,36 +20,36 @@ namespace {
 
 using std::int64_t;
 
-// How a product is cut. Rows under 256 cost oneDNN dearly at small k; slices of depth add traffic over C.
+// How a product is cut. Tiles of fewer than 256 rows cost oneDNN dearly at small k; splits add traffic over C.
 constexpr int64_t kSmallProduct = int64_t{1} << 20;  // multiplications; below, waking threads costs more
 constexpr int64_t kTiles = 16;                       // as many, where sizes allow
 constexpr int64_t kMinSide = 256, kMaxRows = 1024, kMaxColumns = 4096;
-constexpr int64_t kMinSlice = 1024, kMaxSliced = int64_t{1} << 20;  // depth of a slice; largest m·n cut in depth
+constexpr int64_t kMinSplit = 1024, kMaxSplit = int64_t{1} << 20;  // inner size of a split; largest m·n with splits
 
 std::atomic<bool> own_gemm{false};
 
 /// The length of `parts` equal parts of `total`, within [least, most] and a multiple of 32.
-int64_t part_of(int64_t total, int64_t parts, int64_t least, int64_t most) {
+int64_t even_length(int64_t total, int64_t parts, int64_t least, int64_t most) {
   return std::min(total, round_up(std::clamp(ceil_div(total, parts), least, most), 32));
 }
 
-struct Cut {
-  int64_t rows, columns, depth;  // of one tile
+struct Tiling {
+  int64_t rows, columns, inner;  // of one tile
 };
 
-Cut cut_of(int64_t m, int64_t n, int64_t k) {
+Tiling tiling_of(int64_t m, int64_t n, int64_t k) {
   const double work = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
   if (work <= static_cast<double>(kSmallProduct)) return {m, n, k};
-  Cut cut{};
-  cut.rows = part_of(m, kTiles, kMinSide, kMaxRows);
-  const int64_t down = ceil_div(m, cut.rows);
-  cut.columns = part_of(n, ceil_div(kTiles, down), kMinSide, kMaxColumns);
-  const int64_t tiles = down * ceil_div(n, cut.columns);
-  cut.depth = k;
-  if (tiles < kTiles && k >= 2 * kMinSlice && m * n <= kMaxSliced) {
-    cut.depth = part_of(k, ceil_div(kTiles, tiles), kMinSlice, k);
+  Tiling tiling{};
+  tiling.rows = even_length(m, kTiles, kMinSide, kMaxRows);
+  const int64_t down = ceil_div(m, tiling.rows);
+  tiling.columns = even_length(n, ceil_div(kTiles, down), kMinSide, kMaxColumns);
+  const int64_t tiles = down * ceil_div(n, tiling.columns);
+  tiling.inner = k;
+  if (tiles < kTiles && k >= 2 * kMinSplit && m * n <= kMaxSplit) {
+    tiling.inner = even_length(k, ceil_div(kTiles, tiles), kMinSplit, k);
   }
-  return cut;
+  return tiling;
 }
 
 template <class T>
@@ -112,7 +112,7 @@ bool onednn_tile(const GemmArgs<float>& g) {
 #endif
 
 template <class T>
-void run_tile(const GemmArgs<T>& g) {
+void multiply_tile(const GemmArgs<T>& g) {
   if (g.m <= 0 || g.n <= 0) return;
   if (g.k <= 0) {
     for (int64_t i = 0; i < g.m && !g.accumulate; ++i) std::fill_n(g.c + i * g.ldc, g.n, T{0});
@@ -126,9 +126,9 @@ void run_tile(const GemmArgs<T>& g) {
   own_tile(g);
 }
 
-/// C (rows, columns) += the slices' sums, `slice_size` apart, in order; floats in double, integers wrap.
+/// C (rows, columns) += the splits' sums, `split_size` apart, in order; floats in double, integers wrap.
 template <class T>
-void add_slices(int64_t rows, int64_t columns, int64_t slices, const T* sums, int64_t slice_size, T* c, int64_t ldc) {
+void add_splits(int64_t rows, int64_t columns, int64_t splits, const T* sums, int64_t split_size, T* c, int64_t ldc) {
   constexpr int64_t kPart = 256;
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t first = 0; first < columns; first += kPart) {
@@ -138,13 +138,13 @@ void add_slices(int64_t rows, int64_t columns, int64_t slices, const T* sums, in
       if constexpr (std::is_floating_point_v<T>) {
         double total[kPart];
         std::copy_n(out, count, total);
-        for (int64_t s = 0; s < slices; ++s, from += slice_size) {
+        for (int64_t s = 0; s < splits; ++s, from += split_size) {
           for (int64_t j = 0; j < count; ++j) total[j] += from[j];
         }
         for (int64_t j = 0; j < count; ++j) out[j] = static_cast<T>(total[j]);
       } else {
         using U = std::make_unsigned_t<T>;
-        for (int64_t s = 0; s < slices; ++s, from += slice_size) {
+        for (int64_t s = 0; s < splits; ++s, from += split_size) {
           for (int64_t j = 0; j < count; ++j) {
             out[j] = static_cast<T>(static_cast<U>(static_cast<U>(out[j]) + static_cast<U>(from[j])));
           }
@@ -169,27 +169,27 @@ void use_own_gemm(bool own) noexcept { own_gemm.store(own, std::memory_order_rel
 template <class T>
 void gemm_tile(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,
                int64_t ldb, bool accumulate, T* c, int64_t ldc) {
-  run_tile(GemmArgs<T>{trans_a, trans_b, m, n, k, a, lda, b, ldb, accumulate, c, ldc});
+  multiply_tile(GemmArgs<T>{trans_a, trans_b, m, n, k, a, lda, b, ldb, accumulate, c, ldc});
 }
 
 template <class T>
 void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb,
           bool accumulate, T* c, int64_t ldc) {
   if (m <= 0 || n <= 0) return;
-  const Cut cut = cut_of(m, n, std::max<int64_t>(k, 0));
-  const int64_t down = ceil_div(m, cut.rows), across = ceil_div(n, cut.columns);
-  const int64_t slices = k > 0 ? ceil_div(k, cut.depth) : 1;
-  // The first slice goes to C, the others to sums that are then added in order.
+  const Tiling tiling = tiling_of(m, n, std::max<int64_t>(k, 0));
+  const int64_t down = ceil_div(m, tiling.rows), across = ceil_div(n, tiling.columns);
+  const int64_t splits = k > 0 ? ceil_div(k, tiling.inner) : 1;
+  // The first split goes to C, the others to sums that are then added in order.
   T* const sums =
-      slices > 1 ? static_cast<T*>(scratch(ScratchSlot::gemm_sums, (slices - 1) * m * n * sizeof(T))) : nullptr;
-  parallel_for(down * across * slices, [&](int64_t task) {
-    const int64_t slice = task % slices, tile = task / slices;
-    const int64_t i = tile % down * cut.rows, j = tile / down * cut.columns, p = slice * cut.depth;
+      splits > 1 ? static_cast<T*>(scratch(ScratchSlot::gemm_sums, (splits - 1) * m * n * sizeof(T))) : nullptr;
+  parallel_for(down * across * splits, [&](int64_t task) {
+    const int64_t split = task % splits, tile = task / splits;
+    const int64_t i = tile % down * tiling.rows, j = tile / down * tiling.columns, p = split * tiling.inner;
     GemmArgs<T> g{trans_a,
                   trans_b,
-                  std::min(cut.rows, m - i),
-                  std::min(cut.columns, n - j),
-                  std::min(cut.depth, k - p),
+                  std::min(tiling.rows, m - i),
+                  std::min(tiling.columns, n - j),
+                  std::min(tiling.inner, k - p),
                   a + (trans_a ? p * lda + i : i * lda + p),
                   lda,
                   b + (trans_b ? j * ldb + p : p * ldb + j),
@@ -197,17 +197,17 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* 
                   accumulate,
                   c + i * ldc + j,
                   ldc};
-    if (slice > 0) {
+    if (split > 0) {
       g.accumulate = false;
-      g.c = sums + (slice - 1) * m * n + i * n + j;
+      g.c = sums + (split - 1) * m * n + i * n + j;
       g.ldc = n;
     }
-    run_tile(g);
+    multiply_tile(g);
   });
-  if (slices == 1) return;
+  if (splits == 1) return;
   const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 14) / n);
   parallel_blocks(m, grain, [&](int64_t begin, int64_t end) {
-    add_slices(end - begin, n, slices - 1, sums + begin * n, m * n, c + begin * ldc, ldc);
+    add_splits(end - begin, n, splits - 1, sums + begin * n, m * n, c + begin * ldc, ldc);
   });
 }
 

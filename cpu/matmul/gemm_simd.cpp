@@ -3,10 +3,10 @@
 #include "cpu/matmul/gemm.h"
 #include "cpu/runtime/vec.h"
 
-// A blocked product. B is packed in blocks of kDepth x kWidth that stay in the second-level cache, as panels one
+// A blocked product. B is packed in blocks of kInner x kWidth that stay in the second-level cache, as panels one
 // register tile wide; then each panel of kRows rows of A is packed into the first-level cache and meets every panel of
-// the block. An element of C is summed in order of k within a block of depth, whatever the tile it lies in.
-// Floats are summed in chains (cpu/array/chains.h): a block of depth is one.
+// the block. An element of C is summed in order of k within a block of the inner size, whatever the tile it lies in.
+// Floats are summed in chains (cpu/array/chains.h): such a block is one.
 
 namespace weft::cpu::WEFT_ISA {
 namespace {
@@ -22,21 +22,22 @@ inline constexpr int kRows = !kIsReal<T>          ? 4
                              : kVectorBytes == 64 ? 14
                                                   : 6;
 
-constexpr int kDepthBytes = 1536;  // at most
+constexpr int kInnerBytes = 1536;  // at most
 constexpr int kWidth = 384;
 
 template <class T>
 inline constexpr bool kIsFloat = kIsReal<T> && sizeof(T) == sizeof(float);
 
 template <class T>
-inline constexpr int kDepth = kIsFloat<T> ? kChain : kDepthBytes / static_cast<int>(sizeof(T));
+inline constexpr int kInner = kIsFloat<T> ? kChain : kInnerBytes / static_cast<int>(sizeof(T));
 
-// Rows of a packed panel of A that is not transposed; one cache line more than kDepth, lest all rows share cache sets.
+// Rows of a packed panel of A that is not transposed; one cache line more than kInner, so that rows do not all share
+// cache sets.
 template <class T>
-inline constexpr int kRowStride = kDepth<T> + 64 / static_cast<int>(sizeof(T));
+inline constexpr int kRowStride = kInner<T> + 64 / static_cast<int>(sizeof(T));
 
-constexpr std::size_t kPanelBytes = static_cast<std::size_t>(14) * (kDepthBytes + 64);
-constexpr std::size_t kBlockBytes = static_cast<std::size_t>(kDepthBytes) * kWidth;
+constexpr std::size_t kPanelBytes = static_cast<std::size_t>(14) * (kInnerBytes + 64);
+constexpr std::size_t kBlockBytes = static_cast<std::size_t>(kInnerBytes) * kWidth;
 
 constexpr int kDeepRows = 512;  // whose doubles the workspace holds
 constexpr std::size_t kDeepBytes = static_cast<std::size_t>(kDeepRows) * kWidth * sizeof(double);
@@ -196,16 +197,16 @@ void multiply_block(const T* panel, int64_t rows, int64_t k, const T* packed, co
   }
 }
 
-/// The blocks of depth in [begin, end) of columns [j, j + cols): C (+)= their sum.
+/// The blocks of the inner size in [begin, end), for columns [j, j + cols): C (+)= their sum.
 template <class T>
-void multiply_columns(const GemmArgs<T>& g, int64_t j, int64_t cols, int64_t begin, int64_t end, int64_t depth,
+void multiply_columns(const GemmArgs<T>& g, int64_t j, int64_t cols, int64_t begin, int64_t end, int64_t inner,
                       bool add, void* workspace) {
   T* const a_panel = static_cast<T*>(workspace);
   T* const b_block = a_panel + kPanelBytes / sizeof(T);
   const bool direct = !g.trans_b && g.m <= 4 * kRows<T>;  // too few rows to pay for packing B
   const int64_t packed_from = direct ? whole_panels<T>(cols) : 0;
-  for (int64_t p = begin; p < end; p += depth, add = true) {
-    const int64_t k = min(depth, end - p);
+  for (int64_t p = begin; p < end; p += inner, add = true) {
+    const int64_t k = min(inner, end - p);
     const T* const b = g.b + (g.trans_b ? j * g.ldb + p : p * g.ldb + j);
     pack_b(b + packed_from, g.ldb, g.trans_b, k, cols - packed_from, b_block);
     for (int64_t i = 0; i < g.m; i += kRows<T>) {
@@ -225,23 +226,23 @@ void multiply_columns(const GemmArgs<T>& g, int64_t j, int64_t cols, int64_t beg
 template <class T>
 void multiply_matrix(const GemmArgs<T>& g, void* workspace) {
   const int64_t width = round_up(even_part(g.n, kWidth), 2 * kLanes<T>);
-  const int64_t depth = even_part(g.k, kDepth<T>);
+  const int64_t inner = even_part(g.k, kInner<T>);
   for (int64_t j = 0; j < g.n; j += width) {
-    multiply_columns(g, j, min(width, g.n - j), 0, g.k, depth, g.accumulate, workspace);
+    multiply_columns(g, j, min(width, g.n - j), 0, g.k, inner, g.accumulate, workspace);
   }
 }
 
-/// The same for more than kChainSums blocks of depth: C holds the sum of kChainSums of them at a time, `sums` all of
-/// them.
+/// The same for more than kChainSums blocks of the inner size: C holds the sum of kChainSums of them at a time, `sums`
+/// all of them.
 void multiply_deep(const GemmArgs<float>& g, void* workspace, double* sums) {
-  const int64_t width = round_up(even_part(g.n, kWidth), 2 * kLanes<float>), depth = even_part(g.k, kDepth<float>);
+  const int64_t width = round_up(even_part(g.n, kWidth), 2 * kLanes<float>), inner = even_part(g.k, kInner<float>);
   for (int64_t j = 0; j < g.n; j += width) {
     const int64_t cols = min(width, g.n - j);
     for (int64_t i = 0; i < g.m; ++i) {
       for (int64_t x = 0; x < cols; ++x) sums[i * cols + x] = g.accumulate ? g.c[i * g.ldc + j + x] : 0;
     }
-    for (int64_t p = 0; p < g.k; p += kChainSums * depth) {
-      multiply_columns(g, j, cols, p, min(p + kChainSums * depth, g.k), depth, false, workspace);
+    for (int64_t p = 0; p < g.k; p += kChainSums * inner) {
+      multiply_columns(g, j, cols, p, min(p + kChainSums * inner, g.k), inner, false, workspace);
       for (int64_t i = 0; i < g.m; ++i) {
         for (int64_t x = 0; x < cols; ++x) sums[i * cols + x] += g.c[i * g.ldc + j + x];
       }
@@ -374,7 +375,7 @@ void product(const GemmArgs<T>& g, void* workspace) {
     return g.trans_b ? multiply_by_dots(v, vector) : multiply_by_rows(v, vector);
   }
   if constexpr (kIsFloat<T>) {
-    if (g.k > kChainSums * kDepth<T>) return multiply_deep(g, workspace);
+    if (g.k > kChainSums * kInner<T>) return multiply_deep(g, workspace);
   }
   multiply_matrix(g, workspace);
 }

@@ -10,17 +10,39 @@
 #include "cpu/runtime/backend.h"
 #include "cpu/runtime/threads.h"
 
+// Batch normalisation of (rows, channels). It replaces
+//
+//   for each channel c:
+//     mean(c) = Σ over rows of x(row, c) / rows
+//     var(c) = Σ over rows of (x(row, c) - mean(c))² / rows
+//     for each row:
+//       y(row, c) = (x(row, c) - mean(c))·scale(c) + shift(c)       then the ReLU and the residual
+//
+//             channels
+//            ┌──────────┐                     A task has one block of rows, cut by the shape alone. It reads the block
+//   block 0  │ task 0   │ mean, squares       with the channels in the lanes of vectors, and leaves two doubles for
+//            ├──────────┤                     each column in scratch memory. The blocks' moments are merged in order,
+//   block 1  │ task 1   │ mean, squares       so that the bits do not depend on threads. Then each block is read
+//            └──────────┘                     again, normalised and written.
+//
+// Narrow rows are folded until a row fills whole vectors. A narrow block's sums stay in registers, a wide one's in the
+// first-level cache (norm_simd.cpp). Where the values of a channel lie one after another, as in group normalisation, a
+// channel is a row: a task has some rows, which stay in the first-level cache between the passes (norm_rows.h).
+//
+// The gradient reads x and y's gradient twice in the same way, for Σ g and Σ g·(x - mean), and then for x's gradient.
 namespace weft::cpu {
 
 WEFT_SIMD_DEFINE(NormKernels, norm_kernels)
 
 namespace {
 
-constexpr std::int64_t kBlockElements = 16384, kMinBlockRows = 128, kMaxBlockRows = 512;
-constexpr std::int64_t kFewBlocks = 16,
-                       kLeastBlockRows = 16;  // few rows are blocks of fewer, so that threads share them
+constexpr std::int64_t kBlockElements = 16384;                 // of a block whose rows are not wide: 64 KB of f32
+constexpr std::int64_t kMaxBlockRows = 512;                    // so that narrow inputs have blocks for many threads too
+constexpr std::int64_t kMinBlockRows = 128;                    // so that a block's sums are few beside its elements
+constexpr std::int64_t kFewBlocks = 16, kLeastBlockRows = 16;  // few rows make smaller blocks, which threads share
 // Channels that are rows: those that the kernels take at a time stay in the first level of the cache between passes.
-constexpr std::int64_t kRowElements = 4096, kMostRows = 64, kRowTask = 16384;
+constexpr std::int64_t kRowElements = 4096, kMostRows = 64;
+constexpr std::int64_t kRowTask = 16384;  // elements of a task at least, which pay for waking a thread
 constexpr std::int64_t kLongRow = 65536;  // threads share a row from here on
 
 /// (rows, channels) as the kernels see it. As many rows are folded into one of `width` columns as fill whole vectors;
@@ -85,7 +107,7 @@ class Partials {
 
   /// Fills a block with what kernel(first, second) adds to two vectors of zeros.
   template <class Kernel>
-  void compute(std::int64_t block, const Kernel& kernel) const {
+  void fill(std::int64_t block, const Kernel& kernel) const {
     std::fill_n(first(block), 2 * width_, 0.0);
     kernel(first(block), second(block));
   }
@@ -112,7 +134,8 @@ Moments moments_from(double origin, double offset, double var, double eps) {
   return {mean, (origin - (mean - added)) + (offset - added), var, 1 / std::sqrt(var + eps)};
 }
 
-/// Whether the squares that var comes of kept to the range of T, as far as it matters for var.
+/// Whether the squares whose sum gave var stayed in the range of T. Squares that are too small to change var may leave
+/// it.
 template <class T>
 bool is_in_range(double var) {
   return std::isfinite(var) && var > (std::is_same_v<T, float> ? 1e-30 : 1e-290);
@@ -136,16 +159,12 @@ Moments wide_moments(const Blocks& blocks, const T* x, std::int64_t channel, dou
   return moments_of(mean, squares / n, eps);
 }
 
-/// Chan, Golub and LeVeque 1979: total M2 = Σ M2_b + Σ n_b·(mean_b - mean)², over blocks in order. Means are relative
-/// to the first row, so those of equal values are exact.
+/// Fills `partials` with the mean of each column of each block, relative to `reference`, and its centred squares.
 template <class T>
-std::vector<Moments> batch_moments(const Blocks& blocks, const T* x, double eps) {
-  const auto channels = static_cast<std::size_t>(blocks.channels);
-  const std::vector<T> reference = blocks.rows > 0 ? blocks.widen(x) : std::vector<T>();
-  const Partials partials(blocks);
+void sum_blocks(const Blocks& blocks, const T* x, const std::vector<T>& reference, const Partials& partials) {
   blocks.for_each([&](std::int64_t i, const Blocks::Block& block) {
     T* const origin = static_cast<T*>(scratch(ScratchSlot::task, sizeof(T) * 3 * blocks.width));
-    partials.compute(i, [&](double* sum, double* squares) {
+    partials.fill(i, [&](double* sum, double* squares) {
       of<T>(norm_kernels())
           .moments(block.rows, block.width, x + block.offset, origin, origin + blocks.width, sum, squares);
       for (std::int64_t j = 0; j < block.width; ++j) {
@@ -155,19 +174,27 @@ std::vector<Moments> batch_moments(const Blocks& blocks, const T* x, double eps)
       }
     });
   });
+}
 
-  const double n = static_cast<double>(std::max<std::int64_t>(blocks.rows, 1));
-  std::vector<double> columns(static_cast<std::size_t>(blocks.width), 0.0), means, vars;
+/// What the blocks' partials make of each channel: the mean, and the sum of the squares centred on it, by Chan, Golub
+/// and LeVeque 1979: total M2 = Σ M2_b + Σ n_b·(mean_b - mean)², over blocks in order.
+struct MergedMoments {
+  std::vector<double> means, squares;
+};
+
+MergedMoments merge_moments(const Blocks& blocks, const Partials& partials) {
+  MergedMoments merged;
+  std::vector<double> columns(static_cast<std::size_t>(blocks.width), 0.0);
   for (std::int64_t i = 0; i < blocks.count; ++i) {
     const Blocks::Block block = blocks[i];
     const double* mean = partials.first(i);
     const double block_rows = static_cast<double>(block.rows);
     for (std::int64_t j = 0; j < block.width; ++j) columns[j] += block_rows * mean[j];
   }
-  blocks.sum_columns(columns, means);
-  for (double& mean : means) mean /= n;
+  blocks.sum_columns(columns, merged.means);
+  for (double& mean : merged.means) mean /= static_cast<double>(std::max<std::int64_t>(blocks.rows, 1));
 
-  const std::vector<double> total = blocks.widen(means.data());
+  const std::vector<double> total = blocks.widen(merged.means.data());
   std::fill(columns.begin(), columns.end(), 0.0);
   for (std::int64_t i = 0; i < blocks.count; ++i) {
     const Blocks::Block block = blocks[i];
@@ -179,13 +206,24 @@ std::vector<Moments> batch_moments(const Blocks& blocks, const T* x, double eps)
       columns[j] += squares[j] + block_rows * difference * difference;
     }
   }
-  blocks.sum_columns(columns, vars);
+  blocks.sum_columns(columns, merged.squares);
+  return merged;
+}
 
-  std::vector<Moments> result(channels);
+/// The moments of every channel. Means are relative to the first row, so those of equal values are exact.
+template <class T>
+std::vector<Moments> batch_moments(const Blocks& blocks, const T* x, double eps) {
+  const std::vector<T> reference = blocks.rows > 0 ? blocks.widen(x) : std::vector<T>();
+  const Partials partials(blocks);
+  sum_blocks(blocks, x, reference, partials);
+  const MergedMoments merged = merge_moments(blocks, partials);
+
+  const double n = static_cast<double>(std::max<std::int64_t>(blocks.rows, 1));
+  std::vector<Moments> result(static_cast<std::size_t>(blocks.channels));
   std::vector<std::int64_t> beyond;
   for (std::int64_t c = 0; c < blocks.channels; ++c) {
     const double origin = reference.empty() ? 0 : static_cast<double>(reference[c]);
-    result[c] = moments_from(origin, means[c], vars[c] / n, eps);
+    result[c] = moments_from(origin, merged.means[c], merged.squares[c] / n, eps);
     if (!is_in_range<T>(result[c].var + eps)) beyond.push_back(c);
   }
   parallel_for(static_cast<std::int64_t>(beyond.size()),
@@ -210,7 +248,7 @@ void normalise(const Blocks& blocks, const T* x, const T* mean, const T* scale, 
   });
 }
 
-/// What batch_norm writes of each channel, and what it reads.
+/// The arrays over channels that batch_norm reads and writes.
 template <class T>
 struct Coefficients {
   const T *weight, *bias;
@@ -300,7 +338,7 @@ void batch_norm_inference_of(const BatchNormInference& call) {
             call.relu, call.y.as<T>());
 }
 
-/// What batch_norm_grad reads and writes of each channel, and what it writes for grad_apply.
+/// The arrays over channels that batch_norm_grad reads and writes. write() also makes the factors of grad_apply.
 template <class T>
 struct GradCoefficients {
   const T *mean, *inverse_std;
@@ -330,7 +368,7 @@ void grad_columns(const Blocks& blocks, std::int64_t first, const T* g, const T*
   const Partials partials(blocks);
   blocks.for_each([&](std::int64_t i, const Blocks::Block& block) {
     T* const partial = static_cast<T*>(scratch(ScratchSlot::task, sizeof(T) * 2 * blocks.width));
-    partials.compute(i, [&](double* sum, double* product) {
+    partials.fill(i, [&](double* sum, double* product) {
       of<T>(norm_kernels())
           .grad_sums(block.rows, block.width, g + block.offset, x + block.offset, wide_mean.data(), wide_scale.data(),
                      mask, partial, sum, product);

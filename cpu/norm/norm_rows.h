@@ -8,8 +8,8 @@
 
 namespace weft::cpu::WEFT_ISA {
 
-/// Vectors that are summed apart: additions wait for each other.
-inline constexpr int kRowPacks = 4;
+/// Vectors that are summed apart, because each addition waits for the one before it.
+inline constexpr int kRowVectors = 4;
 /// Additions of T in a chain, at most.
 inline constexpr std::int64_t kRowChain = 16;
 
@@ -56,11 +56,11 @@ template <class T>
   }
 }
 
-/// totals = the sums over a row of `n` of what term(keep, at, sums) adds to `count` sums for the pack at element `at`;
-/// keep says which lanes of an addend count.
+/// totals = the sums over a row of `n` of what term(keep, at, sums) adds to `count` sums for the vector at element
+/// `at`; keep says which lanes of an addend count.
 template <class T, int count, class Term>
 [[gnu::always_inline]] inline void add_row(std::int64_t n, double (&totals)[count], const Term& term) {
-  constexpr std::int64_t kWidth = kLanes<T>, kStep = kRowPacks * kWidth;
+  constexpr std::int64_t kWidth = kLanes<T>, kStep = kRowVectors * kWidth;
   if (n < kWidth) {
     T sums[count] = {};
     for (std::int64_t at = 0; at < n; ++at) term(KeepAll{}, at, sums);
@@ -69,11 +69,11 @@ template <class T, int count, class Term>
   }
   Vec<double> wide[count][2] = {};
   for (std::int64_t at = 0; at < n;) {
-    Vec<T> sums[kRowPacks][count] = {};
+    Vec<T> sums[kRowVectors][count] = {};
     const std::int64_t end = n - at < kRowChain * kStep ? n : at + kRowChain * kStep;
     for (; end - at >= kStep; at += kStep) {
       WEFT_UNROLL
-      for (int p = 0; p < kRowPacks; ++p) term(KeepAll{}, at + p * kWidth, sums[p]);
+      for (int p = 0; p < kRowVectors; ++p) term(KeepAll{}, at + p * kWidth, sums[p]);
     }
     if (end - at >= 2 * kWidth) {
       term(KeepAll{}, at, sums[0]);
@@ -122,10 +122,10 @@ template <class T>
 void row_apply(std::int64_t rows, std::int64_t n, const T* x, const T* mean, const T* scale, const T* shift, T* y) {
   for (std::int64_t row = 0; row < rows; ++row, x += n, y += n) {
     const T m = mean[row], a = scale[row], b = shift[row];
-    for_packs<Tail::overlapping, T>(n, [&](auto packs, std::int64_t column) {
-      using P = typename decltype(packs)::Pack;
-      for (int i = 0; i < packs.kCount; ++i) {
-        const std::int64_t at = column + i * packs.kWidth;
+    for_vectors<Tail::overlapping, T>(n, [&](auto vectors, std::int64_t column) {
+      using P = typename decltype(vectors)::Vector;
+      for (int i = 0; i < vectors.kCount; ++i) {
+        const std::int64_t at = column + i * vectors.kWidth;
         put(y + at, mul_add<T>(get<P>(x + at) - all<P>(m), all<P>(a), all<P>(b)));
       }
     });
@@ -154,10 +154,10 @@ void row_grad_apply(std::int64_t rows, std::int64_t n, const T* y_grad, const T*
                     const T* b, const T* c, T* x_grad) {
   for (std::int64_t row = 0; row < rows; ++row, x += n, y_grad += n, x_grad += n) {
     const T m = mean[row], f = scale[row], g = b[row], h = c[row];
-    for_packs<Tail::overlapping, T>(n, [&](auto packs, std::int64_t column) {
-      using P = typename decltype(packs)::Pack;
-      for (int i = 0; i < packs.kCount; ++i) {
-        const std::int64_t at = column + i * packs.kWidth;
+    for_vectors<Tail::overlapping, T>(n, [&](auto vectors, std::int64_t column) {
+      using P = typename decltype(vectors)::Vector;
+      for (int i = 0; i < vectors.kCount; ++i) {
+        const std::int64_t at = column + i * vectors.kWidth;
         const P centred = get<P>(x + at) - all<P>(m);
         put(x_grad + at, all<P>(f) * mul_add<T>(centred, all<P>(g), get<P>(y_grad + at) + all<P>(h)));
       }

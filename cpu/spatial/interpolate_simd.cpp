@@ -34,7 +34,7 @@ struct Lines {
   T weight[2] = {};
 };
 
-/// out (count packs) = the weighted sums of a box of few lines and columns, `channel` elements on.
+/// out (count vectors) = the weighted sums of a box of few lines and columns, `channel` elements on.
 template <class P, int count, class T>
 [[gnu::always_inline]] inline void sum_corners(const Lines<T>& lines, const WeightedRange<T>& columns,
                                                std::int64_t channels, std::int64_t channel, T* out) {
@@ -61,7 +61,7 @@ template <class P, int count, class T>
   for (int i = 0; i < count; ++i) put(out + i * kWidth, sums[i]);
 }
 
-/// out (count packs) = the weighted sums of any box.
+/// out (count vectors) = the weighted sums of any box.
 template <class Sums, class P, int count, class T>
 [[gnu::always_inline]] inline void sum_box(const InterpolateRow<T>& row, const WeightedRange<T>& columns,
                                            std::int64_t channels, const T* source, T* out) {
@@ -113,13 +113,13 @@ void sum_many(const InterpolateRow<T>& row, const T* source, T* out) {
   for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels) {
     const WeightedRange<T> columns = row.columns[pixel];
     const bool few = lines.are_few(columns);
-    for_packs<Tail::overlapping, T>(row.channels, [&](auto packs, std::int64_t channel) {
-      using P = typename decltype(packs)::Pack;
-      constexpr int kPacks = packs.kCount;
+    for_vectors<Tail::overlapping, T>(row.channels, [&](auto vectors, std::int64_t channel) {
+      using P = typename decltype(vectors)::Vector;
+      constexpr int kVectors = vectors.kCount;
       if (few) {
-        sum_corners<P, kPacks>(lines, columns, row.channels, channel, out + channel);
+        sum_corners<P, kVectors>(lines, columns, row.channels, channel, out + channel);
       } else {
-        sum_box<Sums<T, P, kPacks>, P, kPacks>(row, columns, row.channels, source + channel, out + channel);
+        sum_box<Sums<T, P, kVectors>, P, kVectors>(row, columns, row.channels, source + channel, out + channel);
       }
     });
   }

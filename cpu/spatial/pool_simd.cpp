@@ -5,7 +5,7 @@
 namespace weft::cpu::WEFT_ISA {
 namespace {
 
-/// Indices beside a pack: integers as wide as its elements, as comparisons give and selections take them.
+/// Indices beside a vector: integers as wide as its elements, as comparisons give and selections take them.
 template <class P>
 struct Indices {
   using Type = std::int32_t;
@@ -66,26 +66,26 @@ void largest_of(const PoolRow& row, const T* source, T* out, std::int32_t* indic
   const std::int64_t line = (row.depth.begin * row.source_height + row.height.begin) * row.source_width;
   for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels, indices += row.channels) {
     const PoolRange columns = row.columns[pixel];
-    for_packs<Tail::overlapping, T>(row.channels, [&](auto packs, std::int64_t channel) {
-      using P = typename decltype(packs)::Pack;
-      constexpr int kPacks = packs.kCount, kWidth = packs.kWidth;
-      P best[kPacks];
-      typename Indices<P>::Type index[kPacks];
-      for (int i = 0; i < kPacks; ++i) {
+    for_vectors<Tail::overlapping, T>(row.channels, [&](auto vectors, std::int64_t channel) {
+      using P = typename decltype(vectors)::Vector;
+      constexpr int kVectors = vectors.kCount, kWidth = vectors.kWidth;
+      P best[kVectors];
+      typename Indices<P>::Type index[kVectors];
+      for (int i = 0; i < kVectors; ++i) {
         best[i] = get<P>(source + (line + columns.begin) * row.channels + channel + i * kWidth);
         index[i] = Indices<P>::all(line + columns.begin);
       }
       for_box<kSteps>(row, columns, [&](Pixel from) {
         const T* p = source + from.at * row.channels + channel;
         const auto here = Indices<P>::all(from.at);
-        for (int i = 0; i < kPacks; ++i) {
+        for (int i = 0; i < kVectors; ++i) {
           const P value = get<P>(p + i * kWidth);
           const auto better = (value > best[i]) | ((value != value) & (best[i] == best[i]));
           best[i] = better ? value : best[i];
           index[i] = better ? here : index[i];
         }
       });
-      for (int i = 0; i < kPacks; ++i) {
+      for (int i = 0; i < kVectors; ++i) {
         put(out + channel + i * kWidth, best[i]);
         Indices<P>::store(indices + channel + i * kWidth, index[i]);
       }
@@ -99,13 +99,13 @@ void largest(const PoolRow& row, const T* source, T* out, std::int32_t* indices)
   (neighbours ? largest_of<false, T> : largest_of<true, T>)(row, source, out, indices);
 }
 
-/// Adds term(i, pixel), for each pack i, of every pixel of a box to sums.
+/// Adds term(i, pixel), for each vector i, of every pixel of a box to sums.
 template <class Sums, class Term>
 [[gnu::always_inline]] inline void add_box(const PoolRow& row, PoolRange columns, Sums& sums, const Term& term) {
-  constexpr int kPacks = Sums::kCount;
+  constexpr int kVectors = Sums::kCount;
   if constexpr (Sums::kOneChain) {
     for_box<false>(row, columns, [&](Pixel pixel) {
-      for (int i = 0; i < kPacks; ++i) sums.add(i, term(i, pixel));
+      for (int i = 0; i < kVectors; ++i) sums.add(i, term(i, pixel));
     });
   } else if (columns.begin < columns.end) {
     for (std::int64_t d = row.depth.begin; d < row.depth.end; ++d) {
@@ -113,9 +113,9 @@ template <class Sums, class Term>
         const std::int64_t line = (d * row.source_height + h) * row.source_width;
         const auto add_run = [&](std::int64_t w, std::int64_t end) __attribute__((always_inline)) {
           typename Sums::Run run;
-          for (int i = 0; i < kPacks; ++i) run[i] = term(i, Pixel{d, h, w, line + w});
+          for (int i = 0; i < kVectors; ++i) run[i] = term(i, Pixel{d, h, w, line + w});
           while (++w < end) {
-            for (int i = 0; i < kPacks; ++i) run[i] += term(i, Pixel{d, h, w, line + w});
+            for (int i = 0; i < kVectors; ++i) run[i] += term(i, Pixel{d, h, w, line + w});
           }
           sums.add_run(run);
         };
@@ -133,13 +133,13 @@ template <class Sums, class Term>
 template <template <class, class, int> class Sums, class T>
 void sum_pixels(const PoolRow& row, const T* source, double factor, T* out) {
   for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels) {
-    for_packs<Tail::overlapping, T>(row.channels, [&](auto packs, std::int64_t channel) {
-      using P = typename decltype(packs)::Pack;
-      constexpr int kPacks = packs.kCount, kWidth = packs.kWidth;
-      Sums<T, P, kPacks> sums;
+    for_vectors<Tail::overlapping, T>(row.channels, [&](auto vectors, std::int64_t channel) {
+      using P = typename decltype(vectors)::Vector;
+      constexpr int kVectors = vectors.kCount, kWidth = vectors.kWidth;
+      Sums<T, P, kVectors> sums;
       add_box(row, row.columns[pixel], sums,
               [&](int i, Pixel from) { return get<P>(source + from.at * row.channels + channel + i * kWidth); });
-      for (int i = 0; i < kPacks; ++i) put(out + channel + i * kWidth, sums.times(i, factor));
+      for (int i = 0; i < kVectors; ++i) put(out + channel + i * kWidth, sums.times(i, factor));
     });
   }
 }
@@ -147,16 +147,16 @@ void sum_pixels(const PoolRow& row, const T* source, double factor, T* out) {
 template <template <class, class, int> class Sums, class T>
 void share_pixels(const PoolRow& row, const T* source, const PoolCounts& counts, T* out) {
   for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels) {
-    for_packs<Tail::overlapping, T>(row.channels, [&](auto packs, std::int64_t channel) {
-      using P = typename decltype(packs)::Pack;
-      constexpr int kPacks = packs.kCount, kWidth = packs.kWidth;
-      Sums<T, P, kPacks> sums;
+    for_vectors<Tail::overlapping, T>(row.channels, [&](auto vectors, std::int64_t channel) {
+      using P = typename decltype(vectors)::Vector;
+      constexpr int kVectors = vectors.kCount, kWidth = vectors.kWidth;
+      Sums<T, P, kVectors> sums;
       add_box(row, row.columns[pixel], sums, [&](int i, Pixel from) {
         const T lines = static_cast<T>(counts.depth[from.d]) * static_cast<T>(counts.height[from.h]);
         const T factor = 1 / (lines * static_cast<T>(counts.column[from.w]));
         return get<P>(source + from.at * row.channels + channel + i * kWidth) * factor;
       });
-      for (int i = 0; i < kPacks; ++i) put(out + channel + i * kWidth, sums.value(i));
+      for (int i = 0; i < kVectors; ++i) put(out + channel + i * kWidth, sums.value(i));
     });
   }
 }
@@ -164,16 +164,16 @@ void share_pixels(const PoolRow& row, const T* source, const PoolCounts& counts,
 template <template <class, class, int> class Sums, class T>
 void match_pixels(const PoolRow& row, const T* source, const std::int32_t* indices, T* out) {
   for (std::int64_t pixel = 0; pixel < row.pixels; ++pixel, out += row.channels) {
-    for_packs<Tail::overlapping, T>(row.channels, [&](auto packs, std::int64_t channel) {
-      using P = typename decltype(packs)::Pack;
-      constexpr int kPacks = packs.kCount, kWidth = packs.kWidth;
+    for_vectors<Tail::overlapping, T>(row.channels, [&](auto vectors, std::int64_t channel) {
+      using P = typename decltype(vectors)::Vector;
+      constexpr int kVectors = vectors.kCount, kWidth = vectors.kWidth;
       const auto wanted = Indices<P>::all(row.position + pixel);
-      Sums<T, P, kPacks> sums;
+      Sums<T, P, kVectors> sums;
       add_box(row, row.columns[pixel], sums, [&](int i, Pixel from) {
         const std::int64_t at = from.at * row.channels + channel + i * kWidth;
         return Indices<P>::load(indices + at) == wanted ? get<P>(source + at) : P{};
       });
-      for (int i = 0; i < kPacks; ++i) put(out + channel + i * kWidth, sums.value(i));
+      for (int i = 0; i < kVectors; ++i) put(out + channel + i * kWidth, sums.value(i));
     });
   }
 }

@@ -1,4 +1,4 @@
-#include "cpu/runtime/pack.h"
+#include "cpu/runtime/vector_loop.h"
 #include "cpu/train/optim_kernels.h"
 
 #if defined(__SSE2__)
@@ -27,12 +27,12 @@ V square_root(V v) {
 float square_root(float x) { return __builtin_sqrtf(x); }
 double square_root(double x) { return __builtin_sqrt(x); }
 
-/// body(Packs<T, P, 1>{}, i) for the packs of [0, n).
+/// body(Vectors<T, P, 1>{}, i) for the vectors of [0, n).
 template <class T, class Body>
 void for_elements(std::int64_t n, const Body& body) {
-  for_packs<Tail::single, T>(n, [&](auto packs, std::int64_t first) {
-    for (int i = 0; i < packs.kCount; ++i) {
-      body(Packs<T, typename decltype(packs)::Pack, 1>{}, first + i * packs.kWidth);
+  for_vectors<Tail::single, T>(n, [&](auto vectors, std::int64_t first) {
+    for (int i = 0; i < vectors.kCount; ++i) {
+      body(Vectors<T, typename decltype(vectors)::Vector, 1>{}, first + i * vectors.kWidth);
     }
   });
 }
@@ -41,8 +41,8 @@ template <class T>
 void sgd(std::int64_t n, const SgdStep<T>& step, const T* grad, T* value, T* buffer) {
   const SgdStep<T> s = step;
   const T outer_rate = s.buffer_holds_steps ? T(1) : -s.lr;
-  for_elements<T>(n, [&](auto packs, std::int64_t i) {
-    using P = typename decltype(packs)::Pack;
+  for_elements<T>(n, [&](auto vectors, std::int64_t i) {
+    using P = typename decltype(vectors)::Vector;
     const P v = get<P>(value + i);
     P d = get<P>(grad + i);
     if (s.weight_decay != 0) d = mul_add<T>(all<P>(s.weight_decay), v, d);
@@ -59,8 +59,8 @@ void sgd(std::int64_t n, const SgdStep<T>& step, const T* grad, T* value, T* buf
 template <class T>
 void adam(std::int64_t n, const AdamStep<T>& step, const T* grad, T* value, T* first, T* second) {
   const AdamStep<T> s = step;
-  for_elements<T>(n, [&](auto packs, std::int64_t i) {
-    using P = typename decltype(packs)::Pack;
+  for_elements<T>(n, [&](auto vectors, std::int64_t i) {
+    using P = typename decltype(vectors)::Vector;
     P v = get<P>(value + i), g = get<P>(grad + i);
     if (s.weight_decay != 0) g = mul_add<T>(all<P>(s.weight_decay), v, g);
     v = v * all<P>(s.shrink);

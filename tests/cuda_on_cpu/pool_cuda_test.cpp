@@ -1,5 +1,5 @@
 // Pooling on the device against the CPU, counted in 32 bits (with windows of 2x2 of their own) and, as beyond 2^31, in
-// 64. Channels are those of whole packs, or one too many for them.
+// 64. Channels are those of whole vectors, or one too many for them.
 #include <gtest/gtest.h>
 
 #include <cmath>
