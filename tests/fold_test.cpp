@@ -9,7 +9,7 @@ namespace {
 
 /// A trained norm's state, far from the initial one, in evaluation mode.
 template <class Norm>
-Norm used_norm(std::int64_t features, DType dtype, const NormOptions& options = {}) {
+Norm used_norm(std::int64_t features, DType dtype, const BatchNormOptions& options = {}) {
   Norm norm(features, options);
   StateDict state = norm.state_dict();
   state["weight"] = (randn({features}) * 0.7 + 0.2).array();  // some negative

@@ -207,15 +207,15 @@ TEST(Layers, SequentialFusesNormAndReluExactly) {
 
 TEST(Layers, BatchNormChecksItsResidual) {
   const Tensor x = randn({4, 3}), w = ones({3}), b = zeros({3});
-  EXPECT_THROW(batch_norm(x, w, b, {}, {}, {}, zeros({4, 1})), ShapeError);
-  EXPECT_THROW(batch_norm(x, w, b, {}, {}, {}, zeros({4, 3}, {.dtype = DType::f64})), ShapeError);
-  EXPECT_THROW(batch_norm(x, w, b, b, w, {.training = false}, zeros({3, 4})), ShapeError);
+  EXPECT_THROW(batch_norm(x, w, b, {}, {}, {}, {.residual = zeros({4, 1})}), ShapeError);
+  EXPECT_THROW(batch_norm(x, w, b, {}, {}, {}, {.residual = zeros({4, 3}, {.dtype = DType::f64})}), ShapeError);
+  EXPECT_THROW(batch_norm(x, w, b, b, w, {}, {.training = false, .residual = zeros({3, 4})}), ShapeError);
 }
 
 TEST(Layers, BatchNormCountsBatches) {
   const Tensor w = ones({3}), b = zeros({3}), batches = zeros({}, {.dtype = DType::i64});
   const auto count = [&](const Shape& shape, const BatchNormOptions& options = {}) {
-    batch_norm(zeros(shape), w, b, {}, {}, options, {}, batches);
+    batch_norm(zeros(shape), w, b, {}, {}, options, {.batches = batches});
     return batches.item<std::int64_t>();
   };
   const auto version = batches.array().storage()->version();
@@ -224,14 +224,14 @@ TEST(Layers, BatchNormCountsBatches) {
   EXPECT_EQ(count({0, 3}), 2);
   EXPECT_THROW(count({1, 3}), ValueError);
   EXPECT_THROW(count({4, 3}, {.eps = -1}), ValueError);
-  EXPECT_THROW(batch_norm(zeros({4, 3}), w, b, {}, {}, {.training = false}, {}, batches), ValueError);
-  batch_norm(zeros({4, 3}), w, b, b, w, {.training = false}, {}, batches);
+  EXPECT_THROW(batch_norm(zeros({4, 3}), w, b, {}, {}, {}, {.training = false, .batches = batches}), ValueError);
+  batch_norm(zeros({4, 3}), w, b, b, w, {}, {.training = false, .batches = batches});
   EXPECT_EQ(batches.item<std::int64_t>(), 2);
   EXPECT_EQ(message_of<ShapeError>([&] {
-              batch_norm(zeros({4, 3}), w, b, {}, {}, {}, {}, zeros({}));
+              batch_norm(zeros({4, 3}), w, b, {}, {}, {}, {.batches = zeros({})});
             }),
             "batch_norm: the count of batches is a scalar of i64, not () of f32");
-  EXPECT_THROW(batch_norm(zeros({4, 3}), w, b, {}, {}, {}, {}, zeros({1}, {.dtype = DType::i64})), ShapeError);
+  EXPECT_THROW(batch_norm(zeros({4, 3}), w, b, {}, {}, {}, {.batches = zeros({1}, {.dtype = DType::i64})}), ShapeError);
 }
 
 /// A Residual whose last layers run as one function against the same layers one by one.

@@ -121,8 +121,8 @@ TYPED_TEST(NormStatistics, BatchNorm) {
     const Tensor running_mean = tensor(std::vector<T>(all.size()), {channels}), running_var = running_mean.clone();
     const Tensor y = batch_norm(input, w, b, running_mean, running_var, {.momentum = 1, .unbiased_running = false});
     const Tensor still =
-        batch_norm(input.detach(), w.detach(), b.detach(), running_mean, running_var, {.training = false});
-    const Tensor recorded = batch_norm(input, w, b, running_mean, running_var, {.training = false});
+        batch_norm(input.detach(), w.detach(), b.detach(), running_mean, running_var, {}, {.training = false});
+    const Tensor recorded = batch_norm(input, w, b, running_mean, running_var, {}, {.training = false});
     const auto found = y.to_vector<T>(), means = running_mean.to_vector<T>(), vars = running_var.to_vector<T>();
     const auto evaluated = still.to_vector<T>(), recorded_y = recorded.to_vector<T>();
     for (std::size_t i = 0; i < found.size(); ++i) {
@@ -289,7 +289,7 @@ TYPED_TEST(NormStatistics, MaskIsThatOfTheOutput) {
   const Tensor input = tensor(x, {rows, channels}), w = tensor(weight, {channels});
   const auto before = batch_norm(input, w, tensor(bias, {channels}), {}, {}).template to_vector<T>();
   for (std::int64_t c = 0; c < channels; ++c) bias[c] = -before[c];  // row 0 is on the edge
-  const Tensor b = tensor(bias, {channels}, true), y = batch_norm(input, w, b, {}, {}, {.relu = true});
+  const Tensor b = tensor(bias, {channels}, true), y = batch_norm(input, w, b, {}, {}, {}, {.relu = true});
   const auto values = y.template to_vector<T>();
   std::vector<T> expected(channels, T(0));
   for (std::int64_t i = 0; i < rows * channels; ++i) expected[i % channels] += values[i] > 0 ? T(1) : T(0);

@@ -26,11 +26,11 @@ Moments moments(const Plain& x) {
 }
 
 // Inputs: x, weight, bias, ..., and the residual as the last one if any.
-Plain normalised(const std::vector<Plain>& t, const Moments& m, const BatchNormOptions& o, bool residual) {
+Plain normalised(const std::vector<Plain>& t, const Moments& m, double eps, bool relu, bool residual) {
   return generate(t[0].shape, [&](const Index& i) {
     const auto c = static_cast<std::size_t>(i[1]);
-    const double y = (t[0].at(i) - m.mean[c]) / std::sqrt(m.var[c] + o.eps) * t[1].values[c] + t[2].values[c];
-    return (o.relu ? std::fmax(y, 0) : y) + (residual ? t.back().at(i) : 0);
+    const double y = (t[0].at(i) - m.mean[c]) / std::sqrt(m.var[c] + eps) * t[1].values[c] + t[2].values[c];
+    return (relu ? std::fmax(y, 0) : y) + (residual ? t.back().at(i) : 0);
   });
 }
 
@@ -70,8 +70,8 @@ OpCase batches_case(const Sizes& shape) {
   row.run = [](const std::vector<Tensor>& t) {
     const Tensor batches = zeros({}, {.dtype = DType::i64, .device = t[0].device()});
     const Tensor weight = parameter(t[1]), bias = parameter(t[2]);
-    for (int i = 0; i < 2; ++i) batch_norm(t[0], weight, bias, {}, {}, {}, {}, batches);
-    batch_norm(t[0], weight, bias, bias, weight, {.training = false}, {}, batches);
+    for (int i = 0; i < 2; ++i) batch_norm(t[0], weight, bias, {}, {}, {}, {.batches = batches});
+    batch_norm(t[0], weight, bias, bias, weight, {}, {.training = false, .batches = batches});
     return expand(batches.to(t[0].dtype()), {t[0].size(1)});
   };
   row.reference = [](const std::vector<Plain>& t) {
@@ -92,29 +92,27 @@ std::vector<OpCase> norm_cases() {
     for (const bool relu : {false, true}) {
       for (const bool residual : {false, true}) {
         const std::string fused = std::string(relu ? ", relu" : "") + (residual ? ", residual" : "");
-        const BatchNormOptions training{.eps = 1e-3, .relu = relu};
+        constexpr double kEps = 1e-3;
         OpCase row{.op = "batch_norm", .what = "training" + fused, .inputs = inputs_of(shape)};
         if (residual) row.inputs.push_back({shape});
-        row.run = [training, residual](const std::vector<Tensor>& t) {
-          return batch_norm(t[0], parameter(t[1]), parameter(t[2]), {}, {}, training, residual ? t[3] : Tensor());
+        row.run = [=](const std::vector<Tensor>& t) {
+          return batch_norm(t[0], parameter(t[1]), parameter(t[2]), {}, {}, {.eps = kEps},
+                            {.relu = relu, .residual = residual ? t[3] : Tensor()});
         };
         if (shape[0] == 0) row.derivatives = 1;  // the second ones need the mean of nothing
-        row.reference = [training, residual](const std::vector<Plain>& t) {
-          return normalised(t, moments(t[0]), training, residual);
-        };
+        row.reference = [=](const std::vector<Plain>& t) { return normalised(t, moments(t[0]), kEps, relu, residual); };
         rows.push_back(row);
 
-        const BatchNormOptions evaluation{.training = false, .eps = 1e-3, .relu = relu};
         OpCase still{.op = "batch_norm", .what = "evaluation" + fused, .inputs = inputs_of(shape)};
         still.inputs.push_back({{shape[1]}});
         still.inputs.push_back({{shape[1]}, Values::positive});
         if (residual) still.inputs.push_back({shape});
-        still.run = [evaluation, residual](const std::vector<Tensor>& t) {
-          return batch_norm(t[0], parameter(t[1]), parameter(t[2]), parameter(t[3]), parameter(t[4]), evaluation,
-                            residual ? t[5] : Tensor());
+        still.run = [=](const std::vector<Tensor>& t) {
+          return batch_norm(t[0], parameter(t[1]), parameter(t[2]), parameter(t[3]), parameter(t[4]), {.eps = kEps},
+                            {.training = false, .relu = relu, .residual = residual ? t[5] : Tensor()});
         };
-        still.reference = [evaluation, residual](const std::vector<Plain>& t) {
-          return normalised(t, {t[3].values, t[4].values}, evaluation, residual);
+        still.reference = [=](const std::vector<Plain>& t) {
+          return normalised(t, {t[3].values, t[4].values}, kEps, relu, residual);
         };
         rows.push_back(still);
       }

@@ -102,14 +102,13 @@ Values composed_grad(const Tensor& g, const Tensor& input, const Tensor& weight,
   return {x_grad.to(input.dtype()), sum(g * normal.values, axes), sum(g, axes)};
 }
 
-Values train_grad(const SavedValues& saved, const Tensor& gradient, const BatchNormOptions& options) {
+Values train_grad(const SavedValues& saved, const Tensor& gradient, double eps, bool relu) {
   const Tensor x = saved[0], weight = saved[1];
   const Statistics statistics{saved[2], saved[3], saved[4], saved[5]};
   const Tensor residual_grad = saved.needs(3) ? gradient : Tensor();
   if (grad_enabled()) {
     const Tensor g = gradient.to(weight.dtype());
-    Values gradients =
-        composed_grad(options.relu ? rectified_grad(g, x.detach(), statistics) : g, x, weight, statistics, options.eps);
+    Values gradients = composed_grad(relu ? rectified_grad(g, x.detach(), statistics) : g, x, weight, statistics, eps);
     gradients.push_back(residual_grad);
     return gradients;
   }
@@ -125,7 +124,7 @@ Values train_grad(const SavedValues& saved, const Tensor& gradient, const BatchN
                          .inverse_std = const_view(statistics.inverse_std.array()),
                          .scale = const_view(statistics.scale.array()),
                          .shift = const_view(statistics.shift.array()),
-                         .relu = options.relu,
+                         .relu = relu,
                          .x_grad = mutable_rows(x_grad),
                          .weight_grad = mutable_view(weight_grad),
                          .bias_grad = mutable_view(bias_grad)});
@@ -133,8 +132,9 @@ Values train_grad(const SavedValues& saved, const Tensor& gradient, const BatchN
 }
 
 Tensor train(const Tensor& input, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
-             const Tensor& running_var, const BatchNormOptions& options, const Tensor& residual,
-             const Tensor& batches) {
+             const Tensor& running_var, const BatchNormOptions& options, const BatchNormMode& mode) {
+  const Tensor& residual = mode.residual;
+  const Tensor& batches = mode.batches;
   const Tensor x = input.array().layout().is_channels_last()
                        ? input
                        : record("channels_last", channels_last(input.array()), {input}, {},
@@ -145,11 +145,12 @@ Tensor train(const Tensor& input, const Tensor& weight, const Tensor& bias, cons
   const Array out = Array::empty_like(Layout::channels_last(x.shape()), x.dtype(), x.device());
   const Array added = residual.defined() ? channels_last(residual.array()) : Array();
   const Array factor = weight.array().contiguous(), offset = bias.array().contiguous();
-  Tensor result =
-      record("batch_norm", out, {x, weight, bias, residual},
-             {Save::input(0), Save::input(1), Save::constant(mean), Save::constant(inverse_std), Save::constant(scale),
-              Save::constant(shift)},
-             [options](const SavedValues& saved, const Tensor& g) { return train_grad(saved, g, options); });
+  Tensor result = record("batch_norm", out, {x, weight, bias, residual},
+                         {Save::input(0), Save::input(1), Save::constant(mean), Save::constant(inverse_std),
+                          Save::constant(scale), Save::constant(shift)},
+                         [eps = options.eps, relu = mode.relu](const SavedValues& saved, const Tensor& g) {
+                           return train_grad(saved, g, eps, relu);
+                         });
   const std::array<const Tensor*, 3> written = {&running_mean, &running_var, &batches};
   for (const Tensor* each : written) {
     if (each->defined()) Rollback::note_values(each->array());
@@ -161,7 +162,7 @@ Tensor train(const Tensor& input, const Tensor& weight, const Tensor& bias, cons
                     .bias = const_view(offset),
                     .residual = residual.defined() ? rows(added) : ConstView{},
                     .eps = options.eps,
-                    .relu = options.relu,
+                    .relu = mode.relu,
                     .y = mutable_rows(out),
                     .mean = mutable_view(mean),
                     .inverse_std = mutable_view(inverse_std),
@@ -179,12 +180,13 @@ Tensor train(const Tensor& input, const Tensor& weight, const Tensor& bias, cons
 }
 
 Tensor evaluate(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
-                const Tensor& running_var, const BatchNormOptions& options, const Tensor& residual) {
+                const Tensor& running_var, const BatchNormOptions& options, const BatchNormMode& mode) {
+  const Tensor& residual = mode.residual;
   if (is_recorded({x, weight, bias, residual})) {
     const Tensor scale = weight * rsqrt(running_var + options.eps);
     const Tensor normal =
         (x - per_channel(running_mean, x.rank())) * per_channel(scale, x.rank()) + per_channel(bias, x.rank());
-    const Tensor y = options.relu ? relu(normal) : normal;
+    const Tensor y = mode.relu ? relu(normal) : normal;
     return (residual.defined() ? y + residual : y).to(x.dtype());
   }
   const Array dense = channels_last(x.array());
@@ -200,7 +202,7 @@ Tensor evaluate(const Tensor& x, const Tensor& weight, const Tensor& bias, const
                               .running_var = const_view(vectors[3]),
                               .residual = residual.defined() ? rows(added) : ConstView{},
                               .eps = options.eps,
-                              .relu = options.relu,
+                              .relu = mode.relu,
                               .y = mutable_rows(out)});
   return Tensor(std::move(out));
 }
@@ -208,8 +210,7 @@ Tensor evaluate(const Tensor& x, const Tensor& weight, const Tensor& bias, const
 }  // namespace
 
 Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
-                  const Tensor& running_var, const BatchNormOptions& options, const Tensor& residual,
-                  const Tensor& batches) {
+                  const Tensor& running_var, const BatchNormOptions& options, const BatchNormMode& mode) {
   check_float("batch_norm", x);
   if (x.rank() < 2 || x.rank() > 5)
     throw ShapeError("batch_norm: input needs 2 to 5 dimensions (N, C, ...), got " + to_string(x.shape()));
@@ -222,11 +223,11 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, con
     check_vector("running_mean", running_mean, x);
     check_vector("running_var", running_var, x);
   }
-  if (residual.defined()) check_residual(residual, x);
-  if (batches.defined()) check_batches(batches, x);
-  if (!options.training) {
+  if (mode.residual.defined()) check_residual(mode.residual, x);
+  if (mode.batches.defined()) check_batches(mode.batches, x);
+  if (!mode.training) {
     if (!running_mean.defined()) throw ValueError("batch_norm: evaluation needs running statistics");
-    return evaluate(x, weight, bias, running_mean, running_var, options, residual);
+    return evaluate(x, weight, bias, running_mean, running_var, options, mode);
   }
   if (x.size() > 0 && x.size() / x.size(1) == 1) {
     throw ValueError("batch_norm: training needs more than one value per channel, got input " + to_string(x.shape()));
@@ -235,7 +236,7 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, con
     if (running->defined() && !running->array().layout().is_row_major())
       throw ValueError("batch_norm: running statistics must be contiguous");
   }
-  return train(x, weight, bias, running_mean, running_var, options, residual, batches);
+  return train(x, weight, bias, running_mean, running_var, options, mode);
 }
 
 }  // namespace weft

@@ -81,8 +81,8 @@ Tensors batch_normalised(const BatchNormRow& row, DType dtype, const Device& dev
   const Tensor bias = draw_leaf({channels}, parameter, device, 75);
   const Tensor mean = draw({channels}, parameter, device, 76), variance = draw({channels}, parameter, device, 77, true);
   const Tensor residual = row.residual ? draw_leaf(row.x, dtype, device, 78) : Tensor();
-  const BatchNormOptions options{.training = row.training, .relu = row.relu};
-  const Tensor y = batch_norm(x, weight, bias, mean, variance, options, residual);
+  const Tensor y = batch_norm(x, weight, bias, mean, variance, {},
+                              {.training = row.training, .relu = row.relu, .residual = residual});
   Tensors results = with_gradients(y, row.residual ? Tensors{x, weight, bias, residual} : Tensors{x, weight, bias});
   results.push_back(mean);
   results.push_back(variance);

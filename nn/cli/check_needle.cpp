@@ -48,7 +48,7 @@ Tensor Needle::convolve(const Tensor& x, const Layer& layer) {
 
 Tensor Needle::block(const Tensor& x) {
   const Layer& layer = layers_[next_++];
-  return batch_norm(convolve(x, layer), layer.scale, layer.shift, {}, {}, {.relu = true});
+  return batch_norm(convolve(x, layer), layer.scale, layer.shift, {}, {}, {}, {.relu = true});
 }
 
 Tensor Needle::forward() {

@@ -11,7 +11,7 @@ void check_rank(bool fits, const char* owner, const char* expected, const Tensor
 
 }  // namespace
 
-BatchNorm::BatchNorm(std::int64_t features, const NormOptions& options) : options_(options) {
+BatchNorm::BatchNorm(std::int64_t features, const BatchNormOptions& options) : options_(options) {
   require_at_least(1, "BatchNorm", "the number of features", features);
   require_not_negative("BatchNorm", "eps", options.eps);
   require(options.momentum >= 0 && options.momentum <= 1, "BatchNorm", "momentum", "in [0, 1]", options.momentum);
@@ -24,13 +24,8 @@ BatchNorm::BatchNorm(std::int64_t features, const NormOptions& options) : option
 
 Tensor BatchNorm::forward_fused(const Tensor& x, bool relu, const Tensor& residual) {
   check(x);
-  return batch_norm(x, weight_, bias_, running_mean_, running_var_,
-                    {.training = is_training(),
-                     .eps = options_.eps,
-                     .momentum = options_.momentum,
-                     .unbiased_running = options_.unbiased_running,
-                     .relu = relu},
-                    residual, batches_);
+  return batch_norm(x, weight_, bias_, running_mean_, running_var_, options_,
+                    {.training = is_training(), .relu = relu, .residual = residual, .batches = batches_});
 }
 
 void BatchNorm1d::check(const Tensor& x) const {

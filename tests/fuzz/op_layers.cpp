@@ -81,16 +81,18 @@ Case batch_norms(OpInput& in) {
                           running(),
                           in.rarely(3) ? in.tensor(shape, dtype) : Tensor(),
                           in.rarely(3) ? Tensor(Array::full({}, 3, DType::i64)) : Tensor()};
-  const BatchNormOptions options{.training = !in.rarely(3),
-                                 .eps = epsilon(in),
-                                 .momentum = in.rarely(8) ? in.number() : 0.1,
-                                 .unbiased_running = !in.flag(),
-                                 .relu = in.rarely(3)};
+  const bool training = !in.rarely(3);
+  const BatchNormOptions options{
+      .eps = epsilon(in), .momentum = in.rarely(8) ? in.number() : 0.1, .unbiased_running = !in.flag()};
+  const bool relu = in.rarely(3);
   return {inputs,
-          [=](const Tensors& t) { return Tensors{batch_norm(t[0], t[1], t[2], t[3], t[4], options, t[5], t[6])}; },
-          options.relu ? Match::none : Match::close,
+          [=](const Tensors& t) {
+            const BatchNormMode mode{.training = training, .relu = relu, .residual = t[5], .batches = t[6]};
+            return Tensors{batch_norm(t[0], t[1], t[2], t[3], t[4], options, mode)};
+          },
+          relu ? Match::none : Match::close,
           elements(inputs),
-          options.training ? 0b1011000u : 0u,
+          training ? 0b1011000u : 0u,
           10};
 }
 

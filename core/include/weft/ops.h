@@ -211,18 +211,21 @@ Tensor interpolate(const Tensor& x, const InterpolateOptions& options);
 
 // Normalisation, dropout and losses.
 struct BatchNormOptions {
-  bool training = true;
   double eps = 1e-5;
   double momentum = 0.1;         ///< weight of the new value in the running statistics
-  bool unbiased_running = true;  ///< PyTorch's running variance; false keeps the biased one (needle's)
-  bool relu = false;             ///< fuses a ReLU behind the normalisation, before the residual is added
+  bool unbiased_running = true;  ///< PyTorch's running variance; false keeps the biased one
+};
+/// Training or evaluation, and the work that batch_norm does in the same pass over x. The layer sets it for each call.
+struct BatchNormMode {
+  bool training = true;
+  bool relu = false;     ///< applies ReLU to the normalised values, before the residual is added
+  Tensor residual = {};  ///< of x's shape and dtype, added to the result
+  Tensor batches = {};   ///< a scalar i64 on x's device, advanced by 1 in training
 };
 /// x (N, C) or (N, C, ...), weight and bias (C,), running_mean and running_var (C,), updated in place when training (or
-/// undefined). A residual, of x's shape and dtype, is added in the same pass. `batches`, a scalar i64 on x's device, is
-/// advanced by 1 when training. Throws ValueError when training with one value per channel.
+/// undefined). Throws ValueError when training with one value per channel.
 Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
-                  const Tensor& running_var, const BatchNormOptions& options = {}, const Tensor& residual = {},
-                  const Tensor& batches = {});
+                  const Tensor& running_var, const BatchNormOptions& options = {}, const BatchNormMode& mode = {});
 /// (x - mean)/√(variance + eps) over each group of channels of each image, times weight plus bias, each (C,) or
 /// undefined (Wu and He 2018). x (N, C, ...), the groups of C/groups neighbouring channels. Parameters of bf16 input
 /// are f32. Throws ValueError when groups do not divide C, and when all of x is one value per group.

@@ -8,12 +8,6 @@
 
 namespace weft::nn {
 
-struct NormOptions {
-  double eps = 1e-5;
-  double momentum = 0.1;         ///< weight of the new value in the running statistics
-  bool unbiased_running = true;  ///< PyTorch's running variance; false keeps the biased one
-};
-
 /// What BatchNorm1d, BatchNorm2d and BatchNorm3d share: weight and bias (C,), buffers running_mean, running_var (C,)
 /// and num_batches_tracked (), an i64 counted on the device.
 class BatchNorm : public Module {
@@ -26,21 +20,21 @@ class BatchNorm : public Module {
   const Tensor& bias() const { return bias_; }
   const Tensor& running_mean() const { return running_mean_; }
   const Tensor& running_var() const { return running_var_; }
-  const NormOptions& options() const { return options_; }
+  const BatchNormOptions& options() const { return options_; }
 
  protected:
-  BatchNorm(std::int64_t features, const NormOptions& options);
+  BatchNorm(std::int64_t features, const BatchNormOptions& options);
   virtual void check(const Tensor& x) const = 0;
 
  private:
-  NormOptions options_;
+  BatchNormOptions options_;
   Tensor weight_, bias_, running_mean_, running_var_, batches_;
 };
 
 /// x (N, C) or (N, C, L). Throws ShapeError on other ranks.
 class BatchNorm1d final : public BatchNorm {
  public:
-  explicit BatchNorm1d(std::int64_t features, const NormOptions& options = {}) : BatchNorm(features, options) {}
+  explicit BatchNorm1d(std::int64_t features, const BatchNormOptions& options = {}) : BatchNorm(features, options) {}
 
  private:
   void check(const Tensor& x) const override;
@@ -49,7 +43,7 @@ class BatchNorm1d final : public BatchNorm {
 /// x (N, C, H, W). Throws ShapeError on other ranks.
 class BatchNorm2d final : public BatchNorm {
  public:
-  explicit BatchNorm2d(std::int64_t channels, const NormOptions& options = {}) : BatchNorm(channels, options) {}
+  explicit BatchNorm2d(std::int64_t channels, const BatchNormOptions& options = {}) : BatchNorm(channels, options) {}
 
  private:
   void check(const Tensor& x) const override;
@@ -58,7 +52,7 @@ class BatchNorm2d final : public BatchNorm {
 /// x (N, C, D, H, W). Throws ShapeError on other ranks.
 class BatchNorm3d final : public BatchNorm {
  public:
-  explicit BatchNorm3d(std::int64_t channels, const NormOptions& options = {}) : BatchNorm(channels, options) {}
+  explicit BatchNorm3d(std::int64_t channels, const BatchNormOptions& options = {}) : BatchNorm(channels, options) {}
 
  private:
   void check(const Tensor& x) const override;
