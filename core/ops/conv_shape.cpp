@@ -92,6 +92,7 @@ void check_options(std::string_view owner, const PerAxis<N>& kernel, const ConvT
 void check_channels(std::string_view owner, std::int64_t in_channels, std::int64_t out_channels, std::int64_t groups) {
   check_positive(owner, "in_channels", in_channels);
   check_positive(owner, "out_channels", out_channels);
+  check_positive(owner, "groups", groups);
   if (in_channels % groups != 0 || out_channels % groups != 0)
     throw ValueError(undivided(owner, groups, in_channels, out_channels));
 }
