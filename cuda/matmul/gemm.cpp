@@ -13,9 +13,8 @@ namespace weft::cuda {
 
 namespace {
 
-// Of one call: some of cuBLASLt's kernels fail above 65,535 products, and some read 16 bytes of a bias at a time.
-constexpr std::int64_t kBatch = 32768;
-constexpr std::size_t kBiasAlignment = 16;
+constexpr std::int64_t kBatch = 32768;      // products of one call: some of cuBLASLt's kernels fail above 65,535
+constexpr std::size_t kBiasAlignment = 16;  // some of its kernels read 16 bytes of a bias at a time
 constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;  // what cuBLASLt's Hopper kernels ask for at most
 
 blas::Type blas_type(DType dtype) {
@@ -78,29 +77,61 @@ std::string profile_name(const blas::Product& p) {
   return text + " " + name(p);
 }
 
+/// The products of more than kBatch matrices, kBatch of them at a time.
+void multiply_batches(CudaBackend& device, const Gemm& g) {
+  const auto from = [](auto* data, std::int64_t elements, DType dtype) {
+    using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(data)>>, const char, char>;
+    return static_cast<Byte*>(data) + elements * static_cast<std::int64_t>(size_of(dtype));
+  };
+  for (std::int64_t first = 0; first < g.batch; first += kBatch) {
+    Gemm some = g;
+    some.batch = std::min(kBatch, g.batch - first);
+    some.a.data = from(g.a.data, first * g.a.batch, g.in);
+    some.b.data = from(g.b.data, first * g.b.batch, g.in);
+    some.out = from(g.out, first * g.out_batch, g.out_type);
+    gemm(device, some);
+  }
+}
+
+/// Whether the bias is added before the product: cuBLASLt adds an aligned one, and to f32 and bf16 only.
+bool adds_bias_first(const Gemm& g) {
+  return g.bias != nullptr &&
+         (g.k == 0 || g.in == DType::f64 || reinterpret_cast<std::uintptr_t>(g.bias) % kBiasAlignment != 0);
+}
+
+blas::Product product_of(const Gemm& g, const Operand& left, const Operand& right, bool accumulate) {
+  blas::Product p;
+  p.in = blas_type(g.in);
+  p.out = blas_type(g.out_type);
+  p.compute = g.in == DType::f64                                     ? blas::Compute::f64
+              : g.in == DType::f32 && g.precision == Precision::tf32 ? blas::Compute::tf32
+                                                                     : blas::Compute::f32;
+  p.transpose_a = left.transposed;
+  p.transpose_b = right.transposed;
+  p.m = g.n;
+  p.n = g.m;
+  p.k = g.k;
+  p.batch = g.batch;
+  p.a = left.data;
+  p.b = right.data;
+  p.d = g.out;
+  p.ld_a = left.leading;
+  p.ld_b = right.leading;
+  p.ld_d = std::max(g.m == 1 ? g.n : g.out_row, g.n);
+  p.batch_stride_a = left.batch;
+  p.batch_stride_b = right.batch;
+  p.batch_stride_d = g.out_batch;
+  p.beta = accumulate ? 1 : 0;
+  return p;
+}
+
 }  // namespace
 
 void gemm(CudaBackend& device, const Gemm& g) {
   if (g.m == 0 || g.n == 0 || g.batch == 0) return;
-  if (g.batch > kBatch) {
-    const auto from = [](auto* data, std::int64_t elements, DType dtype) {
-      using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(data)>>, const char, char>;
-      return static_cast<Byte*>(data) + elements * static_cast<std::int64_t>(size_of(dtype));
-    };
-    for (std::int64_t first = 0; first < g.batch; first += kBatch) {
-      Gemm part = g;
-      part.batch = std::min(kBatch, g.batch - first);
-      part.a.data = from(g.a.data, first * g.a.batch, g.in);
-      part.b.data = from(g.b.data, first * g.b.batch, g.in);
-      part.out = from(g.out, first * g.out_batch, g.out_type);
-      gemm(device, part);
-    }
-    return;
-  }
+  if (g.batch > kBatch) return multiply_batches(device, g);
   bool accumulate = g.accumulate;
-  // cuBLASLt adds an aligned one, and to f32 and bf16 only.
-  const bool bias_first = g.bias != nullptr && (g.k == 0 || g.in == DType::f64 ||
-                                                reinterpret_cast<std::uintptr_t>(g.bias) % kBiasAlignment != 0);
+  const bool bias_first = adds_bias_first(g);
   const View out{g.out, {g.batch, g.m, g.n}, {g.out_batch, g.out_row, 1}, g.out_type};
   if (bias_first) {
     const ConstView bias{g.bias, out.shape, {0, 0, 1}, g.out_type};
@@ -118,28 +149,7 @@ void gemm(CudaBackend& device, const Gemm& g) {
   // A row-major product is the column-major product of the transposes: outᵀ (n, m) = bᵀ (n, k) · aᵀ (k, m).
   const Placed left(device, g.in, g.b, g.b.column, g.b.row, g.n, g.k, g.batch);
   const Placed right(device, g.in, g.a, g.a.column, g.a.row, g.k, g.m, g.batch);
-  blas::Product p;
-  p.in = blas_type(g.in);
-  p.out = blas_type(g.out_type);
-  p.compute = g.in == DType::f64                                     ? blas::Compute::f64
-              : g.in == DType::f32 && g.precision == Precision::tf32 ? blas::Compute::tf32
-                                                                     : blas::Compute::f32;
-  p.transpose_a = left.operand.transposed;
-  p.transpose_b = right.operand.transposed;
-  p.m = g.n;
-  p.n = g.m;
-  p.k = g.k;
-  p.batch = g.batch;
-  p.a = left.operand.data;
-  p.b = right.operand.data;
-  p.d = g.out;
-  p.ld_a = left.operand.leading;
-  p.ld_b = right.operand.leading;
-  p.ld_d = std::max(g.m == 1 ? g.n : g.out_row, g.n);
-  p.batch_stride_a = left.operand.batch;
-  p.batch_stride_b = right.operand.batch;
-  p.batch_stride_d = g.out_batch;
-  p.beta = accumulate ? 1 : 0;
+  blas::Product p = product_of(g, left.operand, right.operand, accumulate);
   if (!bias_first) p.bias = g.bias;
   Context& context = device.context();
   const Scratch workspace(context, kWorkspaceBytes);

@@ -75,15 +75,7 @@ class Run {
   int train() {
     const nn::ImageDataset train_set = load_split(options_.data, nn::Split::train, options_.limit);
     const nn::ImageDataset test_set = load_split(options_.data, nn::Split::test, options_.limit);
-    if (recipe_.drop_last && train_set.size() < recipe_.batch_size) {
-      throw ValueError("train: a batch of " + std::to_string(recipe_.batch_size) + " exceeds the " +
-                       std::to_string(train_set.size()) + " images");
-    }
-    if (!recipe_.drop_last && train_set.size() % recipe_.batch_size == 1 && variant_ == nn::ResNet9::needle) {
-      throw ValueError("train: of " + std::to_string(train_set.size()) + " images in batches of " +
-                       std::to_string(recipe_.batch_size) +
-                       " the last would be alone, and batch norm needs two; choose another --batch or --limit");
-    }
+    check_batches(train_set.size());
     std::error_code error;
     std::filesystem::create_directories(options_.out, error);
     if (error) throw IoError(options_.out + ": cannot be created (" + error.message() + ")");
@@ -101,9 +93,7 @@ class Run {
                          .device = device_,
                          .precision = precision_,
                          .graph = !options_.no_graph});
-    for (const int signal : {SIGINT, SIGTERM}) {  // not one that whoever started this program has had ignored
-      if (std::signal(signal, on_signal) == SIG_IGN) std::signal(signal, SIG_IGN);
-    }
+    catch_signals();
     start(log, model, train_set, test_set);
 
     const std::int64_t epochs = recipe_.epochs;
@@ -131,9 +121,7 @@ class Run {
     }
     if (stop_signal != 0) {
       if (!saved) save(log, model, train_set, trainer.epoch(), {});
-      log.write("run_end", {{"reason", "signal"}, {"signal", static_cast<int>(stop_signal)}});
-      std::cerr << "weft: stopped by signal " << stop_signal << "; the model is in " << checkpoint().string() << '\n';
-      return stop_signal == SIGINT ? kInterrupted : kTerminated;
+      return end_by_signal(log);
     }
     log.write("run_end", {{"reason", "done"}, {"test_accuracy", test.accuracy}});
     std::printf("test accuracy on %s: %.2f%% (%s)\n", test_set.name.c_str(), 100 * test.accuracy, checkpoint().c_str());
@@ -141,6 +129,32 @@ class Run {
   }
 
  private:
+  /// Throws ValueError on a number of images that batches of this size cannot train.
+  void check_batches(std::int64_t images) const {
+    if (recipe_.drop_last && images < recipe_.batch_size) {
+      throw ValueError("train: a batch of " + std::to_string(recipe_.batch_size) + " exceeds the " +
+                       std::to_string(images) + " images");
+    }
+    if (!recipe_.drop_last && images % recipe_.batch_size == 1 && variant_ == nn::ResNet9::needle) {
+      throw ValueError("train: of " + std::to_string(images) + " images in batches of " +
+                       std::to_string(recipe_.batch_size) +
+                       " the last would be alone, and batch norm needs two; choose another --batch or --limit");
+    }
+  }
+
+  /// A signal that whoever started this program has had ignored stays ignored.
+  static void catch_signals() {
+    for (const int signal : {SIGINT, SIGTERM}) {
+      if (std::signal(signal, on_signal) == SIG_IGN) std::signal(signal, SIG_IGN);
+    }
+  }
+
+  int end_by_signal(RunLog& log) const {
+    log.write("run_end", {{"reason", "signal"}, {"signal", static_cast<int>(stop_signal)}});
+    std::cerr << "weft: stopped by signal " << stop_signal << "; the model is in " << checkpoint().string() << '\n';
+    return stop_signal == SIGINT ? kInterrupted : kTerminated;
+  }
+
   std::filesystem::path checkpoint() const { return std::filesystem::path(options_.out) / "model.safetensors"; }
 
   void start(RunLog& log, const nn::Sequential& model, const nn::ImageDataset& train_set,

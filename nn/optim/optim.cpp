@@ -53,6 +53,43 @@ void check_steppable(const std::string& owner, std::size_t index, const Array& v
   }
 }
 
+/// Reads the entries of an optimizer's state by name, and reports those that are missing or do not fit.
+class StateReader {
+ public:
+  StateReader(LoadReport& report, const StateDict& state) : report_(report), state_(state) {}
+
+  bool has(const std::string& name) const { return state_.count(name) != 0; }
+  /// The array of that name and shape, or an undefined one. Reports a missing one if it is `required`.
+  Array array(const std::string& name, const Shape& shape, bool required) {
+    known_.insert(name);
+    const auto found = state_.find(name);
+    if (found == state_.end()) {
+      if (required) report_.missing(name);
+      return {};
+    }
+    return report_.fits(name, found->second, shape) ? found->second : Array();
+  }
+  /// A whole number, which is a float in files of other libraries.
+  std::int64_t count(const std::string& name, bool required) {
+    const Array value = array(name, {}, required);
+    const double count = value.defined() ? value.item<double>() : 0;
+    if (count >= 0 && count <= 0x1p53 && count == std::trunc(count)) return static_cast<std::int64_t>(count);
+    report_.mismatch(name, " is " + number(count));
+    return 0;
+  }
+  /// Reports the entries that nobody asked for.
+  void report_unread() {
+    for (const auto& entry : state_) {
+      if (known_.count(entry.first) == 0) report_.unexpected(entry.first);
+    }
+  }
+
+ private:
+  LoadReport& report_;
+  const StateDict& state_;
+  std::set<std::string> known_;
+};
+
 }  // namespace
 
 Optimizer::Optimizer(std::string name, std::vector<Tensor> parameters, double lr, std::vector<std::string> state_names,
@@ -196,50 +233,36 @@ StateDict Optimizer::state_dict() const {
 
 void Optimizer::load_state_dict(const StateDict& state) {
   LoadReport report(name_ + "::load_state_dict");
-  std::set<std::string> known;
-  const auto find = [&](const std::string& name, const Shape& shape, bool required) {
-    known.insert(name);
-    const auto found = state.find(name);
-    if (found == state.end()) {
-      if (required) report.missing(name);
-      return Array();
-    }
-    return report.fits(name, found->second, shape) ? found->second : Array();
-  };
-  const auto find_count = [&](const std::string& name, bool required) {
-    const Array array = find(name, {}, required);
-    const double count = array.defined() ? array.item<double>() : 0;  // a float in other libraries' files
-    if (count >= 0 && count <= 0x1p53 && count == std::trunc(count)) return static_cast<std::int64_t>(count);
-    report.mismatch(name, " is " + number(count));
-    return std::int64_t{0};
-  };
-  const Array lr = find("lr", {}, true);
-  const bool has_one_count = counts_steps_ && state.count("step") != 0;
-  const std::int64_t one_count = has_one_count ? find_count("step", true) : 0;
+  StateReader reader(report, state);
+  const Array lr = reader.array("lr", {}, true);
+  const bool has_one_count = counts_steps_ && reader.has("step");
+  const std::int64_t one_count = has_one_count ? reader.count("step", true) : 0;
   std::vector<State> states(parameters_.size());
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     // A parameter that was never stepped has no state, but it cannot have half of one.
     const std::string prefix = std::to_string(i) + ".";
-    const auto is_there = [&](const std::string& name) { return state.count(prefix + name) != 0; };
     const bool has_own_count = counts_steps_ && !has_one_count;
-    const bool stepped =
-        std::any_of(state_names_.begin(), state_names_.end(), is_there) || (has_own_count && is_there("step"));
+    const bool stepped = std::any_of(state_names_.begin(), state_names_.end(),
+                                     [&](const std::string& name) { return reader.has(prefix + name); }) ||
+                         (has_own_count && reader.has(prefix + "step"));
     for (std::size_t which = 0; which < state_names_.size(); ++which) {
-      states[i].arrays[which] = find(prefix + state_names_[which], parameters_[i].shape(), stepped);
+      states[i].arrays[which] = reader.array(prefix + state_names_[which], parameters_[i].shape(), stepped);
     }
-    const std::int64_t count = has_own_count ? find_count(prefix + "step", stepped) : one_count;
+    const std::int64_t count = has_own_count ? reader.count(prefix + "step", stepped) : one_count;
     if (counts_steps_ && stepped) states[i].step = Array::full({}, count, DType::i64, parameters_[i].device());
   }
-  for (const auto& entry : state) {
-    if (known.count(entry.first) == 0) report.unexpected(entry.first);
-  }
+  reader.report_unread();
   const double new_lr = lr.defined() ? lr.item<double>() : 0;
   if (lr.defined() && !is_floating_point(lr.dtype())) report.mismatch("lr", " is of " + std::string(name(lr.dtype())));
   if (!(new_lr >= 0 && std::isfinite(new_lr))) report.mismatch("lr", " is " + number(new_lr));
   report.throw_if_any();
+  replace_states(std::move(states));
+  set_lr(new_lr);
+}
 
-  // Arrays that a parameter has already stay where they are, as a recorded step writes to them; what was never stepped
-  // is 0.
+void Optimizer::replace_states(std::vector<State> states) {
+  // Arrays that a parameter has already stay in place, because a recorded step writes to them. The state of a parameter
+  // that was never stepped is 0.
   std::vector<std::pair<Array, Array>> in_place;
   const auto keep = [&](const Array& own, Array& loaded) {
     in_place.emplace_back(own, loaded.defined() ? loaded : Array::full({}, 0, own.dtype(), own.device()));
@@ -258,7 +281,6 @@ void Optimizer::load_state_dict(const StateDict& state) {
   }
   for (auto& [own, loaded] : in_place) own.copy_from(loaded);
   states_ = std::move(states);
-  set_lr(new_lr);
 }
 
 }  // namespace weft::nn

@@ -62,6 +62,8 @@ class Optimizer {
   bool has_state(std::size_t parameter) const;
   /// That state; made, or copied, where it is not.
   State state_of(std::size_t parameter) const;
+  /// Makes `states` those of the parameters.
+  void replace_states(std::vector<State> states);
 
   std::string name_;
   std::vector<Tensor> parameters_;
