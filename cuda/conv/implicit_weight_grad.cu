@@ -200,6 +200,32 @@ WEFT_DEVICE bool merge(const WeightProduct& p, const Partials<typename Tile::Sum
   return true;
 }
 
+/// Sums of the filters of a tile over a block: each thread has those of V filters, in `own`; thread f of the first
+/// kRows gets that of filter f. `shared` has kThreads · V elements.
+template <int kRows, int V, class Sum>
+WEFT_DEVICE double sum_lines(const double (&own)[V], Sum* shared) {
+  const int thread = static_cast<int>(threadIdx.x);
+  double sum = 0;
+  WEFT_UNROLL
+  for (int j = 0; j < V; ++j) shared[thread * V + j] = static_cast<Sum>(own[j]);
+  WEFT_BARRIER();
+  for (int i = thread; i < kThreads * V && thread < kRows; i += kRows) sum += static_cast<double>(shared[i]);
+  return sum;
+}
+
+/// Writes the sums of a tile that begins with filter `filter` and column `column`, at `out`.
+template <class Tile>
+WEFT_DEVICE void write_tile(const WeightProduct& p, std::int32_t filter, std::int32_t column, typename Tile::Sums& sums,
+                            typename Tile::Sum* out) {
+  const auto write = [&]<bool kWhole>(std::bool_constant<kWhole>) {
+    Tile::each(sums, [&](int i, int j, typename Tile::Sum(&run)[Tile::kRun]) {
+      if (filter + i >= p.filters || column + j >= p.columns) return;
+      implicit::write_run<kWhole>(out + std::int64_t{i} * p.columns + j, run, p.columns - column - j);
+    });
+  };
+  implicit::is_even(out, p.columns, Tile::kRun) ? write(std::true_type{}) : write(std::false_type{});
+}
+
 /// Block s·tiles + i computes tile i (group, filters, columns) over split s of the rows; the last split to be done adds
 /// all of them in order. Tiles of the first columns sum y's gradient as well.
 template <class T, class Tile, int VA, int VB>
@@ -240,26 +266,13 @@ implicit_weight_grad_kernel(const WeightProduct p, const T* y_grad, const T* x, 
           fragment.store(to_a, to_b);
         },
         sums);
-    if (sums_bias) {
-      WEFT_UNROLL
-      for (int j = 0; j < VA; ++j) bias_parts[thread * VA + j] = static_cast<Sum>(bias_sum[j]);
-      WEFT_BARRIER();
-      for (int i = thread; i < kThreads * VA && thread < Tile::kRows; i += Tile::kRows)
-        bias_of_split += static_cast<double>(bias_parts[i]);
-    }
+    if (sums_bias) bias_of_split = sum_lines<Tile::kRows>(bias_sum, &bias_parts[0]);
     if (p.splits > 1 && !merge<Tile>(p, partials, tile, split, sums, bias_of_split)) return;
   } else if (split > 0) {
     return;
   }
 
-  out += (group * p.filters + filter) * p.columns + column;
-  const auto write = [&]<bool kWhole>(std::bool_constant<kWhole>) {
-    Tile::each(sums, [&](int i, int j, Sum(&run)[Tile::kRun]) {
-      if (filter + i >= p.filters || column + j >= p.columns) return;
-      implicit::write_run<kWhole>(out + std::int64_t{i} * p.columns + j, run, p.columns - column - j);
-    });
-  };
-  implicit::is_even(out, p.columns, Tile::kRun) ? write(std::true_type{}) : write(std::false_type{});
+  write_tile<Tile>(p, filter, column, sums, out + (group * p.filters + filter) * p.columns + column);
   if (sums_bias && thread < Tile::kRows && filter + thread < p.filters) {
     bias_grad[group * p.filters + filter + thread] = static_cast<Sum>(bias_of_split);
   }

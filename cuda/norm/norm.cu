@@ -225,6 +225,37 @@ apply_kernel(const T* x, const T* residual, Grid grid, const compute_t<T>* mean,
       [] {});
 }
 
+/// A value of a column that is not an outlier unless most are: the median of its first, middle and last one.
+template <class T>
+WEFT_DEVICE compute_t<T> origin_of(const T* column, int rows, std::int64_t channels) {
+  return median(widen(*column), widen(column[rows / 2 * channels]), widen(column[(rows - 1) * channels]));
+}
+
+/// Adds to `squares` the squares of the thread's values less origin and offset.
+template <int kRows, class T, int V, class C>
+WEFT_DEVICE void add_squares(const Vector<T, V> (&own)[kRows], int rows, std::int64_t channels, std::int64_t first,
+                             const C* origins, const C* offsets, C (&squares)[V]) {
+  for_own_rows<kRows>(rows, channels, first, [&](int i, std::int64_t) {
+    WEFT_UNROLL
+    for (int j = 0; j < V; ++j) {
+      const C difference = widen(own[i].value[j]) - origins[j] - offsets[j];
+      squares[j] += difference * difference;
+    }
+  });
+}
+
+/// The factors of V channels, which a thread each has written.
+template <int V, class C>
+WEFT_DEVICE void read_factors(const C* means, const C* scales, const C* shifts, C (&mean)[V], C (&scale)[V],
+                              C (&shift)[V]) {
+  WEFT_UNROLL
+  for (int j = 0; j < V; ++j) {
+    mean[j] = means[j];
+    scale[j] = scales[j];
+    shift[j] = shifts[j];
+  }
+}
+
 /// All of it for rows <= kRows · threads. The sums are of differences from a row's value, and the squares are centred,
 /// so rounding is relative to the spread; warps are added up in f64.
 template <class T, int V, int kRows>
@@ -243,10 +274,7 @@ small_kernel(const T* x, const T* residual, int rows, std::int64_t channels, Sta
   const bool adds = residual != nullptr;
   const double n = rows > 0 ? rows : 1;
   Vector<T, V> own[kRows] = {}, added[kRows] = {};
-  if (thread < V && rows > 0) {
-    const T* const column = x + first + thread;
-    origins[thread] = median(widen(*column), widen(column[rows / 2 * channels]), widen(column[(rows - 1) * channels]));
-  }
+  if (thread < V && rows > 0) origins[thread] = origin_of(x + first + thread, rows, channels);
   for_own_rows<kRows>(rows, channels, first, [&](int i, std::int64_t at) { own[i] = vector_at<V>(x, at); });
 
   WEFT_BARRIER();
@@ -262,13 +290,7 @@ small_kernel(const T* x, const T* residual, int rows, std::int64_t channels, Sta
     offsets[thread] = static_cast<C>(offset);
   }
   WEFT_BARRIER();
-  for_own_rows<kRows>(rows, channels, first, [&](int i, std::int64_t) {
-    WEFT_UNROLL
-    for (int j = 0; j < V; ++j) {
-      const C difference = widen(own[i].value[j]) - origins[j] - offsets[j];
-      squares[j] += difference * difference;
-    }
-  });
+  add_squares(own, rows, channels, first, &origins[0], &offsets[0], squares);
   sum_warps(squares, sums);
   if (adds) {
     for_own_rows<kRows>(rows, channels, first, [&](int i, std::int64_t at) { added[i] = vector_at<V>(residual, at); });
@@ -281,12 +303,7 @@ small_kernel(const T* x, const T* residual, int rows, std::int64_t channels, Sta
     shifts[thread] = factors.shift;
   }
   WEFT_BARRIER();
-  WEFT_UNROLL
-  for (int j = 0; j < V; ++j) {
-    mean[j] = means[j];
-    scale[j] = scales[j];
-    shift[j] = shifts[j];
-  }
+  read_factors<V>(&means[0], &scales[0], &shifts[0], mean, scale, shift);
   for_own_rows<kRows>(rows, channels, first, [&](int i, std::int64_t at) {
     *reinterpret_cast<Vector<T, V>*>(y + at) = output_of(own[i], added[i], mean, scale, shift, relu, adds);
   });

@@ -62,6 +62,16 @@ WEFT_DEVICE ChannelPair merge_sums(const Partials& parts, const Mergers& mergers
   return {a, merge_sum(shared, mergers, sums.b)};
 }
 
+/// Writes both kinds of sums, `channels` apart.
+template <class C, int V>
+WEFT_DEVICE void write_sums(const Sums<C, V>& sums, std::int64_t channels, double* out) {
+  WEFT_UNROLL
+  for (int j = 0; j < V; ++j) {
+    out[j] = sums.all_a[j];
+    out[channels + j] = sums.all_b[j];
+  }
+}
+
 template <class T, int V>
 WEFT_DEVICE Vector<T, V> x_grad_of(const GradientRow<T, V>& row, const compute_t<T> (&mean)[V],
                                    const compute_t<T> (&scale)[V], const compute_t<T> (&shift)[V],
@@ -116,12 +126,7 @@ grad_sums_kernel(const T* y_grad, const T* x, Grid grid, const compute_t<T>* mea
       [&] { sums.widen_all(); });
   add_lines(grid, own, sums, sums_a, sums_b);
   if (own.line == 0 && own.channel < grid.channels) {
-    double* out = partials + 2 * own.split * grid.channels + own.channel;
-    WEFT_UNROLL
-    for (int j = 0; j < V; ++j) {
-      out[j] = sums.all_a[j];
-      out[grid.channels + j] = sums.all_b[j];
-    }
+    write_sums(sums, grid.channels, partials + 2 * own.split * grid.channels + own.channel);
   }
   WEFT_SHARED(double, shared, kThreads);
   merge_splits<V>(
