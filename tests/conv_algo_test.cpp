@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/device/conv_algo.h"
+#include "core/ops/conv_timing.h"
 #include "tests/conv_shapes.h"
 #include "weft/io.h"
 #include "weft/weft.h"

@@ -27,6 +27,9 @@ broken_rules() { # reads lines "FILE INCLUDED" and prints those that break a rul
     wing == "core" && from[2] != "device" && (target ~ /^(cpu|cuda|nn)$/ || $2 ~ /^weft\/(nn\/|weft\.h)/) {
       broken("core sees neither nn nor a device")
     }
+    wing == "nn" && target ~ /^(core|cpu|cuda|nn|tests|\.\.?)$/ {
+      broken("nn sees public headers, and its own by their paths in nn/")
+    }
     wing ~ /^(cpu|cuda)$/ && target == wing && from[2] != to[2] {
       if (level[to[2]] >= level[from[2]] || (to[2] == "matmul" && from[2] != "conv"))
         broken("rooms of a device: runtime < array < matmul < conv; spatial, norm and train see runtime and array")
@@ -48,6 +51,10 @@ cuda/train/loss.cu nn/train/tally.h neither nn nor another device
 core/ops/conv.cpp cpu/conv/conv.h core sees neither
 core/value/array.cpp weft/nn/module.h core sees neither
 core/include/weft/ops.h weft/weft.h core sees neither
+nn/optim/rules.cpp core/device/backend.h nn sees public headers
+nn/cli/check.cpp cpu/runtime/simd.h nn sees public headers
+nn/train/tally.h ../../core/value/views.h nn sees public headers
+nn/include/weft/nn/optim.h core/device/backend.h nn sees public headers
 cpu/runtime/threads.cpp cpu/array/nest.h rooms of a device
 cpu/matmul/gemm.cpp cpu/conv/conv.h rooms of a device
 cpu/norm/norm.cpp cpu/matmul/gemm.h rooms of a device

@@ -15,12 +15,12 @@
 namespace weft {
 
 /// Leaves a test body that is too much for threads on a CPU (tests/cuda_on_cpu).
-#define WEFT_NEEDS_A_REAL_GPU()                                                                     \
-  do {                                                                                              \
-    WEFT_NEEDS_CUDA();                                                                              \
-    if (device_description(Device::cuda()).find("CPU standing in for CUDA") != std::string::npos) { \
-      GTEST_SKIP() << "too much for threads on a CPU";                                              \
-    }                                                                                               \
+#define WEFT_NEEDS_A_REAL_GPU()                                                              \
+  do {                                                                                       \
+    WEFT_NEEDS_CUDA();                                                                       \
+    if (description(Device::cuda()).find("CPU standing in for CUDA") != std::string::npos) { \
+      GTEST_SKIP() << "too much for threads on a CPU";                                       \
+    }                                                                                        \
   } while (false)
 
 /// Values on the GPU, from element kGuard + shift on.

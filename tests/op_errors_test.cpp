@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include "core/value/quote.h"
 #include "tests/error_support.h"
+#include "weft/quote.h"
 #include "weft/weft.h"
 
 namespace weft {

@@ -88,7 +88,7 @@ void expect_follows(Optimizer& optimizer, std::vector<Tensor>& parameters, const
 Rule sgd_rule(const SGDOptions& o) {
   return [o](double& w, double g, double& v, double&, double lr, int) {
     const double d = g + o.weight_decay * w;
-    if (o.lr_inside_buffer) {
+    if (o.buffer_holds_steps) {
       v = o.momentum * v - lr * d;
       w += o.nesterov ? -lr * d + o.momentum * v : v;
     } else {
@@ -127,8 +127,8 @@ TEST_P(OptimizerPrecision, SgdFollowsItsFormula) {
       {.weight_decay = 0.3},
       {.momentum = 0.9},
       {.momentum = 0.9, .weight_decay = 0.1, .nesterov = true},
-      {.momentum = 0.8, .weight_decay = 0.1, .lr_inside_buffer = true},
-      {.momentum = 0.8, .weight_decay = 0.1, .nesterov = true, .lr_inside_buffer = true}};
+      {.momentum = 0.8, .weight_decay = 0.1, .buffer_holds_steps = true},
+      {.momentum = 0.8, .weight_decay = 0.1, .nesterov = true, .buffer_holds_steps = true}};
   for (const SGDOptions& options : all) {
     std::vector<Tensor> parameters = make_parameters(GetParam().dtype);
     SGD optimizer(parameters, options);

@@ -1,5 +1,5 @@
 // What errors and `weft info` show of a stranger's text.
-#include "core/value/quote.h"
+#include "weft/quote.h"
 
 #include <gtest/gtest.h>
 

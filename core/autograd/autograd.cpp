@@ -89,7 +89,7 @@ void Node::release() {
 }
 
 Edge edge_of(const Tensor& tensor) {
-  const std::shared_ptr<TensorState>& state = tensor.state();
+  const std::shared_ptr<TensorState>& state = state_of(tensor);
   if (!state || !state->requires_grad) return {};
   if (state->node) return {state->node, nullptr};
   return {nullptr, state->alias_of ? state->alias_of : state};
@@ -106,9 +106,9 @@ Tensor SavedValues::operator[](std::size_t i) const {
     edge = node_->inputs[static_cast<std::size_t>(value.what.source)];
   }
   if (edge) {
-    tensor.state()->requires_grad = true;
-    tensor.state()->node = edge.node;
-    tensor.state()->alias_of = edge.leaf;
+    state_of(tensor)->requires_grad = true;
+    state_of(tensor)->node = edge.node;
+    state_of(tensor)->alias_of = edge.leaf;
   }
   return tensor;
 }
@@ -136,8 +136,8 @@ Tensor record(std::string_view name, Array output, const std::vector<Tensor>& in
                                                       : save.array;
     saved.push_back({{save.source, array}, array.version()});
   }
-  result.state()->requires_grad = true;
-  result.state()->node = std::make_shared<Node>(name, std::move(edges), std::move(saved), std::move(backward));
+  state_of(result)->requires_grad = true;
+  state_of(result)->node = std::make_shared<Node>(name, std::move(edges), std::move(saved), std::move(backward));
   return result;
 }
 
@@ -151,9 +151,9 @@ namespace {
 
 // a += b where nobody else can see a; otherwise a new tensor.
 Tensor sum_of(Tensor a, const Tensor& b) {
-  const bool exclusive = a.state().use_count() == 1 && a.array().storage().use_count() == 1;
+  const bool exclusive = state_of(a).use_count() == 1 && a.array().storage().use_count() == 1;
   if (recording || !exclusive || a.array().layout().is_dense() == false || a.dtype() != b.dtype() ||
-      !(a.shape() == b.shape())) {
+      a.shape() != b.shape()) {
     return add(a, b);
   }
   backend(a.device())->binary(BinaryOp::add, const_view(a.array()), const_view(b.array()), mutable_view(a.array()));
@@ -164,7 +164,7 @@ Tensor sum_of(Tensor a, const Tensor& b) {
 // By value: it is shared with nobody if this is its only handle.
 Tensor owned_like(Tensor gradient, const Array& leaf) {  // NOLINT(performance-unnecessary-value-param)
   const Layout wanted = leaf.layout().is_dense() ? leaf.layout() : Layout::row_major(leaf.shape());
-  const bool exclusive = gradient.state().use_count() == 1 && gradient.array().storage().use_count() == 1;
+  const bool exclusive = state_of(gradient).use_count() == 1 && gradient.array().storage().use_count() == 1;
   if (exclusive && gradient.array().layout().is_dense() && gradient.array().strides() == wanted.strides)
     return recording ? gradient : gradient.detach();
   Array copy = Array::empty_like(wanted, gradient.dtype(), gradient.device());
@@ -187,8 +187,7 @@ class LeafGradients {
  public:
   void add(const std::shared_ptr<TensorState>& leaf, Tensor gradient) {
     const Array& array = leaf->array;
-    if (!(gradient.shape() == array.shape()) || gradient.dtype() != array.dtype() ||
-        gradient.device() != array.device()) {
+    if (gradient.shape() != array.shape() || gradient.dtype() != array.dtype() || gradient.device() != array.device()) {
       throw AutogradError(message("backward", "a leaf was given another array, " + describe(array) +
                                                   ", since its values were used; the gradient is " +
                                                   describe(gradient.array())));
@@ -206,7 +205,7 @@ class LeafGradients {
   void commit() {
     const std::lock_guard lock(leaves_mutex());
     for (Entry& entry : entries_) {
-      Rollback::note_gradient(entry.leaf);
+      note_gradient(entry.leaf);
       const Tensor& own = entry.leaf->grad;
       if (!own.defined()) continue;
       entry.in_place = !recording && !own.requires_grad() && own.array().layout().is_dense() &&
@@ -376,7 +375,7 @@ Tensor seed_gradient(std::string_view op, const Tensor& output, const Tensor& gr
     }
     return ones_like(output);
   }
-  if (!(gradient.shape() == output.shape())) {
+  if (gradient.shape() != output.shape()) {
     throw ShapeError(message(op, "output gradient " + to_string(gradient.shape()) +
                                      " does not have the output's shape " + to_string(output.shape())));
   }

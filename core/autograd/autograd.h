@@ -22,6 +22,9 @@ struct TensorState {
   std::shared_ptr<TensorState> alias_of;
 };
 
+/// Returns the state that the tensor's handles share; null for an undefined one.
+const std::shared_ptr<TensorState>& state_of(const Tensor& tensor);
+
 /// Where a gradient flows on: to the node that made an input, to a leaf, or nowhere.
 struct Edge {
   std::shared_ptr<Node> node;

@@ -3,12 +3,11 @@
 #include <algorithm>
 
 #include "core/autograd/autograd.h"
-#include "core/autograd/random_capture.h"
 #include "core/autograd/recording.h"
-#include "core/autograd/rollback.h"
 #include "core/device/backend.h"
 #include "core/value/views.h"
 #include "weft/error.h"
+#include "weft/rollback.h"
 
 namespace weft {
 
@@ -43,7 +42,7 @@ bool is_recording() { return active_parameters != nullptr; }
 void record_for(std::span<const Tensor> parameters) {
   if (active_parameters == nullptr) return;
   for (const Tensor& parameter : parameters) {
-    active_parameters->emplace_back(parameter.state(), parameter.requires_grad());
+    active_parameters->emplace_back(state_of(parameter), parameter.requires_grad());
   }
 }
 

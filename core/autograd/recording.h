@@ -1,24 +1,20 @@
 #pragma once
 
-#include <span>
+#include <cstdint>
 
-#include "weft/error.h"
-#include "weft/tensor.h"
+#include "weft/device.h"
 
 namespace weft {
 
-/// Thrown by what happens once and must not be part of a recording, which every replay would do again. A StepGraph that
-/// records runs the step as an ordinary one instead, and records the next run.
-class NotRecordable final : public Error {
- public:
-  using Error::Error;
+/// While a step is recorded: its random numbers start at *base, a count of Philox blocks on the device that stands for
+/// offset `start` of the default generator.
+struct RandomCapture {
+  Device device;
+  const std::uint64_t* base;
+  std::uint64_t start;
 };
 
-/// Whether a StepGraph of this thread records.
-bool is_recording();
-
-/// States that what this thread's StepGraph records holds for the tensors' requires_grad as it is now: once one has
-/// changed, the StepGraph records anew. Nothing happens where none records.
-void record_for(std::span<const Tensor> parameters);
+/// Null when this thread records nothing.
+const RandomCapture* random_capture();
 
 }  // namespace weft

@@ -45,11 +45,11 @@ void Rollback::undo() noexcept {
   default_generator() = generator_;
 }
 
-void Rollback::note_gradient(const std::shared_ptr<TensorState>& leaf) {
+void note_gradient(const std::shared_ptr<TensorState>& leaf) {
   if (outermost != nullptr) outermost->changes_.push_back({leaf, leaf->grad, {}, {}});
 }
 
-void Rollback::note_values(const Array& array) {
+void note_values(const Array& array) {
   if (outermost == nullptr || !array.device().is_cpu()) return;
   outermost->changes_.push_back({nullptr, {}, array, array.clone()});
 }

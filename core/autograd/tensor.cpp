@@ -10,6 +10,8 @@
 
 namespace weft {
 
+const std::shared_ptr<TensorState>& state_of(const Tensor& tensor) { return tensor.state_; }
+
 Tensor::Tensor(Array array, bool requires_grad) : state_(std::make_shared<TensorState>()) {
   state_->array = std::move(array);
   if (requires_grad) set_requires_grad(true);
@@ -23,7 +25,7 @@ void check_defined(const std::shared_ptr<TensorState>& state) {
 
 /// Throws unless the gradient has the shape, dtype and device of the array.
 void check_gradient(const std::string& op, const Array& gradient, const Array& array) {
-  if (!(gradient.shape() == array.shape())) {
+  if (gradient.shape() != array.shape()) {
     throw ShapeError(op + ": gradient " + to_string(gradient.shape()) + " does not have the tensor's shape " +
                      to_string(array.shape()));
   }
@@ -65,7 +67,7 @@ Tensor Tensor::grad() const { return state_ ? state_->grad : Tensor(); }
 void Tensor::set_grad(const Tensor& grad) {
   check_defined(state_);
   if (grad.defined()) check_gradient("set_grad", grad.array(), array());
-  Rollback::note_gradient(state_);
+  note_gradient(state_);
   state_->grad = grad;
 }
 

@@ -2,7 +2,6 @@
 
 #include <string>
 
-#include "core/device/matrix_products.h"
 #include "cpu/runtime/backend.h"
 #include "weft/error.h"
 
@@ -35,10 +34,6 @@ BackendHandle backend(const Device& device) {
 #endif
 
 bool cuda_is_available() { return cuda_device_count() > 0; }
-
-std::uint64_t matrix_products(const Device& device) { return backend(device)->matrix_products(); }
-
-std::string device_description(const Device& device) { return backend(device).unlocked().description(); }
 
 MemoryStatistics memory_statistics(const Device& device) { return backend(device)->memory_statistics(); }
 

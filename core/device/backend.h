@@ -381,7 +381,5 @@ class BackendHandle {
 
 /// The backend of a device; the only place that knows which exist. Throws DeviceError when the device is not available.
 BackendHandle backend(const Device& device);
-/// Backend::description. Throws DeviceError when the device is not available.
-std::string device_description(const Device& device);
 
 }  // namespace weft

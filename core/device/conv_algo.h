@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <string_view>
 
 #include "core/device/backend.h"
@@ -17,11 +16,5 @@ bool applies(ConvAlgo algo, const ConvShape& shape, DType dtype);
 
 /// Throws ValueError where shape.algo does not apply: "conv2d: algo winograd needs stride 1, got (2, 1)".
 void check_algo(std::string_view op, int axes, const ConvShape& shape, DType dtype);
-
-/// With timing on: what it has chosen for a pass of `automatic`, or chooses now. run(shape) computes it with
-/// shape.algo and, where shape.timed is set, within the promise of `automatic`. The table's choice (automatic) for new
-/// work while a step is being recorded.
-ConvAlgo timed_algo(ConvPass pass, const ConvShape& shape, DType dtype, const Device& device,
-                    const std::function<void(const ConvShape&)>& run);
 
 }  // namespace weft

@@ -118,19 +118,31 @@ bool Descriptor::close() {
   return value < 0 || ::close(value) == 0 || errno == EINTR;
 }
 
-FileSource::Opened FileSource::open(const std::filesystem::path& path) {
+struct FileSource::Opened {
+  Descriptor descriptor;
+  std::uint64_t size;
+};
+
+FileSource::FileSource(const std::filesystem::path& path) : FileSource(path.string(), open(path)) {}
+
+FileSource::FileSource(std::string name, std::unique_ptr<Opened> file)
+    : Source(std::move(name), file->size), file_(std::move(file)) {}
+
+FileSource::~FileSource() = default;
+
+std::unique_ptr<FileSource::Opened> FileSource::open(const std::filesystem::path& path) {
   // O_NONBLOCK: opening a pipe returns, to be refused, instead of waiting for a writer.
   Descriptor file(repeated([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); }));
   struct stat status;
   if (file.get() < 0 || ::fstat(file.get(), &status) != 0)
     throw IoError(message(path.string(), "cannot open", describe(errno)));
   if (!S_ISREG(status.st_mode)) throw IoError(message(path.string(), "cannot open", "not a regular file"));
-  return {std::move(file), static_cast<std::uint64_t>(status.st_size)};
+  return std::make_unique<Opened>(Opened{std::move(file), static_cast<std::uint64_t>(status.st_size)});
 }
 
 void FileSource::check_size_unchanged() const {
   struct stat status;
-  if (::fstat(file_.get(), &status) != 0) fail_io("cannot read", describe(errno));
+  if (::fstat(file_->descriptor.get(), &status) != 0) fail_io("cannot read", describe(errno));
   if (static_cast<std::uint64_t>(status.st_size) != size())
     fail_io("size changed while it was read",
             std::to_string(size()) + " bytes before, " + std::to_string(status.st_size) + " after");
@@ -139,7 +151,7 @@ void FileSource::check_size_unchanged() const {
 void FileSource::read_next(void* out, std::size_t bytes) {
   auto* at = static_cast<char*>(out);
   while (bytes > 0) {
-    const ssize_t count = ::read(file_.get(), at, bytes);
+    const ssize_t count = ::read(file_->descriptor.get(), at, bytes);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) fail_io("cannot read", describe(errno));
     if (count == 0) {

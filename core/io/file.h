@@ -8,46 +8,9 @@
 #include <utility>
 
 #include "weft/array.h"
+#include "weft/source.h"
 
 namespace weft::io {
-
-/// Bytes read once from front to back, from a file or from memory; every error names them.
-class Source {
- public:
-  Source(std::string name, std::uint64_t size) : name_(std::move(name)), size_(size) {}
-  virtual ~Source() = default;
-  Source(const Source&) = delete;
-  Source& operator=(const Source&) = delete;
-
-  std::uint64_t size() const { return size_; }
-  std::uint64_t remaining() const { return remaining_; }
-  /// Throws FormatError when fewer bytes remain, IoError when they cannot be read.
-  void read(void* out, std::size_t bytes);
-  std::string read_text(std::size_t bytes);
-  void skip(std::size_t bytes);  ///< throws as read() does
-  /// Throws FormatError "name: rule (values)".
-  [[noreturn]] void fail(std::string_view rule, std::string_view values) const;
-
- protected:
-  [[noreturn]] void fail_io(std::string_view what, std::string_view why) const;
-
- private:
-  virtual void read_next(void* out, std::size_t bytes) = 0;
-
-  std::string name_;
-  std::uint64_t size_;
-  std::uint64_t remaining_ = size_;
-};
-
-class MemorySource : public Source {
- public:
-  MemorySource(std::string name, std::string_view bytes) : Source(std::move(name), bytes.size()), bytes_(bytes) {}
-
- private:
-  void read_next(void* out, std::size_t bytes) override;
-
-  std::string_view bytes_;
-};
 
 /// An open file descriptor, or -1.
 class Descriptor {
@@ -66,25 +29,6 @@ class Descriptor {
 
  private:
   int value_;
-};
-
-class FileSource : public Source {
- public:
-  /// Throws IoError when there is no regular file that can be read.
-  explicit FileSource(const std::filesystem::path& path) : FileSource(path.string(), open(path)) {}
-  /// Throws IoError when the file's size has changed since it was opened.
-  void check_size_unchanged() const;
-
- private:
-  struct Opened {
-    Descriptor descriptor;
-    std::uint64_t size;
-  };
-  FileSource(std::string name, Opened file) : Source(std::move(name), file.size), file_(std::move(file.descriptor)) {}
-  static Opened open(const std::filesystem::path& path);
-  void read_next(void* out, std::size_t bytes) override;
-
-  Descriptor file_;
 };
 
 /// A temporary file beside `path` that takes its place on commit() and is removed without one. A symbolic link is

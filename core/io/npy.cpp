@@ -8,8 +8,8 @@
 #include "core/device/integer.h"
 #include "core/io/parse.h"
 #include "core/io/stored.h"
-#include "core/value/quote.h"
 #include "weft/error.h"
+#include "weft/quote.h"
 
 // The format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 

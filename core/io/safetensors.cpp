@@ -9,8 +9,8 @@
 
 #include "core/io/parse.h"
 #include "core/io/stored.h"
-#include "core/value/quote.h"
 #include "weft/error.h"
+#include "weft/quote.h"
 
 // The format: https://github.com/huggingface/safetensors#format
 

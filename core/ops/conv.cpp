@@ -2,6 +2,7 @@
 
 #include "core/device/conv_algo.h"
 #include "core/device/conv_plan.h"
+#include "core/ops/conv_timing.h"
 #include "core/value/views.h"
 #include "weft/precision.h"
 

@@ -1,3 +1,5 @@
+#include "core/ops/conv_timing.h"
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -5,10 +7,10 @@
 #include <limits>
 #include <mutex>
 
-#include "core/autograd/random_capture.h"
 #include "core/device/conv_algo.h"
-#include "core/value/quote.h"
 #include "weft/error.h"
+#include "weft/graph.h"
+#include "weft/quote.h"
 
 namespace weft {
 
@@ -127,7 +129,7 @@ ConvAlgo timed_algo(ConvPass pass, const ConvShape& shape, DType dtype, const De
     if (known != state().choices.end() && fits(known->second)) return known->second;
     if (known == state().choices.end() && state().choices.size() >= kMaxConvChoices) return ConvAlgo::automatic;
   }
-  if (random_capture() != nullptr) return ConvAlgo::automatic;
+  if (is_recording()) return ConvAlgo::automatic;
   ConvAlgo best = ConvAlgo::im2col;
   double shortest = std::numeric_limits<double>::infinity();
   for (const ConvAlgo algo : kCandidates) {

@@ -49,7 +49,7 @@ Tensor concatenate(const std::vector<Tensor>& xs, int axis) {
     dtype = promote(dtype, xs[i].dtype());
     Shape expected = xs[i].shape();
     if (expected.rank() == shape.rank()) expected[at] = shape[at];
-    if (!(expected == shape)) {
+    if (expected != shape) {
       throw ShapeError("concatenate: shapes " + to_string(xs[0].shape()) + " and " + to_string(xs[i].shape()) +
                        " differ beyond axis " + std::to_string(at));
     }
@@ -83,7 +83,7 @@ Tensor stack(const std::vector<Tensor>& xs, int axis) {
   std::vector<Tensor> rows;
   for (const Tensor& x : xs) {
     common_device("stack", {xs[0], x});
-    if (!(x.shape() == xs[0].shape())) {
+    if (x.shape() != xs[0].shape()) {
       throw ShapeError("stack: shapes " + to_string(xs[0].shape()) + " and " + to_string(x.shape()) + " differ");
     }
     rows.push_back(unsqueeze(x, at));

@@ -173,7 +173,7 @@ Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& 
   const int last = normalized_shape.rank();
   Shape tail;
   for (int i = std::max(0, x.rank() - last); i < x.rank(); ++i) tail.push_back(x.size(i));
-  if (last == 0 || !(tail == normalized_shape)) {
+  if (last == 0 || tail != normalized_shape) {
     throw ShapeError("layer_norm: the last axes of input " + to_string(x.shape()) + " must be a normalized_shape of " +
                      "at least one axis, got " + to_string(normalized_shape));
   }

@@ -113,7 +113,7 @@ Tensor scatter(const Windows& w, const Tensor& columns) {
   if (columns.dtype() == DType::boolean || columns.dtype() == DType::u8) {
     throw DTypeError(std::string(w.op) + ": columns of " + std::string(name(columns.dtype())) + " do not add up");
   }
-  if (!(columns.shape() == flat_shape(w))) {
+  if (columns.shape() != flat_shape(w)) {
     throw ShapeError(std::string(w.op) + ": columns " + to_string(columns.shape()) +
                      " do not have the windows' shape " + to_string(flat_shape(w)));
   }

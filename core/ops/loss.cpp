@@ -190,7 +190,7 @@ Tensor check_labels(const std::string& op, const std::string& what, const Tensor
                     const Tensor& labels, std::optional<std::int64_t> ignore_index) {
   if (!is_integer(labels.dtype()))
     throw DTypeError(op + ": labels need an integer dtype, not " + std::string(name(labels.dtype())));
-  if (!(labels.shape() == classes.positions)) {
+  if (labels.shape() != classes.positions) {
     throw ShapeError(op + ": labels " + to_string(labels.shape()) + " do not match the rows of " + what + " " +
                      to_string(scores.shape()));
   }

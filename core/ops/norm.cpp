@@ -55,7 +55,7 @@ void check_vector(std::string_view what, const Tensor& v, const Tensor& x) {
 
 void check_residual(const Tensor& residual, const Tensor& x) {
   common_device("batch_norm", {x, residual});
-  if (!(residual.shape() == x.shape()) || residual.dtype() != x.dtype()) {
+  if (residual.shape() != x.shape() || residual.dtype() != x.dtype()) {
     throw ShapeError("batch_norm: residual " + to_string(residual.shape()) + " of " +
                      std::string(name(residual.dtype())) + " is not like input " + to_string(x.shape()) + " of " +
                      std::string(name(x.dtype())));
@@ -153,7 +153,7 @@ Tensor train(const Tensor& input, const Tensor& weight, const Tensor& bias, cons
                          });
   const std::array<const Tensor*, 3> written = {&running_mean, &running_var, &batches};
   for (const Tensor* each : written) {
-    if (each->defined()) Rollback::note_values(each->array());
+    if (each->defined()) note_values(each->array());
   }
   const auto view_or_none = [](const Tensor& t) { return t.defined() ? mutable_view(t.array()) : View{}; };
   backend(x.device())

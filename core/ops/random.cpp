@@ -2,8 +2,7 @@
 
 #include <limits>
 
-#include "core/autograd/random_capture.h"
-#include "core/autograd/rollback.h"
+#include "core/autograd/recording.h"
 #include "core/device/philox.h"
 #include "core/ops/op_support.h"
 #include "core/value/number.h"
@@ -95,15 +94,6 @@ Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, const Te
                      " do not fit " + std::string(name(dtype)));
   }
   return draw(RandomKind::integer, shape, dtype, options, low, high, generator);
-}
-
-Tensor dropout(const Tensor& x, double p, bool training) {
-  if (!(p >= 0 && p <= 1)) throw ValueError("dropout: p must be in [0, 1], not " + number(p));
-  check_float("dropout", x);
-  if (!training || p == 0) return x;
-  const Rollback as_before;
-  const Tensor kept = greater_equal(rand(x.shape(), {.device = x.device()}), scalar_like(x, p));
-  return x * (kept.to(x.dtype()) * (p < 1 ? 1 / (1 - p) : 0.0));
 }
 
 }  // namespace weft

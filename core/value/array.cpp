@@ -28,6 +28,12 @@ void check_defined(const Array& array) {
   if (!array.defined()) throw Error("array: the array is undefined");
 }
 
+void check_dtype(const Array& array, DType dtype) {
+  check_defined(array);
+  if (dtype == array.dtype()) return;
+  throw DTypeError("array: elements are " + std::string(name(array.dtype())) + ", not " + std::string(name(dtype)));
+}
+
 }  // namespace
 
 Array Array::empty_like(const Layout& layout, DType dtype, const Device& device) {
@@ -71,9 +77,7 @@ void* Array::data() const {
 
 void Array::check_host(DType dtype) const {
   if (!device().is_cpu()) throw DeviceError("array: elements on " + to_string(device()) + " have no host address");
-  if (dtype != dtype_) {
-    throw DTypeError("array: elements are " + std::string(name(dtype_)) + ", not " + std::string(name(dtype)));
-  }
+  check_dtype(*this, dtype);
 }
 
 Array Array::view(const Layout& layout) const {
@@ -155,11 +159,20 @@ void Array::copy_from(const Array& source) {
   storage_->bump_version();
 }
 
-void Array::to_host(void* values, DType dtype) const {
-  check_defined(*this);
-  if (dtype != dtype_) {
-    throw DTypeError("array: elements are " + std::string(name(dtype_)) + ", not " + std::string(name(dtype)));
+void Array::write_host(const void* values, std::size_t count, DType dtype) {
+  check_dtype(*this, dtype);
+  if (static_cast<std::size_t>(size()) != count) {
+    throw ShapeError("copy_from_host: " + std::to_string(count) + " values do not fill the shape " +
+                     to_string(shape()));
   }
+  if (count == 0) return;
+  if (!layout_.is_row_major()) return copy_from(from_host(values, count, dtype, shape(), device()));
+  backend(device())->copy_from_host(data(), values, count * size_of(dtype));
+  storage_->bump_version();
+}
+
+void Array::to_host(void* values, DType dtype) const {
+  check_dtype(*this, dtype);
   const Array dense = contiguous();
   if (size() > 0)
     backend(device())->copy_to_host(values, dense.data(), static_cast<std::size_t>(size()) * size_of(dtype));

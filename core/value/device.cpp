@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "core/device/backend.h"
 #include "weft/error.h"
 
 namespace weft {
@@ -19,5 +20,11 @@ Device Device::parse(std::string_view text) {
 }
 
 std::string to_string(const Device& device) { return device.is_cpu() ? "cpu" : "cuda:" + std::to_string(device.index); }
+
+void require_device(const Device& device) { static_cast<void>(backend(device)); }
+
+std::string description(const Device& device) { return backend(device).unlocked().description(); }
+
+WorkStatistics work_statistics(const Device& device) { return {.matrix_products = backend(device)->matrix_products()}; }
 
 }  // namespace weft

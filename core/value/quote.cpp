@@ -1,4 +1,4 @@
-#include "core/value/quote.h"
+#include "weft/quote.h"
 
 #include <cstddef>
 #include <cstdint>

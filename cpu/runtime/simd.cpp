@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "weft/device.h"
+
 #ifdef WEFT_X86
 #include <cpuid.h>
 #endif
@@ -65,3 +67,11 @@ const char* name(Isa isa) noexcept {
 }
 
 }  // namespace weft::cpu
+
+std::vector<std::string> weft::cpu_instruction_sets() {
+  std::vector<std::string> names;
+  for (const cpu::Isa isa : {cpu::Isa::avx512, cpu::Isa::avx2, cpu::Isa::portable}) {
+    if (isa <= cpu::isa()) names.emplace_back(cpu::name(isa));
+  }
+  return names;
+}

@@ -1,13 +1,12 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <iostream>
+#include <span>
 
-#include "core/device/backend.h"
-#include "cpu/runtime/simd.h"
-#include "nn/cli/check_compare.h"
-#include "nn/cli/check_hashes.h"
-#include "nn/cli/child.h"
-#include "nn/cli/commands.h"
+#include "cli/check_compare.h"
+#include "cli/check_hashes.h"
+#include "cli/child.h"
+#include "cli/commands.h"
 
 namespace weft::cli {
 
@@ -58,8 +57,8 @@ int check_gpu(const Device& device, const Options& options) {
   const std::vector<Family> all = families(true);
   Hashes hashes, found_hashes;
   if (!options.hashes.empty()) hashes = read_hashes(options.hashes);
-  std::printf("%s: %s\ncpu: %s\n", to_string(device).c_str(), device_description(device).c_str(),
-              device_description(Device::cpu()).c_str());
+  std::printf("%s: %s\ncpu: %s\n", to_string(device).c_str(), description(device).c_str(),
+              description(Device::cpu()).c_str());
   std::fflush(stdout);
   Report report;
   std::size_t with_hash = 0;
@@ -85,15 +84,14 @@ int check_gpu(const Device& device, const Options& options) {
 /// The widest instruction set in this process, each narrower one in a process of its own.
 int check_cpu() {
   const std::vector<Family> all = families(false);
-  std::printf("cpu: %s\n", device_description(Device::cpu()).c_str());
+  std::printf("cpu: %s\n", description(Device::cpu()).c_str());
   std::fflush(stdout);
   const std::vector<Outcome> widest = run_all(all, Device::cpu());
-  const std::string widest_name = cpu::name(cpu::isa());
+  const std::vector<std::string> names = cpu_instruction_sets();
+  const std::string& widest_name = names.front();
   Report report;
   std::string others;
-  for (const cpu::Isa isa : {cpu::Isa::avx2, cpu::Isa::portable}) {
-    if (isa >= cpu::isa()) continue;
-    const std::string name = cpu::name(isa);
+  for (const std::string& name : std::span(names).subspan(1)) {
     const std::string bytes = run_again({"check", "--device", "cpu", "--results"}, {{"WEFT_ISA", name}});
     add(report, all, from_bytes(bytes), widest, name);
     others += (others.empty() ? "" : " and ") + name;

@@ -1,4 +1,4 @@
-#include "nn/cli/check.h"
+#include "cli/check.h"
 
 // Copies, sums and random numbers: cuda/array/gather.cu, cuda/array/reduce.cu, cuda/array/random.cu and the transfers.
 

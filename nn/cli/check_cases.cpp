@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "nn/cli/check.h"
+#include "cli/check.h"
 
 namespace weft::cli::check {
 

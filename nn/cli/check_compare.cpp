@@ -1,4 +1,4 @@
-#include "nn/cli/check_compare.h"
+#include "cli/check_compare.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "nn/cli/check.h"
+#include "cli/check.h"
 
 namespace weft::cli::check {
 

@@ -1,4 +1,4 @@
-#include "nn/cli/check.h"
+#include "cli/check.h"
 
 // Convolutions by each algorithm: cuda/implicit_*.cu, cuda/conv/conv.cu, cuda/conv/depthwise.cu, cuda/conv/winograd.cu
 // and cuda/conv/conv_reference.cu.

@@ -1,7 +1,7 @@
 #include <cmath>
 #include <limits>
 
-#include "nn/cli/check.h"
+#include "cli/check.h"
 
 // The pointwise functions: cuda/array/pointwise.cu.
 

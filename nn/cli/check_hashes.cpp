@@ -1,11 +1,11 @@
-#include "nn/cli/check_hashes.h"
+#include "cli/check_hashes.h"
 
 #include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
 
-#include "core/value/quote.h"
+#include "weft/quote.h"
 
 // tests/ptx_on_cpu/report.h
 extern "C" [[gnu::weak]] void weft_ptx_begin_result();

@@ -1,4 +1,4 @@
-#include "nn/cli/check.h"
+#include "cli/check.h"
 
 // Pooling, resampling, normalisation and losses: cuda/spatial/pool*.cu, cuda/spatial/interpolate.cu, cuda/norm/norm*.cu
 // and cuda/train/loss.cu.

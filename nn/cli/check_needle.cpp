@@ -1,4 +1,4 @@
-#include "nn/cli/check_needle.h"
+#include "cli/check_needle.h"
 
 #include <cmath>
 

@@ -1,4 +1,4 @@
-#include "nn/cli/check.h"
+#include "cli/check.h"
 
 // Matrix products: cuda/matmul/matmul.cu for whole numbers, cuBLASLt (cuda/matmul/gemm.cpp) for the rest, and linear
 // layers.

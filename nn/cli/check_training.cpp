@@ -1,6 +1,5 @@
-#include "core/device/matrix_products.h"
-#include "nn/cli/check.h"
-#include "nn/cli/check_needle.h"
+#include "cli/check.h"
+#include "cli/check_needle.h"
 
 // Optimizers, recorded steps and whole training steps: cuda/train/optim.cu, cuda/train/image_batch.cu, and all of the
 // above together.
@@ -45,7 +44,7 @@ Family optimizer_family() {
     });
     add("SGD with the rate inside", dtype, [](Tensors p) {
       return std::make_unique<nn::SGD>(
-          std::move(p), nn::SGDOptions{.lr = 0.1, .momentum = 0.9, .weight_decay = 5e-4, .lr_inside_buffer = true});
+          std::move(p), nn::SGDOptions{.lr = 0.1, .momentum = 0.9, .weight_decay = 5e-4, .buffer_holds_steps = true});
     });
     add("Adam", dtype, [](Tensors p) {
       return std::make_unique<nn::Adam>(std::move(p), nn::AdamOptions{.lr = 0.01, .weight_decay = 1e-3});
@@ -115,9 +114,9 @@ Tensors needle_as_it_is(const Device& device) {
 
 Tensors needle_by(Needle::Way way, const Device& device) {
   Needle needle(device);
-  const std::uint64_t before = matrix_products(device);
+  const std::uint64_t before = work_statistics(device).matrix_products;
   const Tensor loss = needle.step(way);
-  const std::uint64_t products = matrix_products(device) - before;
+  const std::uint64_t products = work_statistics(device).matrix_products - before;
   if (way == Needle::Way::im2col && device.is_cuda() && products != Needle::kProducts) {
     throw Error(std::to_string(products) + " products went to cuBLASLt where " + std::to_string(Needle::kProducts) +
                 " are expected");

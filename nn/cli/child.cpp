@@ -1,4 +1,4 @@
-#include "nn/cli/child.h"
+#include "cli/child.h"
 
 #include <spawn.h>
 #include <sys/wait.h>

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <iostream>
 
-#include "nn/cli/commands.h"
+#include "cli/commands.h"
 
 namespace weft::cli {
 
@@ -30,7 +30,7 @@ Device choose_device(const std::string& text) {
     return device;
   }
   const Device device = Device::parse(text);
-  memory_statistics(device);  // throws when it is not available
+  require_device(device);
   return device;
 }
 

@@ -1,7 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "nn/cli/commands.h"
+#include "cli/commands.h"
 
 namespace weft::cli {
 

@@ -1,9 +1,8 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "core/device/backend.h"
-#include "core/value/quote.h"
-#include "nn/cli/commands.h"
+#include "cli/commands.h"
+#include "weft/quote.h"
 
 namespace weft::cli {
 
@@ -11,13 +10,13 @@ namespace {
 
 void print_system() {
   std::printf("weft %s\n", WEFT_VERSION);
-  std::printf("cpu: %s\n", device_description(Device::cpu()).c_str());
+  std::printf("cpu: %s\n", description(Device::cpu()).c_str());
   const std::string reason = cuda_unavailable_reason();
   std::printf("cuda: %s%s%s\n", cuda_is_available() ? "available" : "",
               cuda_is_available() && !reason.empty() ? "; " : "", reason.c_str());
   for (int index = 0; index < cuda_device_count(); ++index) {
     const Device device = Device::cuda(index);
-    std::printf("%s: %s\n", to_string(device).c_str(), device_description(device).c_str());
+    std::printf("%s: %s\n", to_string(device).c_str(), description(device).c_str());
   }
 }
 

@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "nn/cli/commands.h"
+#include "cli/commands.h"
 #include "weft/denormals.h"
 
 namespace {

@@ -1,4 +1,4 @@
-#include "nn/cli/progress.h"
+#include "cli/progress.h"
 
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-#include "nn/cli/run_log.h"
+#include "cli/run_log.h"
 
 #include <cerrno>
 #include <chrono>

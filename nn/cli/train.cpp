@@ -6,9 +6,9 @@
 #include <iostream>
 #include <optional>
 
-#include "nn/cli/commands.h"
-#include "nn/cli/progress.h"
-#include "nn/cli/run_log.h"
+#include "cli/commands.h"
+#include "cli/progress.h"
+#include "cli/run_log.h"
 
 namespace weft::cli {
 

@@ -1,4 +1,4 @@
-#include "nn/data/cifar10_parse.h"
+#include "data/cifar10_parse.h"
 
 #include <weft/error.h>
 #include <weft/nn/dataset.h>

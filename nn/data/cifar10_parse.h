@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "core/io/file.h"
+#include "weft/source.h"
 
 namespace weft::nn {
 

@@ -1,11 +1,9 @@
-#include "nn/data/device_batches.h"
+#include "data/device_batches.h"
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
-#include "core/value/number.h"
-#include "core/value/views.h"
 #include "weft/error.h"
 #include "weft/random.h"
 
@@ -26,9 +24,9 @@ namespace {
 void check_normalisation(const ImageDataset& dataset) {
   for (std::size_t c = 0; c < static_cast<std::size_t>(dataset.channels); ++c) {
     const float mean = dataset.mean[c], stddev = dataset.stddev[c];
-    if (!std::isfinite(mean)) throw ValueError("data loader: mean must be finite, got " + number(mean));
+    if (!std::isfinite(mean)) throw ValueError("data loader: mean must be finite, got " + to_string(Scalar(mean)));
     if (!(stddev > 0 && std::isfinite(stddev)))
-      throw ValueError("data loader: stddev must be finite and positive, got " + number(stddev));
+      throw ValueError("data loader: stddev must be finite and positive, got " + to_string(Scalar(stddev)));
   }
 }
 
@@ -69,7 +67,7 @@ void check_loader_options(const ImageDataset& dataset, const DataLoaderOptions& 
   check_labels(dataset);
 }
 
-ImageBatchArguments image_batch_arguments(const ImageDataset& dataset, const DataLoaderOptions& options) {
+ImageBatchOptions image_batch_options(const ImageDataset& dataset, const DataLoaderOptions& options) {
   const Augmentation& a = options.augmentation;
   return {.padding = a.crop_padding,
           .reflect = a.reflect,
@@ -82,7 +80,7 @@ ImageBatchArguments image_batch_arguments(const ImageDataset& dataset, const Dat
 
 DeviceBatches::DeviceBatches(const ImageDataset& dataset, const DataLoaderOptions& options) : options_(options) {
   check_loader_options(dataset, options);
-  arguments_ = image_batch_arguments(dataset, options);
+  image_options_ = image_batch_options(dataset, options);
   const Device& device = options.device;
   images_ = Array::from(std::span<const std::uint8_t>(dataset.images),
                         {dataset.size(), dataset.channels, dataset.height, dataset.width}, device);
@@ -95,9 +93,8 @@ DeviceBatches::DeviceBatches(const ImageDataset& dataset, const DataLoaderOption
 void DeviceBatches::start_epoch(std::int64_t epoch) {
   const std::vector<std::int64_t> order = epoch_order(images(), options_, epoch);
   const std::array<std::int64_t, 2> clock{epoch, 0};
-  const BackendHandle device = backend(options_.device);
-  if (!order.empty()) device->copy_from_host(order_.data(), order.data(), order.size() * sizeof(std::int64_t));
-  device->copy_from_host(clock_.data(), clock.data(), sizeof clock);
+  order_.copy_from_host(std::span<const std::int64_t>(order));
+  clock_.copy_from_host(std::span<const std::int64_t>(clock));
 }
 
 Batch DeviceBatches::make_arrays(std::int64_t count, DType dtype) const {
@@ -108,16 +105,7 @@ Batch DeviceBatches::make_arrays(std::int64_t count, DType dtype) const {
 }
 
 void DeviceBatches::next(const Batch& out) {
-  const Array& x = out.images.array();
-  const Shape rows{x.shape()[0], x.shape()[2], x.shape()[3], x.shape()[1]};
-  const BackendHandle device = backend(options_.device);
-  device->image_batch({.arguments = arguments_,
-                       .images = const_view(images_),
-                       .labels = const_view(labels_),
-                       .order = const_view(order_),
-                       .clock = mutable_view(clock_),
-                       .out = {x.data(), rows, row_major_strides(rows), x.dtype()},
-                       .out_labels = mutable_view(out.labels.array())});
+  image_batch(images_, labels_, order_, clock_, out.images.array(), out.labels.array(), image_options_);
 }
 
 }  // namespace weft::nn

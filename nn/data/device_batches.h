@@ -3,14 +3,14 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/device/backend.h"
 #include "weft/nn/data.h"
+#include "weft/train_ops.h"
 
 namespace weft::nn {
 
 /// The order of an epoch's images: a shuffle by the seed and the epoch, or the data set's own.
 std::vector<std::int64_t> epoch_order(std::int64_t size, const DataLoaderOptions& options, std::int64_t epoch);
-ImageBatchArguments image_batch_arguments(const ImageDataset& dataset, const DataLoaderOptions& options);
+ImageBatchOptions image_batch_options(const ImageDataset& dataset, const DataLoaderOptions& options);
 /// Throws as DataLoader's constructor.
 void check_loader_options(const ImageDataset& dataset, const DataLoaderOptions& options);
 
@@ -28,8 +28,8 @@ class DeviceBatches {
   void next(const Batch& out);
 
  private:
-  ImageBatchArguments arguments_;
   DataLoaderOptions options_;
+  ImageBatchOptions image_options_;
   Array images_, labels_;  // u8 (N, C, H, W) and (N,)
   Array order_, clock_;    // i64 (N,) and (2,): the epoch, and the position of the next image
 };

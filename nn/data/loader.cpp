@@ -4,8 +4,7 @@
 #include <optional>
 #include <thread>
 
-#include "core/value/views.h"
-#include "nn/data/device_batches.h"
+#include "data/device_batches.h"
 #include "weft/error.h"
 #include "weft/ops.h"
 #include "weft/random.h"
@@ -90,23 +89,13 @@ class HostProducer final : public DataLoader::Iterator::Producer {
 
   Batch make(std::int64_t number) const {
     const ImageDataset& d = dataset_;
-    std::array<std::int64_t, 2> clock{epoch_, number * options_.batch_size};
-    const std::int64_t count = std::min(options_.batch_size, d.size() - clock[1]);
+    const std::int64_t first = number * options_.batch_size;
+    const std::int64_t count = std::min(options_.batch_size, d.size() - first);
     const Array images =
         Array::empty_like(Layout::channels_last({count, d.channels, d.height, d.width}), DType::f32, Device::cpu());
     const Array labels = Array::empty({count}, DType::i64);
-    const auto view = [](const void* data, const Shape& shape, DType dtype) {
-      return ConstView{data, shape, row_major_strides(shape), dtype};
-    };
-    const Shape rows{count, d.height, d.width, d.channels};
-    backend(Device::cpu())
-        ->image_batch({.arguments = image_batch_arguments(d, options_),
-                       .images = view(d.images.data(), {d.size(), d.channels, d.height, d.width}, DType::u8),
-                       .labels = view(d.labels.data(), {d.size()}, DType::u8),
-                       .order = view(order_.data(), {d.size()}, DType::i64),
-                       .clock = {clock.data(), {2}, {1}, DType::i64},
-                       .out = {images.data(), rows, row_major_strides(rows), DType::f32},
-                       .out_labels = mutable_view(labels)});
+    image_batch({d.images, d.labels, d.channels, d.height, d.width}, order_, epoch_, first, images, labels,
+                image_batch_options(d, options_));
     return {Tensor(images), Tensor(labels)};
   }
 

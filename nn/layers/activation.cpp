@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "nn/layers/check.h"
+#include "layers/check.h"
 
 namespace weft::nn {
 
@@ -28,7 +28,7 @@ Softplus::Softplus(double beta, double threshold) : beta_(beta), threshold_(thre
 Tensor Softplus::forward(const Tensor& x) { return softplus(x, beta_, threshold_); }
 
 Hardtanh::Hardtanh(double low, double high) : low_(low), high_(high) {
-  require(low <= high, "Hardtanh", "low", "at most high, " + number(high), low);
+  require(low <= high, "Hardtanh", "low", "at most high, " + to_string(Scalar(high)), low);
 }
 Tensor Hardtanh::forward(const Tensor& x) { return hardtanh(x, low_, high_); }
 

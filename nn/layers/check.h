@@ -5,8 +5,8 @@
 #include <string>
 #include <string_view>
 
-#include "core/value/number.h"
 #include "weft/error.h"
+#include "weft/scalar.h"
 #include "weft/tensor.h"
 
 /// Checks of options, shared by the sources of nn.
@@ -16,7 +16,7 @@ namespace weft::nn {
 inline void require(bool holds, std::string_view owner, std::string_view what, std::string_view rule, double value) {
   if (holds) return;
   throw ValueError(std::string(owner) + ": " + std::string(what) + " must be " + std::string(rule) + ", got " +
-                   number(value));
+                   to_string(Scalar(value)));
 }
 
 inline void require_at_least(std::int64_t least, std::string_view owner, std::string_view what, std::int64_t value) {

@@ -1,8 +1,8 @@
 #include "weft/nn/layers_conv.h"
 
-#include "core/autograd/rollback.h"
-#include "nn/layers/check.h"
-#include "nn/layers/initial.h"
+#include "layers/check.h"
+#include "layers/initial.h"
+#include "weft/rollback.h"
 
 namespace weft::nn {
 namespace {

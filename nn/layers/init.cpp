@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "nn/layers/check.h"
+#include "layers/check.h"
 #include "weft/ops.h"
 
 namespace weft::nn::init {

@@ -1,10 +1,10 @@
 #include <cmath>
 #include <optional>
 
-#include "core/autograd/rollback.h"
-#include "nn/layers/check.h"
-#include "nn/layers/initial.h"
+#include "layers/check.h"
+#include "layers/initial.h"
 #include "weft/nn/layers.h"
+#include "weft/rollback.h"
 
 namespace weft::nn {
 

@@ -4,9 +4,9 @@
 #include <string>
 #include <utility>
 
-#include "core/value/quote.h"
 #include "weft/array.h"
 #include "weft/error.h"
+#include "weft/quote.h"
 
 namespace weft::nn {
 

@@ -4,7 +4,7 @@
 #include <limits>
 #include <string>
 
-#include "nn/layers/check.h"
+#include "layers/check.h"
 #include "weft/error.h"
 
 namespace weft::nn {

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <set>
 
-#include "core/autograd/rollback.h"
-#include "nn/layers/load_report.h"
+#include "layers/load_report.h"
 #include "weft/error.h"
+#include "weft/rollback.h"
 
 namespace weft::nn {
 
@@ -49,10 +49,10 @@ struct Module::State {
 namespace {
 
 NamedTensors without_repeats(const NamedTensors& tensors) {
-  std::set<const TensorState*> seen;
+  std::set<const Array*> seen;  // all handles of a tensor return the same array, at one address
   NamedTensors out;
   for (const auto& entry : tensors) {
-    if (seen.insert(entry.second.state().get()).second) out.push_back(entry);
+    if (seen.insert(&entry.second.array()).second) out.push_back(entry);
   }
   return out;
 }

@@ -1,6 +1,6 @@
 #include "weft/nn/layers_norm.h"
 
-#include "nn/layers/check.h"
+#include "layers/check.h"
 
 namespace weft::nn {
 namespace {

@@ -1,7 +1,7 @@
 #include "weft/nn/resnet9.h"
 
-#include "core/autograd/rollback.h"
-#include "nn/layers/check.h"
+#include "layers/check.h"
+#include "weft/rollback.h"
 
 namespace weft::nn {
 namespace {

@@ -4,17 +4,16 @@
 #include <map>
 #include <set>
 
-#include "core/autograd/recording.h"
-#include "core/device/backend.h"
-#include "nn/layers/check.h"
-#include "nn/layers/load_report.h"
+#include "layers/check.h"
+#include "layers/load_report.h"
+#include "weft/graph.h"
 
 namespace weft::nn {
 namespace {
 
 /// Whether equal positions in memory are equal elements.
 bool same_order(const Layout& a, const Layout& b) {
-  if (!(a.shape == b.shape)) return false;
+  if (a.shape != b.shape) return false;
   for (int axis = 0; axis < a.rank(); ++axis) {
     if (a.shape[axis] > 1 && a.strides[axis] != b.strides[axis]) return false;
   }
@@ -47,7 +46,7 @@ void check_steppable(const std::string& owner, std::size_t index, const Array& v
     throw ShapeError(which + " of shape " + to_string(value.shape()) + " and strides " + to_string(value.strides()) +
                      " is not dense");
   }
-  if (!(gradient.shape() == value.shape())) {
+  if (gradient.shape() != value.shape()) {
     throw ShapeError(which + " has shape " + to_string(value.shape()) + " but its gradient has " +
                      to_string(gradient.shape()));
   }
@@ -74,7 +73,7 @@ class StateReader {
     const Array value = array(name, {}, required);
     const double count = value.defined() ? value.item<double>() : 0;
     if (count >= 0 && count <= 0x1p53 && count == std::trunc(count)) return static_cast<std::int64_t>(count);
-    report_.mismatch(name, " is " + number(count));
+    report_.mismatch(name, " is " + to_string(Scalar(count)));
     return 0;
   }
   /// Reports the entries that nobody asked for.
@@ -102,14 +101,15 @@ Optimizer::Optimizer(std::string name, std::vector<Tensor> parameters, double lr
       counts_steps_(counts_steps) {
   require_not_negative(name_, "lr", lr);
   if (parameters_.empty()) throw ValueError(name_ + ": the list of parameters is empty");
-  std::map<const TensorState*, std::size_t> seen;
+  std::map<const Array*, std::size_t> seen;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const Tensor& parameter = parameters_[i];
     if (!parameter.defined() || !parameter.is_leaf()) {
       throw ValueError(name_ + ": parameter " + std::to_string(i) + " is " +
                        (parameter.defined() ? "the result of an op, not a leaf" : "undefined"));
     }
-    const auto [found, is_new] = seen.emplace(parameter.state().get(), i);
+    // All handles of a tensor return the same array, at one address.
+    const auto [found, is_new] = seen.emplace(&parameter.array(), i);
     if (!is_new) {
       throw ValueError(name_ + ": parameters " + std::to_string(found->second) + " and " + std::to_string(i) +
                        " are the same tensor");
@@ -172,23 +172,19 @@ void Optimizer::step() {
   }
 
   std::vector<Device> devices;
-  std::vector<std::vector<OptimizerTensor>> tensors;
+  std::vector<std::vector<ParameterStep>> steps;
   std::vector<std::pair<std::size_t, State>> made;  // taken over once their parameters are stepped
   for (auto& [i, gradient] : gradients) {
     const Array& value = parameters_[i].array();
     gradient = matched(gradient, value);
     const State& state = has_state(i) ? states_[i] : made.emplace_back(i, state_of(i)).second;
-    OptimizerTensor tensor{value.data(), gradient.data(), nullptr, nullptr, value.size(), value.dtype()};
-    if (!state_names_.empty()) tensor.first = state.arrays[0].data();
-    if (state_names_.size() > 1) tensor.second = state.arrays[1].data();
-    if (counts_steps_) tensor.step = static_cast<std::int64_t*>(state.step.data());
     const auto device = std::find(devices.begin(), devices.end(), value.device());
     const auto index = static_cast<std::size_t>(device - devices.begin());
     if (device == devices.end()) {
       devices.push_back(value.device());
-      tensors.emplace_back().reserve(gradients.size());
+      steps.emplace_back().reserve(gradients.size());
     }
-    tensors[index].push_back(tensor);
+    steps[index].push_back({value, gradient, state.arrays[0], state.arrays[1], state.step});
   }
   for (const Device& device : devices) {
     if (rate_on(device) == nullptr) rates_.push_back({device, Array::full({}, lr_, DType::f64, device)});
@@ -196,12 +192,9 @@ void Optimizer::step() {
 
   for (std::size_t d = 0; d < devices.size(); ++d) {
     const auto is_here = [&](std::size_t i) { return parameters_[i].device() == devices[d]; };
-    update(devices[d], tensors[d], *rate_on(devices[d]));
+    update(steps[d], *rate_on(devices[d]));
     for (auto& [i, state] : made) {
       if (is_here(i)) states_[i] = std::move(state);
-    }
-    for (const auto& entry : gradients) {
-      if (is_here(entry.first)) parameters_[entry.first].array().storage()->bump_version();
     }
   }
   std::erase_if(rates_, [&](const Rate& rate) {
@@ -254,7 +247,7 @@ void Optimizer::load_state_dict(const StateDict& state) {
   reader.report_unread();
   const double new_lr = lr.defined() ? lr.item<double>() : 0;
   if (lr.defined() && !is_floating_point(lr.dtype())) report.mismatch("lr", " is of " + std::string(name(lr.dtype())));
-  if (!(new_lr >= 0 && std::isfinite(new_lr))) report.mismatch("lr", " is " + number(new_lr));
+  if (!(new_lr >= 0 && std::isfinite(new_lr))) report.mismatch("lr", " is " + to_string(Scalar(new_lr)));
   report.throw_if_any();
   replace_states(std::move(states));
   set_lr(new_lr);

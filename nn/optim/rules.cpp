@@ -1,6 +1,4 @@
-#include "core/device/backend.h"
-#include "core/value/views.h"
-#include "nn/layers/check.h"
+#include "layers/check.h"
 #include "weft/nn/optim.h"
 
 namespace weft::nn {
@@ -20,12 +18,13 @@ SGD::SGD(std::vector<Tensor> parameters, const SGDOptions& options)
   require(!options.nesterov || options.momentum > 0, "SGD", "momentum with nesterov", "positive", options.momentum);
 }
 
-void SGD::update(const Device& device, const std::vector<OptimizerTensor>& tensors, const Array& lr) {
-  const SgdArguments arguments{.momentum = options_.momentum,
-                               .weight_decay = options_.weight_decay,
-                               .nesterov = options_.nesterov,
-                               .buffer_holds_steps = options_.lr_inside_buffer};
-  backend(device)->sgd(tensors, arguments, const_view(lr));
+void SGD::update(std::span<const ParameterStep> parameters, const Array& rate) {
+  sgd_step(parameters,
+           {.momentum = options_.momentum,
+            .weight_decay = options_.weight_decay,
+            .nesterov = options_.nesterov,
+            .buffer_holds_steps = options_.buffer_holds_steps},
+           rate);
 }
 
 Adam::Adam(std::vector<Tensor> parameters, const AdamOptions& options)
@@ -41,13 +40,14 @@ Adam::Adam(const std::string& name, std::vector<Tensor> parameters, const AdamOp
   require_not_negative(name, "weight_decay", options.weight_decay);
 }
 
-void Adam::update(const Device& device, const std::vector<OptimizerTensor>& tensors, const Array& lr) {
-  const AdamArguments arguments{.beta1 = options_.beta1,
-                                .beta2 = options_.beta2,
-                                .eps = options_.eps,
-                                .weight_decay = options_.weight_decay,
-                                .decoupled = decoupled_};
-  backend(device)->adam(tensors, arguments, const_view(lr));
+void Adam::update(std::span<const ParameterStep> parameters, const Array& rate) {
+  adam_step(parameters,
+            {.beta1 = options_.beta1,
+             .beta2 = options_.beta2,
+             .eps = options_.eps,
+             .weight_decay = options_.weight_decay,
+             .decoupled = decoupled_},
+            rate);
 }
 
 AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options)

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "nn/layers/check.h"
+#include "layers/check.h"
 
 namespace weft::nn {
 namespace {

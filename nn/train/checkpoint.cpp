@@ -4,10 +4,10 @@
 #include <string>
 #include <utility>
 
-#include "core/value/quote.h"
 #include "weft/conv_algo.h"
 #include "weft/error.h"
 #include "weft/io.h"
+#include "weft/quote.h"
 
 namespace weft::nn {
 

@@ -31,7 +31,7 @@ std::unique_ptr<Optimizer> Recipe::optimizer(std::vector<Tensor> parameters) con
                            .momentum = 0.9,
                            .weight_decay = 5e-4 * static_cast<double>(batch_size),
                            .nesterov = true,
-                           .lr_inside_buffer = true};
+                           .buffer_holds_steps = true};
   return std::make_unique<SGD>(std::move(parameters), options);
 }
 

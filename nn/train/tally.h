@@ -4,9 +4,8 @@
 #include <chrono>
 #include <cstdint>
 
-#include "core/device/backend.h"
-#include "core/value/views.h"
 #include "weft/nn/trainer.h"
+#include "weft/train_ops.h"
 
 namespace weft::nn {
 
@@ -26,10 +25,8 @@ class Tally {
   /// Rows of logits (rows, classes) with their labels (rows,) and losses (rows,), as cross_entropy took and gave them.
   /// On the device; can be part of a recorded step.
   void add(const Tensor& logits, const Tensor& labels, const Tensor& losses) {
-    const Array rows = logits.array().contiguous(), classes = labels.array().to(DType::i64);
-    backend(loss_.device())
-        ->tally({const_view(rows), const_view(classes), const_view(losses.array()), mutable_view(loss_),
-                 mutable_view(hits_)});
+    tally(logits.array().contiguous(), labels.array().to(DType::i64).contiguous(), losses.array().contiguous(), loss_,
+          hits_);
   }
   /// On the host.
   void count(std::int64_t images) { images_ += images; }

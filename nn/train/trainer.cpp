@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "nn/data/device_batches.h"
-#include "nn/layers/check.h"
-#include "nn/train/tally.h"
+#include "data/device_batches.h"
+#include "layers/check.h"
+#include "train/tally.h"
 #include "weft/graph.h"
 #include "weft/ops.h"
 

@@ -198,7 +198,7 @@ TEST(Devices, AreAddressedByIndex) {
   EXPECT_EQ(on_second.to(Device::cuda(0)).to_vector<float>(), (std::vector<float>{1, 1, 1}));
   EXPECT_THROW(add(on_second, ones({3}, {.device = Device::cuda(0)})), DeviceError);
   EXPECT_THROW(ones({3}, {.device = Device::cuda(2)}), DeviceError);
-  EXPECT_NE(device_description(Device::cuda(1)).find("compute capability"), std::string::npos);
+  EXPECT_NE(description(Device::cuda(1)).find("compute capability"), std::string::npos);
 }
 
 }  // namespace

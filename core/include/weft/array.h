@@ -94,6 +94,12 @@ class Array {
   /// converts dtypes and devices.
   void fill(Scalar value);
   void copy_from(const Array& source);
+  /// Writes host values in row-major order, which counts as a new version of the storage. Throws ShapeError when their
+  /// number is not size(), DTypeError when T is not the dtype.
+  template <class T>
+  void copy_from_host(std::span<const T> values) {
+    write_host(values.data(), values.size(), dtype_of<T>);
+  }
 
   /// All elements in row-major order, on the host. Throws DTypeError when T is not the dtype.
   template <class T>
@@ -121,6 +127,7 @@ class Array {
 
  private:
   static Array from_host(const void* values, std::size_t count, DType dtype, const Shape& shape, const Device& device);
+  void write_host(const void* values, std::size_t count, DType dtype);
   void to_host(void* values, DType dtype) const;
   void check_host(DType dtype) const;
   static void check_item(const Scalar& value, int bits, bool is_signed);

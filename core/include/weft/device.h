@@ -1,7 +1,10 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace weft {
 
@@ -25,6 +28,15 @@ struct Device {
 
 std::string to_string(const Device& device);
 
+/// Throws DeviceError, with the reason, when the device is not available.
+void require_device(const Device& device);
+/// Returns one line for people to read: a GPU's name, compute capability, memory, driver and runtime; the CPU's threads
+/// and kernels. Throws DeviceError when the device is not available.
+std::string description(const Device& device);
+/// Returns the instruction sets that the CPU's kernels are compiled for and can use here, the one in use first and then
+/// each narrower one: "avx512", "avx2", "portable".
+std::vector<std::string> cpu_instruction_sets();
+
 /// GPUs that this build can use, of compute capability 8.0 or more: Device::cuda(0) and so on.
 int cuda_device_count();
 /// True when this build has CUDA and at least one GPU answers.
@@ -41,6 +53,13 @@ struct MemoryStatistics {
 };
 
 MemoryStatistics memory_statistics(const Device& device);
+/// Counts of a device's work since the process began.
+struct WorkStatistics {
+  std::uint64_t matrix_products = 0;  ///< handed to cuBLASLt, recorded ones counted once; 0 on the CPU
+};
+
+/// Throws DeviceError when the device is not available.
+WorkStatistics work_statistics(const Device& device);
 /// Gives cached memory back to the system.
 void release_cached_memory(const Device& device);
 

@@ -3,10 +3,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "weft/array.h"
+#include "weft/error.h"
 #include "weft/random.h"
 
 namespace weft {
@@ -60,5 +62,19 @@ class StepGraph {
   std::uint64_t expected_offset_ = 0;  // of the generator, if nobody else drew since
   std::uint64_t seed_ = 0, stream_ = 0;
 };
+
+/// Thrown by a call that happens once and must not be part of a recording, which every replay would do again. A
+/// StepGraph that records runs the step as an ordinary one instead, and records the next run.
+class NotRecordable final : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Returns whether a StepGraph of this thread records.
+bool is_recording();
+
+/// States that the recording of this thread's StepGraph holds for the tensors' requires_grad as it is now. The
+/// StepGraph records anew after one has changed. Nothing happens where none records.
+void record_for(std::span<const Tensor> parameters);
 
 }  // namespace weft

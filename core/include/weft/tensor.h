@@ -47,6 +47,8 @@ class Tensor {
   }
 
   bool defined() const { return state_ != nullptr; }
+  /// Returns whether both are handles of one tensor, or both undefined.
+  bool is_same(const Tensor& other) const { return state_ == other.state_; }
   const Array& array() const&;
   Array array() && { return static_cast<const Tensor&>(*this).array(); }
   const Shape& shape() const { return array().shape(); }
@@ -109,11 +111,9 @@ class Tensor {
   Tensor max(const Axes& axes = Axes::all(), bool keep_axes = false) const;
   Tensor min(const Axes& axes = Axes::all(), bool keep_axes = false) const;
 
-  /// Shared identity; equal for copies of one handle. For weft's own use.
-  const std::shared_ptr<TensorState>& state() const { return state_; }
-  explicit Tensor(std::shared_ptr<TensorState> state) : state_(std::move(state)) {}
-
  private:
+  friend const std::shared_ptr<TensorState>& state_of(const Tensor& tensor);
+
   std::shared_ptr<TensorState> state_;
 };
 

@@ -2,15 +2,13 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "weft/nn/module.h"
 #include "weft/tensor.h"
-
-namespace weft {
-struct OptimizerTensor;
-}
+#include "weft/train_ops.h"
 
 namespace weft::nn {
 
@@ -46,7 +44,8 @@ class Optimizer {
   /// `state_names` are those of the arrays that each parameter needs, at most two.
   Optimizer(std::string name, std::vector<Tensor> parameters, double lr, std::vector<std::string> state_names,
             bool counts_steps);
-  virtual void update(const Device& device, const std::vector<OptimizerTensor>& tensors, const Array& lr) = 0;
+  /// Steps parameters of one device, each with the state that it needs, at the rate, an f64 () there.
+  virtual void update(std::span<const ParameterStep> parameters, const Array& rate) = 0;
 
  private:
   struct State {
@@ -79,17 +78,18 @@ struct SGDOptions {
   double momentum = 0;
   double weight_decay = 0;
   bool nesterov = false;
-  bool lr_inside_buffer = false;  ///< David Page's form, where the buffer holds steps instead of gradients
+  bool buffer_holds_steps = false;  ///< David Page's form, where the buffer holds steps instead of gradients
 };
 
 /// d = gradient + weight_decay·w, v = momentum·v + d, w -= lr·v, or lr·(d + momentum·v) with Nesterov's momentum, as in
-/// PyTorch; with `lr_inside_buffer` d = -lr·(gradient + weight_decay·w), v = momentum·v + d, w += v or d + momentum·v.
+/// PyTorch; with `buffer_holds_steps` d = -lr·(gradient + weight_decay·w), v = momentum·v + d, w += v or d +
+/// momentum·v.
 class SGD final : public Optimizer {
  public:
   explicit SGD(std::vector<Tensor> parameters, const SGDOptions& options = {});
 
  private:
-  void update(const Device& device, const std::vector<OptimizerTensor>& tensors, const Array& lr) override;
+  void update(std::span<const ParameterStep> parameters, const Array& rate) override;
   SGDOptions options_;
 };
 
@@ -110,7 +110,7 @@ class Adam : public Optimizer {
   Adam(const std::string& name, std::vector<Tensor> parameters, const AdamOptions& options, bool decoupled);
 
  private:
-  void update(const Device& device, const std::vector<OptimizerTensor>& tensors, const Array& lr) override;
+  void update(std::span<const ParameterStep> parameters, const Array& rate) override;
   AdamOptions options_;
   bool decoupled_ = false;
 };
