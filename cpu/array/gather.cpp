@@ -70,14 +70,14 @@ void CpuBackend::copy(const ConstView& in, const View& out) {
   const GatherKernels& kernels = gather_kernels();
   const Nest nest(out.shape, {out, in});
   if (in.dtype != out.dtype) {
-    nest.run_parallel(kernels.convert[static_cast<int>(in.dtype)][static_cast<int>(out.dtype)]);
+    nest.for_tiles_in_parallel(kernels.convert[static_cast<int>(in.dtype)][static_cast<int>(out.dtype)]);
     return;
   }
   const int width = std::countr_zero(size_of(out.dtype));
   if (const int dense = transposed_axis(nest); dense != 0) {
     transpose(nest, dense, kernels.transpose[width]);
   } else {
-    nest.run_parallel(kernels.copy[width]);
+    nest.for_tiles_in_parallel(kernels.copy[width]);
   }
 }
 

@@ -6,7 +6,7 @@
 
 namespace weft::cpu {
 
-void Nest::run(std::int64_t begin, std::int64_t end, FunctionRef<void(const Tile&)> body) const {
+void Nest::for_tiles(std::int64_t begin, std::int64_t end, FunctionRef<void(const Tile&)> body) const {
   if (begin >= end) return;
   std::int64_t index[kMaxRank] = {};
   std::int64_t rest = begin;
@@ -40,8 +40,8 @@ void Nest::run(std::int64_t begin, std::int64_t end, FunctionRef<void(const Tile
   }
 }
 
-void Nest::run_parallel(FunctionRef<void(const Tile&)> body, std::int64_t grain) const {
-  parallel_blocks(size(), grain, [&](std::int64_t begin, std::int64_t end) { run(begin, end, body); });
+void Nest::for_tiles_in_parallel(FunctionRef<void(const Tile&)> body, std::int64_t grain) const {
+  parallel_blocks(size(), grain, [&](std::int64_t begin, std::int64_t end) { for_tiles(begin, end, body); });
 }
 
 }  // namespace weft::cpu

@@ -14,9 +14,9 @@ class Nest : public LoopNest {
   using LoopNest::LoopNest;
 
   /// Elements [begin, end) in the nest's order, as tiles over the two innermost axes.
-  void run(std::int64_t begin, std::int64_t end, FunctionRef<void(const Tile&)> body) const;
+  void for_tiles(std::int64_t begin, std::int64_t end, FunctionRef<void(const Tile&)> body) const;
   /// All elements, in parallel by blocks of `grain`.
-  void run_parallel(FunctionRef<void(const Tile&)> body, std::int64_t grain = kGrain) const;
+  void for_tiles_in_parallel(FunctionRef<void(const Tile&)> body, std::int64_t grain = kGrain) const;
 
   /// Elements per task: fewer are not worth waking a thread.
   static constexpr std::int64_t kGrain = 32768;

@@ -67,19 +67,19 @@ void CpuBackend::arange(const View& out, Scalar start, Scalar step) {
 void CpuBackend::unary(UnaryOp op, const ConstView& x, const View& out) {
   const DenormalMode mode;
   const auto i = static_cast<int>(op);
-  Nest(out.shape, {out, x}).run_parallel(pick(elementwise_kernels().unary[i], x.dtype, kUnaryNames[i]));
+  Nest(out.shape, {out, x}).for_tiles_in_parallel(pick(elementwise_kernels().unary[i], x.dtype, kUnaryNames[i]));
 }
 
 void CpuBackend::binary(BinaryOp op, const ConstView& a, const ConstView& b, const View& out) {
   const DenormalMode mode;
   const auto i = static_cast<int>(op);
-  Nest(out.shape, {out, a, b}).run_parallel(pick(elementwise_kernels().binary[i], a.dtype, kBinaryNames[i]));
+  Nest(out.shape, {out, a, b}).for_tiles_in_parallel(pick(elementwise_kernels().binary[i], a.dtype, kBinaryNames[i]));
 }
 
 void CpuBackend::where(const ConstView& condition, const ConstView& a, const ConstView& b, const View& out) {
   const DenormalMode mode;
   Nest(out.shape, {out, condition, a, b})
-      .run_parallel(elementwise_kernels().where[std::countr_zero(size_of(out.dtype))]);
+      .for_tiles_in_parallel(elementwise_kernels().where[std::countr_zero(size_of(out.dtype))]);
 }
 
 /// Adds in parallel along axes whose positions in out cannot meet, otherwise in order.
@@ -110,7 +110,7 @@ void CpuBackend::accumulate(const ConstView& in, const View& out) {
         out_offset += index[k] * split.meeting_out[k];
         in_offset += index[k] * split.meeting_in[k];
       }
-      nest.run(begin, end, [&](const Tile& block) {
+      nest.for_tiles(begin, end, [&](const Tile& block) {
         Tile tile = block;
         tile.rows = split.meeting[last];
         for (std::int64_t row = 0; row < block.rows; ++row) {

@@ -62,7 +62,7 @@ void reduce_axis(const ReduceLoops& loops, bool columns, const void* x, DType x_
   const std::int64_t grain = columns ? std::max<std::int64_t>(64, block / 64 * 64) : std::max<std::int64_t>(1, block);
   const auto x_bytes = static_cast<std::int64_t>(size_of(x_dtype));
   const auto out_bytes = static_cast<std::int64_t>(size_of(out_dtype));
-  nest.run_parallel(
+  nest.for_tiles_in_parallel(
       [&](const Tile& outputs) {
         Tile tile;
         tile.rows = columns ? size : outputs.n;

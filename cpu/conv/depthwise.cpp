@@ -10,16 +10,33 @@
 #include "cpu/conv/depthwise_rows.h"
 #include "cpu/runtime/threads.h"
 
+// Depthwise convolutions: channel k of y reads only channel c = k / (K / C) of x. They replace
+//
+//   for n, o, p, q, k:
+//     y(n, o, p, q, k) = bias(k) + Σ over (t, r, s) of x(n, place of (o, p, q) and (t, r, s), c) · weight(k, t, r, s)
+//
+// and the same for the input gradient, phase by phase (core/device/conv_plan.h). Channels, which lie next to each
+// other, are the lanes of vectors; the filter is transposed to (taps, k) first, so that its factors are lanes too.
+//
+//   lines of the source that    ─────────────────    Rows of the destination are independent. A kernel sums tiles of
+//   taps (t, r) of a row meet   ─────────────────    8, 4, 2 or 1 columns, one vector of channels: the sums and the
+//                               ─────────────────    factors of a line are in registers, and a tile loads each element
+//   a row of the destination    [tile][tile][..]     of a line once for all its taps. The lines of neighbouring rows
+//                                                    are in the caches; columns ahead are fetched.
+//
+// A task has some rows, at least 128 KB (depthwise_rows.h). A row with more terms than a chain (cpu/array/chains.h)
+// adds the sums of chains in double. 3x3 filters without gaps take bands of rows instead (depthwise_bands.cpp), where
+// each element is loaded once for all nine taps. depthwise_weight_grad.cpp has the weight gradient.
 namespace weft::cpu {
 
 WEFT_SIMD_DEFINE(DepthwiseKernels, depthwise_kernels)
 
 namespace {
 
-constexpr std::int64_t kFetchedStep = 2;  // larger ones leave out too much of a source
+constexpr std::int64_t kFetchedStep = 2;  // larger steps leave out too much of the source that would be fetched ahead
 
-/// What is summed: each row of the destination (n, extent..., channels) is made of rows of the source, phase by phase
-/// along its columns. Forward there is one phase.
+/// A pass: each row of the destination (n, extent..., channels) is made of lines of the source, phase by phase along
+/// its columns. Forward there is one phase.
 template <class T>
 struct Pass {
   const DepthwiseKernelsOf<T>* kernels;
@@ -48,7 +65,8 @@ class RowTask {
     scratch_ = static_cast<T*>(scratch(ScratchSlot::task, static_cast<std::size_t>(columns * pass.k) * sizeof(T)));
   }
 
-  void run(std::int64_t number) {
+  /// Writes row `number` of the destination.
+  void write_row(std::int64_t number) {
     const std::int64_t y = number % pass_.extent[1], z = number / pass_.extent[1] % pass_.extent[0];
     const std::int64_t image = number / pass_.extent[1] / pass_.extent[0];
     T* const out = pass_.out + number * pass_.extent[2] * pass_.channels();
@@ -59,7 +77,7 @@ class RowTask {
     auto phase = std::lower_bound(pass_.phases.begin(), pass_.phases.end(), line, is_before);
     for (; phase != pass_.phases.end() && std::pair(phase->first[0], phase->first[1]) == line; ++phase) {
       list_lines(phase->columns, image, z / pass_.step[0], y / pass_.step[1]);
-      row(phase->columns, out + phase->first[2] * pass_.channels());
+      sum_lines(phase->columns, out + phase->first[2] * pass_.channels());
     }
   }
 
@@ -83,7 +101,7 @@ class RowTask {
     }
   }
 
-  void row(const ConvColumns& columns, T* out) {
+  void sum_lines(const ConvColumns& columns, T* out) {
     const TapAxis& width = columns.axes[2];
     const std::int64_t step = pass_.step[2] * pass_.channels();
     DepthwiseRow<T> row;
@@ -115,7 +133,8 @@ class RowTask {
     }
   }
 
-  /// A row with more terms than a chain: the sums of chains, some lines or a part of a line's taps each, in double.
+  /// Sums a row with more terms than a chain: the sums of chains, each of some lines or of some taps of a line, are
+  /// added in double.
   void deep_row(const DepthwiseRow<T>& row) {
     const std::int64_t columns = row.axis.out, taps = row.axis.taps;
     const auto size = static_cast<std::size_t>(columns * row.channels);
@@ -153,13 +172,13 @@ class RowTask {
 };
 
 template <class T>
-void run(const Pass<T>& pass) {
+void write_rows(const Pass<T>& pass) {
   const std::int64_t row_size = pass.extent[2] * pass.k, rows = pass.rows();
   if (row_size == 0 || rows == 0) return;
   const std::int64_t bytes = row_size * static_cast<std::int64_t>(sizeof(T));
   parallel_blocks(rows, depthwise_grain(rows, bytes), [&](std::int64_t begin, std::int64_t end) {
     RowTask<T> task(pass);
-    for (std::int64_t i = begin; i < end; ++i) task.run(i);
+    for (std::int64_t i = begin; i < end; ++i) task.write_row(i);
   });
 }
 
@@ -179,7 +198,7 @@ const T* transposed(const ConvShape& shape, const T* weight) {
 template <class T>
 void depthwise(Isa isa, ConvPass pass, const ConvShape& shape, const T* a, const T* b, const T* bias, T* out) {
   if (shape.c == 0) return;
-  if (shape.k == 0) {  // no terms, and no results but the input's gradient
+  if (shape.k == 0) {  // there are no terms, and no results except the input's gradient
     if (pass == ConvPass::input_grad)
       std::fill_n(out, shape.n * shape.in[0] * shape.in[1] * shape.in[2] * shape.c, T(0));
     return;
@@ -213,7 +232,7 @@ void depthwise(Isa isa, ConvPass pass, const ConvShape& shape, const T* a, const
   if (multiplier == 1 && p.phases.size() == 1 && !gaps && fits_bands(p.phases[0].columns)) {
     return depthwise_bands(isa, p.phases[0].columns, p.filter, p.source, p.weight, p.start, p.out);
   }
-  run(p);
+  write_rows(p);
 }
 
 template <class T>

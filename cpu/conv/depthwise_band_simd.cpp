@@ -5,8 +5,8 @@
 namespace weft::cpu::WEFT_ISA {
 namespace {
 
-// Columns whose sums for three rows, with nine weights and one value, fit the registers: 32 of AVX-512. With 16, the
-// weights are read from memory.
+// Columns whose sums for three rows fit the registers with nine weights and one value: AVX-512 has 32 registers. With
+// 16 registers, the weights are read from memory.
 constexpr int kMostColumns = kVectorBytes == 64 ? 6 : 4;
 
 /// Writes a whole cache line past the caches, where a vector is one.
@@ -26,7 +26,7 @@ inline void end_streaming() {
 #endif
 }
 
-/// Asks for `count` vectors from the `first` on of what follows the band in memory, for the second-level cache.
+/// Asks for `count` vectors of the memory after the band, starting with vector `first`, for the second-level cache.
 template <Streaming streaming, class T>
 [[gnu::always_inline]] inline void fetch_next(const DepthwiseBand<T>& band, std::int64_t first, int count) {
   for (int i = 0; i < count; ++i) {
@@ -36,7 +36,7 @@ template <Streaming streaming, class T>
   }
 }
 
-/// Bit j: column first + j of the source is there.
+/// Bit j says whether the source has column first + j.
 inline unsigned columns_inside(std::int64_t first, int count, std::int64_t columns) {
   unsigned inside = 0;
   for (int j = 0; j < count; ++j) {

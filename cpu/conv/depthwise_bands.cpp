@@ -5,24 +5,34 @@
 #include "core/device/integer.h"
 #include "cpu/conv/depthwise_rows.h"
 
+// 3x3 depthwise filters without gaps, at every position. A band is some adjacent rows of an image of the destination:
+//
+//   source   ─────────────────   one row more     A kernel walks down the band with 4 or 6 columns, one vector of
+//            ─────────────────                    channels. The sums of three rows and the nine weights are in
+//   band     ├────┬────┬────┤     of columns       registers: each element of the source is loaded once for the nine
+//            │tile│tile│tile│                     products that it takes part in, and a row is written once it is
+//            ├────┴────┴────┤                     complete.
+//            ─────────────────   one row more
+//
+// A band is fetched into the second-level cache while the one before it is summed.
 namespace weft::cpu {
 
 WEFT_SIMD_DEFINE(DepthwiseBandKernels, depthwise_band_kernels)
 
 namespace {
 
-// A band of a destination has so many rows or bytes at most, whichever is more: where rows are not very wide, it fits a
-// second-level cache with what it reads and with the next band, which is being fetched.
+// The limit of a band, whichever is more: where rows are not very wide, a band fits a second-level cache together with
+// the source that it reads and with the next band, which is being fetched.
 constexpr std::int64_t kBandRows = 4, kBandBytes = 128 << 10;
-// Columns a multiple of so many bytes apart share two sets of a first-level cache. Where results are not streamed,
-// copying blocks of channels next to each other first pays.
+// Columns that are a multiple of kCrowdedBytes apart share two sets of a first-level cache. Where results are not
+// streamed, it pays to copy blocks of channels, kBlockBytes of each column, next to each other first.
 constexpr std::int64_t kCrowdedBytes = 2048, kBlockBytes = 256;
 constexpr std::int64_t kCacheLine = 64;            // streamed whole or not at all
-constexpr std::int64_t kStreamedBytes = 32 << 20;  // of source and destination, more than last-level caches keep
+constexpr std::int64_t kStreamedBytes = 32 << 20;  // of source and destination: more than last-level caches keep
 
 bool is_three_taps(const TapAxis& axis) { return axis.taps == 3 && axis.step == 1 && axis.tap_step == 1; }
 
-/// What all bands have in common.
+/// A band with all that bands have in common.
 template <class T>
 DepthwiseBand<T> any_band(const ConvColumns& columns, const std::array<std::int64_t, 3>& filter, const T* weight,
                           const T* start) {
@@ -51,9 +61,9 @@ bool can_stream(Isa isa, std::int64_t elements, std::int64_t channels, const T* 
   return whole && aligned && elements * kBytes > kStreamedBytes;
 }
 
-/// The band in blocks of channels, the source of each copied together.
+/// Sums a band in blocks of channels, and first copies the source of each block together.
 template <class T>
-void run_blocks(const DepthwiseBand<T>& band, Isa isa) {
+void sum_blocks(const DepthwiseBand<T>& band, Isa isa) {
   constexpr std::int64_t kBlock = kBlockBytes / static_cast<std::int64_t>(sizeof(T));
   const std::int64_t first = std::max<std::int64_t>(0, band.begin + band.row_offset);
   const std::int64_t last = std::max(first, std::min(band.source_rows, band.end + band.row_offset + 2));
@@ -117,7 +127,7 @@ void depthwise_bands(Isa isa, const ConvColumns& columns, const std::array<std::
         band.next_source = reinterpret_cast<std::uintptr_t>(band.source + read * source_line);
         band.next_out = reinterpret_cast<std::uintptr_t>(band.out + band.end * line);
       }
-      crowded ? run_blocks(band, isa) : of<T>(depthwise_band_kernels(isa))(band);
+      crowded ? sum_blocks(band, isa) : of<T>(depthwise_band_kernels(isa))(band);
     }
   });
 }

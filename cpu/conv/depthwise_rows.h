@@ -13,10 +13,12 @@
 // What the passes of depthwise convolutions share.
 namespace weft::cpu {
 
-/// How many of the rows or bands of a destination, of so many bytes each, make a task: none needs another, so threads
-/// may count. Few tasks for a thread, as what a task reads and writes first is not fetched ahead, of 128 KB at least.
+/// Rows (or bands) of `bytes` each per task. Rows are independent, so this may depend on the number of threads without
+/// changing results. A thread has at most eight tasks, of at least 128 KB, because the start of a task is not fetched
+/// ahead.
 inline std::int64_t depthwise_grain(std::int64_t total, std::int64_t bytes) {
-  return std::max(ceil_div(total, std::int64_t{8} * thread_count()), ceil_div(std::int64_t{128} << 10, bytes));
+  constexpr std::int64_t kTasksPerThread = 8, kTaskBytes = 128 << 10;
+  return std::max(ceil_div(total, kTasksPerThread * thread_count()), ceil_div(kTaskBytes, bytes));
 }
 
 inline DepthwiseAxis depthwise_axis(const TapAxis& axis) {

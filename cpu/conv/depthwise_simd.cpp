@@ -38,9 +38,9 @@ inline P start_of(const DepthwiseRow<T>& row, std::int64_t channel) {
   return row.start == nullptr ? P{} : get<P>(row.start + channel);
 }
 
-constexpr std::int64_t kAhead = 16;  // columns; by trial
+constexpr std::int64_t kAhead = 16;  // columns that are fetched ahead, found by trial
 
-/// Fetches `bytes` from `distance` elements behind p on, which may lie behind the last one.
+/// Asks for `bytes` that begin `distance` elements after p. They may lie after the last element.
 template <class T>
 [[gnu::always_inline]] inline void prefetch(const T* p, std::int64_t distance, int bytes) {
   const auto at = reinterpret_cast<std::uintptr_t>(p) + static_cast<std::uintptr_t>(distance) * sizeof(T);
@@ -48,9 +48,9 @@ template <class T>
     __builtin_prefetch(reinterpret_cast<const void*>(at + static_cast<std::uintptr_t>(i)), 0, 2);
 }
 
-/// Asks for what columns further on will read and write, in the order of addresses: a CPU that meets columns of many
-/// channels one vector at a time does not foresee enough of it. (Always inline: g++ takes a function that only
-/// prefetches for one without effects.)
+/// Asks for the elements that later columns will read and write, in the order of addresses: a CPU that meets columns of
+/// many channels one vector at a time does not foresee enough of them. It is always inlined, because g++ takes a
+/// function that only prefetches for one without effects.
 template <int kColumns, class P, class T>
 [[gnu::always_inline]] inline void fetch_ahead(const DepthwiseRow<T>& row, std::int64_t column, std::int64_t step,
                                                std::int64_t channel) {
@@ -64,8 +64,9 @@ template <int kColumns, class P, class T>
   prefetch(row.out, (column + kAhead) * row.out_stride + channel * kColumns, kBytes);
 }
 
-/// kColumns columns from `column` on that have all taps, kTaps of them without gaps; 0: any number, anyhow. With kTaps
-/// known each vector of the source is loaded once for all taps that meet it.
+/// Computes kColumns columns starting at `column`, none of which touches padding. kTaps is the number of adjacent taps;
+/// 0 means any number and spacing. With kTaps known, each vector of the source is loaded once for all taps that meet
+/// it.
 template <int kTaps, int kStep, int kColumns, class P, class T>
 inline void full_tile(const DepthwiseRow<T>& row, std::int64_t column, std::int64_t channel) {
   P sum[kColumns];
@@ -167,7 +168,26 @@ void row_of(const DepthwiseRow<T>& row) {
   whole_row<0, 1>(row);
 }
 
-/// The sums of taps [first, first + kTaps) on kLines lines, in registers over all rows and columns.
+/// Adds columns [begin, end) of a row, whose taps may reach beyond the source. Tap 0 of column 0 reads column `low`.
+template <int kLines, int kTaps, class P, class T>
+[[gnu::always_inline]] inline void add_border(const DepthwiseSum<T>& s, const T* y, const T* const (&source)[kLines],
+                                              std::int64_t low, std::int64_t begin, std::int64_t end,
+                                              P (&sum)[kLines][kTaps]) {
+  for (std::int64_t o = begin; o < end; ++o) {
+    const P value = get<P>(y + o * s.y_stride);
+    WEFT_UNROLL
+    for (int t = 0; t < kTaps; ++t) {
+      const std::int64_t at = low + o * s.axis.step + t * s.axis.tap_step;
+      if (at < 0 || at >= s.axis.in) continue;
+      WEFT_UNROLL
+      for (int i = 0; i < kLines; ++i) {
+        sum[i][t] = mul_add<T>(get<P>(source[i] + at * s.source_stride), value, sum[i][t]);
+      }
+    }
+  }
+}
+
+/// Adds taps [first, first + kTaps) of kLines lines, in registers over all rows and columns.
 template <int kLines, int kTaps, class P, class T>
 inline void sum_block(const DepthwiseSum<T>& s, const DepthwiseSumLine<T>* lines, std::int64_t first, Columns full,
                       std::int64_t channel, std::int64_t place, bool fetch) {
@@ -178,21 +198,7 @@ inline void sum_block(const DepthwiseSum<T>& s, const DepthwiseSumLine<T>* lines
     const T* source[kLines];
     WEFT_UNROLL
     for (int i = 0; i < kLines; ++i) source[i] = lines[i].source + row * s.source_row + channel;
-    const auto border = [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t o = begin; o < end; ++o) {
-        const P value = get<P>(y + o * s.y_stride);
-        WEFT_UNROLL
-        for (int t = 0; t < kTaps; ++t) {
-          const std::int64_t at = low + o * s.axis.step + t * s.axis.tap_step;
-          if (at < 0 || at >= s.axis.in) continue;
-          WEFT_UNROLL
-          for (int i = 0; i < kLines; ++i) {
-            sum[i][t] = mul_add<T>(get<P>(source[i] + at * s.source_stride), value, sum[i][t]);
-          }
-        }
-      }
-    };
-    border(0, full.begin);
+    add_border(s, y, source, low, 0, full.begin, sum);
     for (std::int64_t o = full.begin; o < full.end; ++o) {
       const P value = get<P>(y + o * s.y_stride);
       const std::int64_t at = (low + o * s.axis.step) * s.source_stride;
@@ -210,7 +216,7 @@ inline void sum_block(const DepthwiseSum<T>& s, const DepthwiseSumLine<T>* lines
         }
       }
     }
-    border(full.end, s.axis.out);
+    add_border(s, y, source, low, full.end, s.axis.out, sum);
   }
   WEFT_UNROLL
   for (int i = 0; i < kLines; ++i) {

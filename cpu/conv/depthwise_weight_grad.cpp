@@ -5,14 +5,25 @@
 #include "cpu/array/deep_sums.h"
 #include "cpu/conv/depthwise_rows.h"
 
+// The weight gradient of depthwise convolutions. It replaces
+//
+//   for k, t, r, s:
+//     weight_grad(k, t, r, s) = Σ over (n, o, p, q) of y_grad(n, o, p, q, k) · x(n, place of output and tap, c)
+//
+//   rows (n, o, p) of y's gradient    ├ split 0 ─┤├ split 1 ─┤ ...    A task has one split, with sums of its own.
+//   of a split                        ├run┤├run┤├..                   A run is rows of an image that meet equal taps.
+//
+// For a run, a kernel keeps the sums of 3 lines x 3 taps, one vector of channels, in registers over all rows and
+// columns, then adds them to the split's. write_channels adds the splits in order, in double. Splits are cut by shape
+// alone.
 namespace weft::cpu {
 namespace {
 
-constexpr std::int64_t kFetchedElements = 4;      // of x for each of y
-constexpr std::int64_t kSplits = 32;              // at most
-constexpr std::int64_t kSplitElements = 1 << 15;  // of y's gradient, at least
+constexpr std::int64_t kFetchedElements = 4;      // of x for each of y, at most: a larger step leaves out too much of x
+constexpr std::int64_t kSplits = 32;              // at most: tasks for as many threads, few sums to add afterwards
+constexpr std::int64_t kSplitElements = 1 << 15;  // of y's gradient, at least, beside which the sums are few
 constexpr std::int64_t kSplitBytes = 16 << 20;    // of the sums of all splits
-constexpr std::int64_t kRunBytes = 64 << 10;      // of x in rows that are summed together
+constexpr std::int64_t kRunBytes = 64 << 10;  // of y's gradient in rows that are summed together, again for each tap
 
 /// Rows of y's gradient (n, depth, height), in splits cut by shape alone, each with its own sums (taps, width).
 template <class T>
@@ -60,7 +71,7 @@ class SplitTask {
               ScratchSlot::sums),
         expanded_(plan.columns.axes, plan.k / plan.multiplier, plan.multiplier) {
     const std::int64_t end = std::min((split + 1) * plan.split_rows, plan.rows);
-    for (std::int64_t row = split * plan.split_rows; row < end;) row += run(row, end);
+    for (std::int64_t row = split * plan.split_rows; row < end;) row += add_run(row, end);
     deep_.finish();
   }
 
@@ -70,8 +81,8 @@ class SplitTask {
     return inside(h * height.step + height.offset, height.tap_step, height.taps, height.in);
   }
 
-  /// Adds as many rows from `row` on as meet the same taps; returns how many.
-  std::int64_t run(std::int64_t row, std::int64_t end) {
+  /// Adds the rows from `row` on that meet the same taps; returns their number.
+  std::int64_t add_run(std::int64_t row, std::int64_t end) {
     const auto& [depth, height, width] = plan_.columns.axes;
     const std::int64_t h = row % height.out, d = row / height.out % depth.out, n = row / height.out / depth.out;
     const Range taps = height_taps(h);
@@ -109,7 +120,7 @@ class SplitTask {
     return rows;
   }
 
-  /// The kernel, on a row of more columns than a chain has terms in parts.
+  /// Calls the kernel, in parts on a row of more columns than a chain has terms.
   void add(DepthwiseSum<T>& sum) {
     const std::int64_t columns = sum.axis.out;
     if (columns <= kChain) {
@@ -157,7 +168,7 @@ void write_channels(const Plan<T>& plan, const std::vector<ConvTap>& taps, std::
 template <class T>
 void depthwise_weight_grad(const DepthwiseKernelsOf<T>& kernels, int vector_bytes, const ConvShape& shape,
                            const T* y_grad, const T* x, T* weight_grad) {
-  constexpr std::int64_t kChannels = 64;
+  constexpr std::int64_t kChannels = 64;  // of a task that adds splits
   const std::int64_t all_taps = shape.filter[0] * shape.filter[1] * shape.filter[2];
   const ConvColumns columns = forward_columns(shape);
   const bool empty = columns.rows() == 0 || columns.taps() == 0;

@@ -251,7 +251,8 @@ bool input_grad(int tile, const ConvShape& shape, const T* y_grad, const T* weig
 }
 
 template <class T>
-bool run(ConvPass pass, int tile, const ConvShape& shape, const T* a, const T* b, const T* bias, T* out, bool bounded) {
+bool winograd_of(ConvPass pass, int tile, const ConvShape& shape, const T* a, const T* b, const T* bias, T* out,
+                 bool bounded) {
   switch (pass) {
     case ConvPass::forward:
       return forward(tile, shape, a, b, bias, out, bounded);
@@ -268,12 +269,12 @@ bool run(ConvPass pass, int tile, const ConvShape& shape, const T* a, const T* b
 
 template <class T>
 void winograd(ConvPass pass, int tile, const ConvShape& shape, const T* a, const T* b, const T* bias, T* out) {
-  tiles::run(pass, tile, shape, a, b, bias, out, false);
+  tiles::winograd_of(pass, tile, shape, a, b, bias, out, false);
 }
 
 template <class T>
 bool winograd_bounded(ConvPass pass, int tile, const ConvShape& shape, const T* a, const T* b, const T* bias, T* out) {
-  return tiles::run(pass, tile, shape, a, b, bias, out, true);
+  return tiles::winograd_of(pass, tile, shape, a, b, bias, out, true);
 }
 
 template void winograd<float>(ConvPass, int, const ConvShape&, const float*, const float*, const float*, float*);

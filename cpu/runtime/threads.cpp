@@ -101,7 +101,7 @@ class Pool {
   }
 
   /// False, and nothing done, while another thread has the workers or when there are none.
-  bool run(std::int64_t tasks, FunctionRef<void(std::int64_t)> body) {
+  bool run_tasks(std::int64_t tasks, FunctionRef<void(std::int64_t)> body) {
     const std::unique_lock region(region_, std::try_to_lock);
     if (!region.owns_lock() || closed_ || threads() == 1) return false;
     if (workers_.empty()) start_workers();
@@ -277,7 +277,7 @@ void parallel_for(std::int64_t tasks, FunctionRef<void(std::int64_t)> body) {
     if (tasks == 1) body(0);
     return;
   }
-  if (!in_region && pool().run(tasks, body)) return;
+  if (!in_region && pool().run_tasks(tasks, body)) return;
   const RegionMark mark;
   for (std::int64_t i = 0; i < tasks; ++i) body(i);
 }

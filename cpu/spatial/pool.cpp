@@ -10,13 +10,27 @@
 #include "cpu/runtime/backend.h"
 #include "cpu/runtime/threads.h"
 
+// Pooling over one to three axes. The destination is y forward and x backward, the source is the other. It replaces
+//
+//   for each pixel (n, d, h, w) of the destination, each channel:
+//     for each pixel of the source in a box:               forward its window, backward the y whose windows have it
+//       destination = largest, sum, mean, or sum of those whose index is this pixel
+//
+//   source           ┌──┬──┬──┐           The boxes of a row differ along the last axis only. Their ranges are listed
+//        ┌───────────│  │  │  │──┐        once for each axis (windows, covering). A kernel makes a row: for each pixel,
+//        │           └──┴──┴──┘  │        vectors of channels walk through its box with their results in registers, and
+//        └───────────────────────┘        the caches serve the pixels that boxes have in common. A task has some rows.
+//   row of the destination [ ][ ][ ]
+//
+// Sums of f32 over many pixels are cut into runs, so that rounding does not grow with the box (cpu/array/sum_plan.h). A
+// gather in both passes keeps sums in one order, whatever the threads.
 namespace weft::cpu {
 
 WEFT_SIMD_DEFINE(PoolKernels, pool_kernels)
 
 namespace {
 
-constexpr std::int64_t kTaskElements = 16384;
+constexpr std::int64_t kTaskElements = 16384;  // of the destination: enough work to pay for waking a thread
 
 using Extent = std::array<std::int64_t, 3>;
 using Ranges = std::vector<PoolRange>;
@@ -49,7 +63,7 @@ Ranges windows(const PoolShape& s, std::size_t axis) {
 }
 
 /// For each input the outputs between the first and the last whose window has it, along one axis. Dilated windows have
-/// gaps: there, one between may not have it.
+/// gaps, so that an output in between may not have it.
 Ranges covering(const PoolShape& s, std::size_t axis) {
   Ranges ranges(static_cast<std::size_t>(s.in[axis]));
   const std::int64_t reach = s.dilation[axis] * (s.kernel[axis] - 1) + 1;
@@ -106,8 +120,8 @@ void for_rows(const PoolShape& s, const Extent& source, const Extent& destinatio
                   });
 }
 
-/// The row of some of the pixels.
-PoolRow part(const PoolRow& row, std::int64_t first, std::int64_t pixels) {
+/// `pixels` pixels of `row` from number `first` on, as a row.
+PoolRow pixels_of(const PoolRow& row, std::int64_t first, std::int64_t pixels) {
   PoolRow result = row;
   result.pixels = pixels;
   result.position += first;
@@ -115,7 +129,7 @@ PoolRow part(const PoolRow& row, std::int64_t first, std::int64_t pixels) {
   return result;
 }
 
-/// A row where boxes may be empty: -infinity and the index -1 for those.
+/// The largest of a row whose boxes may be empty. An empty box gives -infinity and the index -1.
 template <class T>
 void largest_or_none(const PoolRow& row, const T* source, T* out, std::int32_t* indices) {
   for (std::int64_t i = 0; i < row.pixels; ++i) {
@@ -124,7 +138,7 @@ void largest_or_none(const PoolRow& row, const T* source, T* out, std::int32_t* 
       std::fill_n(out + at, row.channels, -std::numeric_limits<T>::infinity());
       std::fill_n(indices + at, row.channels, -1);
     } else {
-      of<T>(pool_kernels()).largest(part(row, i, 1), source, out + at, indices + at);
+      of<T>(pool_kernels()).largest(pixels_of(row, i, 1), source, out + at, indices + at);
     }
   }
 }
@@ -136,7 +150,7 @@ void means(const PoolRow& row, const T* source, std::int64_t lines, const Counts
     const std::int64_t count = columns[static_cast<std::size_t>(i)];
     for (end = i + 1; end < row.pixels && columns[static_cast<std::size_t>(end)] == count;) ++end;
     const double divisor = static_cast<double>(lines) * static_cast<double>(count);
-    of<T>(pool_kernels()).sum(part(row, i, end - i), source, 1 / divisor, out + i * row.channels);
+    of<T>(pool_kernels()).sum(pixels_of(row, i, end - i), source, 1 / divisor, out + i * row.channels);
   }
 }
 
@@ -159,7 +173,7 @@ void gather_maxima(const PoolShape& s, const T* x, const std::int32_t* indices, 
 /// Each task has some channels of an image: the order of the pixels decides between equal indices.
 template <class T>
 void scatter_to_indices(const PoolShape& s, const T* y, const std::int32_t* indices, T* x) {
-  constexpr std::int64_t kChannels = 64 / sizeof(T);
+  constexpr std::int64_t kChannels = 64 / sizeof(T);  // of a task: those of one cache line
   const std::int64_t in_image = volume(s.in), out_image = volume(s.out), groups = ceil_div(s.c, kChannels);
   parallel_blocks(s.n * groups,
                   std::max<std::int64_t>(kTaskElements / (kChannels * std::max<std::int64_t>(out_image, 1)), 1),

@@ -21,12 +21,12 @@ struct PoolRow {
   std::int64_t source_height, source_width;
   PoolRange depth, height;
   const PoolRange* columns;
-  std::int64_t depth_step = 1, height_step = 1,
-               column_step = 1;  // a range of another step ends behind its last element
-  SumPlan plan = {};             // for the boxes of all rows
+  // A range of a step above 1 ends after its last element.
+  std::int64_t depth_step = 1, height_step = 1, column_step = 1;
+  SumPlan plan = {};  // for the boxes of all rows
 };
 
-/// What windows divide their sum by, for each place of y along each axis: the product of the three.
+/// The factors of the number that a window divides its sum by, for each place of y along each axis.
 struct PoolCounts {
   const std::int64_t *depth, *height, *column;
 };
