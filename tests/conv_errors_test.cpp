@@ -368,6 +368,38 @@ TEST(ConvErrors, Layers) {
                            [] { ConvTranspose2d(8, 6, 3, {.groups = 4}); });
 }
 
+// The message of f's ValueError without the name of who throws it.
+template <class F>
+std::string words(const F& f) {
+  try {
+    f();
+  } catch (const ValueError& error) {
+    const std::string message = error.what();
+    return message.substr(message.find(": "));
+  }
+  return "no error";
+}
+
+TEST(ConvErrors, LayersSayTheWordsOfTheirFunctions) {
+  const Tensor x = zeros({1, 2, 9, 9}), w = zeros({2, 2, 3, 3});
+  const Conv2dOptions forward[] = {{.stride = {0, 1}},
+                                   {.padding = {{1, 2}, {0, -1}}},
+                                   {.dilation = -3},
+                                   {.groups = 0},
+                                   {.stride = {1, 2}, .padding = PaddingRule::same}};
+  for (const Conv2dOptions& o : forward) {
+    EXPECT_EQ(words([&] { nn::Conv2d(2, 2, 3, o); }), words([&] { conv2d(x, w, {}, o); }));
+    EXPECT_EQ(words([&] { conv<2>(x, w, {}, o); }), words([&] { conv2d(x, w, {}, o); }));
+    EXPECT_NE(words([&] { conv2d(x, w, {}, o); }), "no error");
+  }
+  const ConvTranspose2dOptions transposed[] = {
+      {.stride = 0}, {.padding = PaddingRule::same}, {.output_padding = {-1, 0}}, {.stride = 2, .output_padding = 2}};
+  for (const ConvTranspose2dOptions& o : transposed) {
+    EXPECT_EQ(words([&] { nn::ConvTranspose2d(2, 2, 3, o); }), words([&] { conv_transpose2d(x, w, {}, o); }));
+    EXPECT_NE(words([&] { conv_transpose2d(x, w, {}, o); }), "no error");
+  }
+}
+
 TEST(ConvErrors, ConvPaddedByItsKernel) {
   using nn::Conv;
   expect_error<ValueError>("Conv: the kernel must be odd to be padded by (k - 1)/2, got 3x4", [] {

@@ -28,10 +28,10 @@ struct Sides {
   std::int64_t before, after;
 };
 
-/// valid: none. same: as much as keeps the input's sizes, the odd one behind; for stride 1.
+/// valid: no padding. same: the padding that keeps the input's sizes at stride 1, with an odd amount's rest at the end.
 enum class PaddingRule { valid, same };
 
-/// What is added around the spatial axes: a number, one per axis, a {before, after} per axis, or a rule.
+/// The amounts added around the spatial axes: one number, one per axis, a {before, after} per axis, or a rule.
 template <int N>
 struct Padding {
   PerAxis<N> before = 0, after = 0;
@@ -52,7 +52,7 @@ struct Padding {
   // NOLINTEND(google-explicit-constructor)
 };
 
-/// What pad puts around a tensor: a constant, its mirror image without the edge, its edge, or its other end.
+/// The values that pad puts around a tensor: a constant, its mirror image without the edge, its edge, or its other end.
 enum class PadMode { constant, reflect, replicate, circular };
 
 template <int N>
@@ -71,8 +71,8 @@ using Conv3dOptions = ConvOptions<3>;
 template <int N>
 struct ConvTransposeOptions {
   PerAxis<N> stride = 1;
-  Padding<N> padding = 0;         ///< what the convolution in the other direction adds: cut off the result
-  PerAxis<N> output_padding = 0;  ///< added to the sizes, behind; below the stride or the dilation
+  Padding<N> padding = 0;         ///< cut off the result; the padding of the convolution in the other direction
+  PerAxis<N> output_padding = 0;  ///< added to the sizes at the end; less than the stride or the dilation
   std::int64_t groups = 1;
   PerAxis<N> dilation = 1;
   ConvAlgo algo = ConvAlgo::automatic;  ///< of the convolution and its gradients
