@@ -6,7 +6,7 @@
 # table.txt, after each stage anew.
 #   gpu_check.sh [--part first|check|bench] [--deps FOLDER] [--gtest FOLDER] [--data FOLDER] [--peer FILE] [--out FOLDER]
 #   gpu_check.sh --peer-compile --peer FILE [...]   instead: the benchmark at batch 512 beside torch.compile
-#   gpu_check.sh --train-page --data FOLDER [...]   instead: page's recipe of 24 epochs
+#   gpu_check.sh --train-page --data FOLDER [...]   instead: the recipe dawnbench, 24 epochs
 # --part: one of the three alone, where all are too much for one call. The first needs only the programs weft and
 # train_bench.
 # --deps: what scripts/gpu_deps.sh copied, where packages are missing. --gtest (DEPS/googletest): GoogleTest's sources.
@@ -160,8 +160,8 @@ same_bits() { # NAME NAME
   stage "bits_$2" diff "$work/$1.bits" "$work/$2.bits"
 }
 training() {
-  local needle=(60 --model needle --batch 128 --limit 12800 --epochs 3)  # 300 steps
-  local page=(90 --model page --batch 512 --limit 25600 --epochs 4)      # 200 steps
+  local needle=(60 --model resnet9-narrow --batch 128 --limit 12800 --epochs 3)  # 300 steps
+  local page=(90 --model resnet9 --batch 512 --limit 25600 --epochs 4)      # 200 steps
   stage train_needle train needle "${needle[@]}"
   stage train_needle_again train needle_again "${needle[@]}" && same_bits needle needle_again
   stage train_needle_no_graph train needle_no_graph "${needle[@]}" --no-graph && same_bits needle needle_no_graph
@@ -393,7 +393,7 @@ case $mode in
     ;;
   page)
     stage build compile weft_program
-    built weft && stage train_page_24 train page_24 560 --model page --precision bf16
+    built weft && stage train_page_24 train page_24 560 --model resnet9 --precision bf16
     ;;
 esac
 report

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the golden trajectory: five training steps of needle by PyTorch, on the CPU, in double precision.
+"""Write the golden trajectory: five training steps of the narrow ResNet9 by PyTorch, on the CPU, in double precision.
 
     make_golden.py [OUT]       default: tests/golden/needle_trajectory.safetensors
     make_golden.py --check     run variants that differ only in rounding and print how far they stray
@@ -55,7 +55,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from train_torch import needle_resnet9
+from train_torch import narrow_resnet9
 
 STEPS, BATCH, PROJECTIONS = 5, 16, 32
 OPTIMIZERS = {
@@ -119,7 +119,7 @@ def summary(name, tensor):
 
 def trajectory(optimizer_name, dtype, memory_format=torch.contiguous_format, order=slice(None)):
     """Yields (loss, gradients, parameters, buffers) of each step, the last three by name, as live tensors."""
-    model = needle_resnet9().to(dtype)
+    model = narrow_resnet9().to(dtype)
     initialise(model)
     model = model.to(memory_format=memory_format)
     optimizer = OPTIMIZERS[optimizer_name](model.parameters())

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the golden trajectory of page's recipe: three steps by PyTorch, on the CPU, in double precision.
+"""Write the golden trajectory of the recipe dawnbench: three steps by PyTorch, on the CPU, in double precision.
 
     make_page_golden.py [OUT]       default: tests/golden/page_trajectory.safetensors
     make_page_golden.py --check     run variants that differ only in rounding and print how far they stray
@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 
 from make_golden import initialise, uniform, words, write_safetensors
-from train_torch import PageSGD, page_resnet9
+from train_torch import PageSGD, full_resnet9
 
 IMAGES, BATCH, STEPS, PICKED = 9, 4, 3, 16
 FIRST_EPOCH, SEED = 4, 11
@@ -81,7 +81,7 @@ def augmented(image, epoch, index):
 
 def trajectory(memory_format=torch.contiguous_format, backwards=False):
     """Yields the loss and the state by name, as live tensors, after each step."""
-    model = page_resnet9().double()
+    model = full_resnet9().double()
     initialise(model)
     model = model.to(memory_format=memory_format)
     model.train()

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Train needle or page on CIFAR-10 with PyTorch: the accuracy that weft's recipes are compared with.
+"""Train a ResNet9 on CIFAR-10 with PyTorch: the accuracy that weft's recipes are compared with.
 
-    train_torch.py --data FOLDER [--model needle|page] [--epochs E] [--seed S] [--threads T]
+    train_torch.py --data FOLDER [--model resnet9-narrow|resnet9] [--epochs E] [--seed S] [--threads T]
 
 FOLDER holds the official binary files, data_batch_1.bin to data_batch_5.bin and test_batch.bin.
 Pixels are scaled to 0-1 and normalised per channel; padding and cutout write 0 after that, the mean colour.
 
-needle: mean cross entropy, Adam with lr 1e-3 and weight decay 1e-3, batch 128, last batch kept, 10 epochs.
+resnet9-narrow: mean cross entropy, Adam with lr 1e-3 and weight decay 1e-3, batch 128, last batch kept, 10 epochs.
         Zero-pad 3, crop 32x32, flip. Kaiming-uniform weights U(+-sqrt(6/fan_in)), biases U(+-1/sqrt(fan_in)).
-page:   summed cross entropy, batch 512, last batch dropped, 24 epochs. Reflect-pad 4, crop 32x32, flip,
+resnet9: summed cross entropy, batch 512, last batch dropped, 24 epochs. Reflect-pad 4, crop 32x32, flip,
         cutout 8x8. lr rises from 0 to 0.4/512 over the first 5/24 of the epochs, then falls to 0, linearly; step
         t = 1, 2, ... uses the rate of epoch t/97. Momentum 0.9, weight decay 5e-4*512 on every parameter:
         g = -lr*(dw + wd*w); v = 0.9*v + g; w += g + 0.9*v. PyTorch's default initialisation.
@@ -53,7 +53,7 @@ class Scale(nn.Module):
         return x * self.factor
 
 
-def needle_resnet9():
+def narrow_resnet9():
     """The quarter-width, strided ResNet9: 431,946 parameters."""
     return nn.Sequential(
         conv_bn(3, 16, 7, 4), conv_bn(16, 32, 3, 2), Residual(conv_bn(32, 32, 3), conv_bn(32, 32, 3)),
@@ -61,7 +61,7 @@ def needle_resnet9():
         nn.Flatten(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10))
 
 
-def page_resnet9():
+def full_resnet9():
     """The full-width ResNet9 of the DAWNBench entry."""
     return nn.Sequential(
         conv_bn(3, 64, 3, bias=False),
@@ -148,7 +148,7 @@ def accuracy(model, images, labels, memory_format):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--model", choices=["needle", "page"], default="needle", help="the model and its recipe")
+    parser.add_argument("--model", choices=["resnet9-narrow", "resnet9"], default="resnet9-narrow", help="the model and its recipe")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -157,21 +157,21 @@ def main():
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
 
-    page = args.model == "page"
-    epochs = args.epochs or (24 if page else 10)
-    batch = 512 if page else 128
-    memory_format = torch.channels_last if page else torch.contiguous_format
+    full = args.model == "resnet9"
+    epochs = args.epochs or (24 if full else 10)
+    batch = 512 if full else 128
+    memory_format = torch.channels_last if full else torch.contiguous_format
     images, labels = load(args.data, [f"data_batch_{i}.bin" for i in range(1, 6)])
     test_images, test_labels = load(args.data, ["test_batch.bin"])
-    starts = range(0, len(images) - batch + 1 if page else len(images), batch)
+    starts = range(0, len(images) - batch + 1 if full else len(images), batch)
 
-    if page:
-        model = page_resnet9().to(memory_format=memory_format)
+    if full:
+        model = full_resnet9().to(memory_format=memory_format)
         optimizer = PageSGD(model.parameters(), momentum=0.9, weight_decay=5e-4 * batch)
         recipe = dict(padding=4, mode="reflect", cutout=8)
         reduction = "sum"
     else:
-        model = needle_resnet9()
+        model = narrow_resnet9()
         kaiming_init(model)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-3)
         recipe = dict(padding=3, mode="constant", cutout=0)
@@ -191,11 +191,11 @@ def main():
             optimizer.zero_grad()
             loss.backward()
             step += 1
-            if page:
+            if full:
                 optimizer.step(np.interp(step / len(starts), [0, epochs * 5 / 24, epochs], [0, 0.4, 0]) / batch)
             else:
                 optimizer.step()
-            loss_sum += loss.item() * (1 if page else len(y))
+            loss_sum += loss.item() * (1 if full else len(y))
             right += (logits.argmax(1) == y).sum().item()
             seen += len(y)
         seconds = time.perf_counter() - start_time

@@ -174,15 +174,15 @@ class Witness : public Module {
 
 TEST(Augmentation, ATrainerUsesThatOfItsRecipe) {
   const ImageDataset data = random_images(20, 3, 32, 32);
-  for (const Recipe::Kind kind : {Recipe::Kind::needle, Recipe::Kind::page}) {
-    const bool page = kind == Recipe::Kind::page;
+  for (const Recipe::Kind kind : {Recipe::Kind::adam, Recipe::Kind::dawnbench}) {
+    const bool dawnbench = kind == Recipe::Kind::dawnbench;
     Recipe recipe = Recipe::make(kind);
     recipe.batch_size = 8;
     Witness model;
     Trainer trainer(model, data, {.recipe = recipe, .seed = 9});
     trainer.set_epoch(3);
     trainer.run_epoch();
-    ASSERT_EQ(model.seen.size(), page ? 2u : 3u);
+    ASSERT_EQ(model.seen.size(), dawnbench ? 2u : 3u);
     const std::vector<int> order = shuffled(20, 9, 3);
     std::size_t first = 0;
     for (const Tensor& images : model.seen) {
@@ -191,8 +191,8 @@ TEST(Augmentation, ATrainerUsesThatOfItsRecipe) {
         labels.push_back(data.labels[static_cast<std::size_t>(order[first + static_cast<std::size_t>(i)])]);
       const Batch batch{images, Tensor::from(std::span<const std::int64_t>(labels), {images.shape()[0]})};
       expect_batch(batch, data,
-                   page ? Augmentation{.crop_padding = 4, .reflect = true, .flip = true, .cutout = 8}
-                        : Augmentation{.crop_padding = 3, .flip = true},
+                   dawnbench ? Augmentation{.crop_padding = 4, .reflect = true, .flip = true, .cutout = 8}
+                             : Augmentation{.crop_padding = 3, .flip = true},
                    9, 3, order, first);
       first += labels.size();
     }

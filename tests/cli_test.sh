@@ -56,7 +56,13 @@ done < run/log.jsonl
 expect 0 "" "$weft" eval run/model.safetensors --device cpu --data builtin --limit 256
 grep -qF "built-in shapes: $accuracy," stdout || fail "eval: $(cat stdout), but the run had $accuracy"
 expect 0 "" "$weft" info run/model.safetensors
+grep -q '^model: resnet9-narrow$' stdout || fail "info: $(head -n 3 stdout)"
+sed 's/"model":"resnet9-narrow"/"model":"needle"        /' run/model.safetensors > former.safetensors
+expect 0 "" "$weft" info former.safetensors
 grep -q '^model: needle$' stdout || fail "info: $(head -n 3 stdout)"
+expect 0 "" "$weft" eval former.safetensors --device cpu --data builtin --limit 256
+grep -qF "built-in shapes: $accuracy," stdout || fail "the model's former name: $(cat stdout), but the run had $accuracy"
+expect 0 "" "$weft" info run/model.safetensors
 grep -q '^mean: 0\.[0-9]* 0\.[0-9]* 0\.[0-9]*$' stdout || fail "info: $(head -n 5 stdout)"
 grep -q '^stddev: 0\.[0-9]* 0\.[0-9]* 0\.[0-9]*$' stdout || fail "info: $(head -n 5 stdout)"
 if grep -q conv_choices stdout; then fail "info: choices of algorithms without --conv-timing"; fi
@@ -75,11 +81,19 @@ cmp run/model.safetensors again/model.safetensors || fail "one thread gives othe
 expect 0 "" "$weft" train "${small[@]}" --seed 2 --out again
 cmp -s run/model.safetensors again/model.safetensors && fail "--seed changes nothing"
 
+# Former names of models, recipes and initialisations are still taken, but not shown.
+expect 0 "" "$weft" train "${small[@]}" --model needle --recipe needle --init needle --out again
+cmp run/model.safetensors again/model.safetensors || fail "a former name means something else"
+[[ $(json "$(head -n 1 again/log.jsonl)" recipe) == adam ]] || fail "--recipe needle: $(head -n 1 again/log.jsonl)"
+expect 1 "a batch of 512 exceeds the 256 images" "$weft" train --data builtin --limit 256 --model page --recipe page --out wrong
+expect 0 "" "$weft" train --help
+if grep -qE 'needle|page' stdout; then fail "train --help shows a former name"; fi
+
 # The instruction sets of the CPU agree in every family of kernels. An environment names one; then there is no other.
 expect 0 "" "$weft" check --device cpu
 if grep -q 'avx' stdout; then
   grep -q '^weft check cpu, .*: all of [1-9][0-9]* cases agree with avx' stdout || fail "check: $(tail -n 1 stdout)"
-  for family in "functions of one number" "batch norm" "implicit products" "training steps of needle"; do
+  for family in "functions of one number" "batch norm" "implicit products" "training steps of ResNet9"; do
     grep -q "^$family  *[1-9]" stdout || fail "check: no line of $family"
   done
 fi
@@ -90,6 +104,8 @@ grep -q 'portable is the only instruction set' stdout || fail "check: $(tail -n 
 expect 2 "" "$weft"
 expect 2 "--nonsense" "$weft" train --nonsense
 expect 2 "--model" "$weft" train --model resnet50
+expect 2 "--recipe" "$weft" train --recipe resnet9
+expect 2 "--init" "$weft" train --init page
 expect 2 "--batch" "$weft" train --batch 0
 expect 2 "--epochs" "$weft" train --epochs many
 expect 2 "--epochs" "$weft" train --epochs 0.5
@@ -101,7 +117,7 @@ expect 2 "--device" "$weft" eval --device gpu
 expect 2 "--device" "$weft" check --device gpu
 
 # Other errors: 1.
-expect 1 "a batch of 512 exceeds the 256 images" "$weft" train --data builtin --limit 256 --recipe page --out wrong
+expect 1 "a batch of 512 exceeds the 256 images" "$weft" train --data builtin --limit 256 --recipe dawnbench --out wrong
 expect 1 "the last would be alone" "$weft" train --device cpu --data builtin --limit 129 --epochs 1 --out wrong
 
 # Data: 3, and no run folder.
@@ -126,7 +142,7 @@ head -c 1000 /dev/urandom > garbage.safetensors
 expect 3 "garbage.safetensors" "$weft" eval garbage.safetensors --device cpu --data builtin --limit 10
 head -c -1 run/model.safetensors > short.safetensors
 expect 3 "short.safetensors" "$weft" eval short.safetensors --device cpu --data builtin --limit 10
-sed 's/"model":"needle"/"model":"page"  /' run/model.safetensors > other.safetensors
+sed 's/"model":"resnet9-narrow"/"model":"resnet9"       /' run/model.safetensors > other.safetensors
 expect 3 "other.safetensors" "$weft" eval other.safetensors --device cpu --data builtin --limit 10
 
 # Images are normalised as those were that the model was trained on.
@@ -157,7 +173,7 @@ expect 6 "try a smaller --lr" "$weft" train --device cpu --data builtin --limit 
 cmp run/model.safetensors diverged/model.safetensors || fail "a model that diverged replaced another"
 
 if "$weft" info | grep -q '^cuda: available'; then  # where the loss of a label that is no class is not a number either
-  expect 6 "check that every label" "$weft" train --device cuda --model needle --data builtin --limit 32 --batch 16 \
+  expect 6 "check that every label" "$weft" train --device cuda --model resnet9-narrow --data builtin --limit 32 --batch 16 \
     --epochs 1 --lr 1e30 --out diverged
 fi
 

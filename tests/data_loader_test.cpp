@@ -224,11 +224,11 @@ TEST(Trainer, LearnsTheBuiltInImages) {
   const ImageDataset train = builtin_images(Split::train, 2000);
   const ImageDataset test = builtin_images(Split::test, 300);
   manual_seed(1);
-  Sequential model = resnet9({.variant = ResNet9::needle});
+  Sequential model = resnet9({.variant = ResNet9::narrow});
   const Metrics before = evaluate(model, test, Device::cpu());
   EXPECT_EQ(before.images, 300);
   EXPECT_TRUE(model.is_training());
-  Trainer trainer(model, train, {.recipe = Recipe::make(Recipe::Kind::needle), .seed = 1});
+  Trainer trainer(model, train, {.recipe = Recipe::make(Recipe::Kind::adam), .seed = 1});
   const Metrics first = trainer.run_epoch();
   EXPECT_EQ(first.images, 2000);
   Metrics last;
@@ -241,7 +241,7 @@ TEST(Trainer, LearnsTheBuiltInImages) {
 // The plain loop beside the trainer's, with a last batch that is smaller.
 TEST(Trainer, StepsByTheMeanOrTheSumOfTheLosses) {
   const ImageDataset train = builtin_images(Split::train, 7);
-  Recipe recipe = Recipe::make(Recipe::Kind::page);
+  Recipe recipe = Recipe::make(Recipe::Kind::dawnbench);
   recipe.batch_size = 4;
   recipe.drop_last = false;
   recipe.epochs = 1;
@@ -282,8 +282,8 @@ TEST(Trainer, RepeatsToTheBitOnAnyNumberOfThreads) {
   const auto loss = [&](int threads) {
     cpu::set_thread_count(threads);
     manual_seed(5);
-    Sequential model = resnet9({.variant = ResNet9::needle});
-    Trainer trainer(model, train, {.recipe = Recipe::make(Recipe::Kind::needle), .seed = 5});
+    Sequential model = resnet9({.variant = ResNet9::narrow});
+    Trainer trainer(model, train, {.recipe = Recipe::make(Recipe::Kind::adam), .seed = 5});
     trainer.run_epoch();
     return trainer.run_epoch().loss;
   };
@@ -296,8 +296,8 @@ TEST(Trainer, RepeatsToTheBitOnAnyNumberOfThreads) {
 
 TEST(Trainer, StopsWhenAsked) {
   const ImageDataset train = builtin_images(Split::train, 600);
-  Sequential model = resnet9({.variant = ResNet9::needle});
-  Trainer trainer(model, train, {.recipe = Recipe::make(Recipe::Kind::needle)});
+  Sequential model = resnet9({.variant = ResNet9::narrow});
+  Trainer trainer(model, train, {.recipe = Recipe::make(Recipe::Kind::adam)});
   const Metrics metrics = trainer.run_epoch([](const Trainer::Step& step) { return step.step < 1; });
   EXPECT_TRUE(trainer.stopped());
   EXPECT_EQ(trainer.epoch(), 0);
@@ -330,7 +330,7 @@ TEST(DataLoader, RefusesALabelThatIsNoneOfTheClasses) {
   const std::string message = "data loader: label 9 of image 9 is outside [0, 9): the data set has 9 classes";
   Sequential model(Flatten(), Linear(3 * 8 * 6, 12));
   const std::vector<float> before = model.parameters()[0].to_vector<float>();
-  Recipe recipe = Recipe::make(Recipe::Kind::needle);
+  Recipe recipe = Recipe::make(Recipe::Kind::adam);
   EXPECT_EQ(message_of<IndexError>([&] { DataLoader(data, {}); }), message);
   EXPECT_EQ(message_of<IndexError>([&] { evaluate(model, data, Device::cpu()); }), message);
   EXPECT_EQ(message_of<IndexError>([&] { Trainer(model, data, {.recipe = recipe}); }), message);
@@ -358,7 +358,7 @@ TEST(DataLoader, ABatchMayBeLargerThanAnything) {
 
 TEST(Trainer, GoesOnWhereAnotherStopped) {
   const ImageDataset train = builtin_images(Split::train, 24);
-  Recipe recipe = Recipe::make(Recipe::Kind::page);
+  Recipe recipe = Recipe::make(Recipe::Kind::dawnbench);
   recipe.batch_size = 8;
   recipe.epochs = 4;
   const TrainerOptions options{.recipe = recipe, .seed = 3};
@@ -383,7 +383,7 @@ TEST(Trainer, GoesOnWhereAnotherStopped) {
 TEST(Trainer, RefusesADataSetWithoutABatch) {
   const ImageDataset train = builtin_images(Split::train, 24);
   Sequential model(Flatten(), Linear(3072, 10));
-  EXPECT_EQ(message_of<ValueError>([&] { Trainer(model, train, {.recipe = Recipe::make(Recipe::Kind::page)}); }),
+  EXPECT_EQ(message_of<ValueError>([&] { Trainer(model, train, {.recipe = Recipe::make(Recipe::Kind::dawnbench)}); }),
             "Trainer: 24 images make no batch of 512");
 }
 
@@ -413,7 +413,7 @@ TEST(Evaluate, NormalisesAsTheDataSetSays) {
     EXPECT_NEAR(found.loss, loss, 1e-5 * loss);
     EXPECT_EQ(found.accuracy, accuracy);
   };
-  Recipe recipe = Recipe::make(Recipe::Kind::needle);
+  Recipe recipe = Recipe::make(Recipe::Kind::adam);
   recipe.augmentation = {};
   for (const std::vector<float>* values : {&pixels, &normalised}) {
     Trainer trainer(model, data, {.recipe = recipe});

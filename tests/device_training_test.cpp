@@ -26,7 +26,7 @@ class DeviceTrajectory : public testing::TestWithParam<std::string> {
   std::vector<double> losses() const { return golden(GetParam() + ".loss").to_vector<double>(); }
 
   nn::Sequential model(DType dtype) const {
-    nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::needle});
+    nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::narrow});
     model.to(dtype);
     model.to(Device::cuda());
     trajectory::set_initial_state(model);
@@ -101,7 +101,7 @@ class DeviceTraining : public testing::Test {
                          nn::Conv(8, 16, 3, {.stride = 4}), nn::BatchNorm2d(16), nn::ReLU(), nn::Flatten(),
                          nn::Linear(64, 10));
     model.to(Device::cuda());
-    nn::Recipe recipe = nn::Recipe::make(nn::Recipe::Kind::page);
+    nn::Recipe recipe = nn::Recipe::make(nn::Recipe::Kind::dawnbench);
     recipe.batch_size = 12;
     recipe.drop_last = false;
     recipe.epochs = 2;
@@ -140,7 +140,7 @@ TEST_F(DeviceTraining, Bf16GraphAndNoGraphGiveTheSameBits) {
 
 TEST_F(DeviceTraining, AStepAfterTheFirstAllocatesNothing) {
   manual_seed(1);
-  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::needle});
+  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::narrow});
   model.to(Device::cuda());
   nn::Adam optimizer(model.parameters(), {});
   const Tensor images = randn({4, 3, 32, 32}, {.device = Device::cuda()});
@@ -167,7 +167,7 @@ TEST_F(DeviceTraining, ATrainersStepAfterTheSecondAllocatesNothing) {
     nn::Sequential model(nn::Conv(3, 8, 3, {.stride = 4}), nn::BatchNorm2d(8), nn::ReLU(), nn::Dropout(0.5),
                          nn::Flatten(), nn::Linear(512, 10));
     model.to(Device::cuda());
-    nn::Recipe recipe = nn::Recipe::make(nn::Recipe::Kind::needle);
+    nn::Recipe recipe = nn::Recipe::make(nn::Recipe::Kind::adam);
     recipe.batch_size = 4;
     nn::Trainer trainer(model, images, {.recipe = recipe, .device = Device::cuda(), .graph = graph});
     MemoryStatistics second;

@@ -139,7 +139,7 @@ std::int64_t norms_of(const Module& module) {
 }
 
 TEST(FoldBatchNorms, ResNet9GivesTheSameLogits) {
-  for (const ResNet9 variant : {ResNet9::needle, ResNet9::page}) {
+  for (const ResNet9 variant : {ResNet9::narrow, ResNet9::full}) {
     Sequential model = resnet9({.variant = variant});
     use_norms(model);
     model.eval();

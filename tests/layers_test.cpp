@@ -69,10 +69,10 @@ TEST(Init, LayersStartInTheirRange) {
   expect_fills(transposed.weight(), 1 / std::sqrt(36.0));
   expect_fills(ConvTranspose1d(2, 64, 3).bias(), 1 / std::sqrt(192.0));
   expect_fills(Conv3d(2, 64, {1, 2, 3}).weight(), 1 / std::sqrt(12.0));
-  const Conv2d needle(8, 64, 3, {}, {.init = Init::needle});
-  expect_fills(needle.weight(), std::sqrt(6 / 72.0));
-  expect_fills(needle.bias(), 1 / std::sqrt(72.0));
-  const Linear linear(50, 80, {.init = Init::needle});
+  const Conv2d kaiming(8, 64, 3, {}, {.init = Init::kaiming_uniform});
+  expect_fills(kaiming.weight(), std::sqrt(6 / 72.0));
+  expect_fills(kaiming.bias(), 1 / std::sqrt(72.0));
+  const Linear linear(50, 80, {.init = Init::kaiming_uniform});
   expect_fills(linear.weight(), std::sqrt(6 / 50.0));
   expect_fills(linear.bias(), 1 / std::sqrt(50.0));
   expect_fills(Linear(50, 80).weight(), 1 / std::sqrt(50.0));
@@ -166,7 +166,7 @@ TEST(Layers, ConvIsConv2dPaddedByHalfItsKernel) {
     }
   }
   const Tensor x = randn({2, 4, 9, 8});
-  Conv dilated(4, 6, {3, 5}, {.stride = 2, .dilation = {1, 2}, .groups = 2}, {.init = Init::needle});
+  Conv dilated(4, 6, {3, 5}, {.stride = 2, .dilation = {1, 2}, .groups = 2}, {.init = Init::kaiming_uniform});
   EXPECT_EQ(dilated(x).shape(), (Shape{2, 6, 5, 4}));
   EXPECT_EQ(largest_difference(dilated(x), conv2d(x, dilated.weight(), dilated.bias(), dilated.options())), 0);
   EXPECT_THROW(Conv(3, 4, 2), ValueError);

@@ -174,7 +174,7 @@ TEST(MemoryDeathTest, AUseAfterTheLastHandleIsGoneIsReported) {
 
 TEST(Memory, ATrainingStepAsksTheSystemForNothingAfterTheFirst) {
   if (!kCaching) GTEST_SKIP() << "no cache under AddressSanitizer";
-  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::needle});
+  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::narrow});
   nn::Adam optimizer(model.parameters());
   const Tensor images = randn({16, 3, 32, 32});
   const Tensor labels = randint(0, 10, {16});

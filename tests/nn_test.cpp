@@ -22,7 +22,7 @@ void append_block(std::vector<std::string>& names, const std::string& prefix, bo
   names.push_back(prefix + ".1.bias");
 }
 
-TEST(ResNet9, NeedleHasPyTorchsNamesAndCount) {
+TEST(ResNet9, NarrowHasPyTorchsNamesAndCount) {
   auto model = resnet9();
   std::vector<std::string> expected;
   for (const char* prefix : {"0", "1", "2.body.0", "2.body.1", "3", "4", "5.body.0", "5.body.1"}) {
@@ -39,7 +39,7 @@ TEST(ResNet9, NeedleHasPyTorchsNamesAndCount) {
 }
 
 TEST(ResNet9, PageHasPyTorchsNamesAndCount) {
-  auto model = resnet9({.variant = ResNet9::page, .classes = 10});
+  auto model = resnet9({.variant = ResNet9::full, .classes = 10});
   std::vector<std::string> expected;
   for (const char* prefix : {"0", "1", "3.body.0", "3.body.1", "4", "6", "8.body.0", "8.body.1"}) {
     append_block(expected, prefix, false);
@@ -50,7 +50,7 @@ TEST(ResNet9, PageHasPyTorchsNamesAndCount) {
 }
 
 TEST(ResNet9, EveryConvolutionTakesTheAlgorithm) {
-  for (const ResNet9 variant : {ResNet9::needle, ResNet9::page}) {
+  for (const ResNet9 variant : {ResNet9::narrow, ResNet9::full}) {
     const Sequential model = resnet9({.variant = variant, .conv_algo = weft::ConvAlgo::im2col});
     int convolutions = 0;
     const std::function<void(const Module&)> visit = [&](const Module& module) {
@@ -68,10 +68,10 @@ TEST(ResNet9, EveryConvolutionTakesTheAlgorithm) {
 TEST(ResNet9, MapsImagesToLogits) {
   const Tensor gray = randn({2, 1, 32, 32});
   EXPECT_EQ(resnet9({.classes = 7, .channels = 1})(gray).shape(), (Shape{2, 7}));
-  auto page = resnet9({.variant = ResNet9::page, .classes = 5});
-  page.eval();
+  auto full = resnet9({.variant = ResNet9::full, .classes = 5});
+  full.eval();
   NoGrad no_grad;
-  EXPECT_EQ(page(randn({2, 3, 32, 32})).shape(), (Shape{2, 5}));
+  EXPECT_EQ(full(randn({2, 3, 32, 32})).shape(), (Shape{2, 5}));
   EXPECT_THROW(resnet9({.classes = 0}), ValueError);
   EXPECT_THROW(resnet9({.channels = -3}), ValueError);
 }
@@ -203,9 +203,9 @@ TEST(Checkpoint, RoundTrips) {
   const auto path = std::filesystem::temp_directory_path() / "weft_nn_test.safetensors";
   auto model = resnet9();
   model(randn({4, 3, 32, 32}));
-  save(path, model.state_dict(), {{"model", "needle"}});
+  save(path, model.state_dict(), {{"model", "resnet9-narrow"}});
   const StateDict state = load(path);
-  EXPECT_EQ(load_safetensors(path).metadata.at("model"), "needle");
+  EXPECT_EQ(load_safetensors(path).metadata.at("model"), "resnet9-narrow");
   std::filesystem::remove(path);
   EXPECT_EQ(state.at("0.0.weight").strides(), (Strides{147, 49, 7, 1}));
   auto other = resnet9();
@@ -213,8 +213,8 @@ TEST(Checkpoint, RoundTrips) {
   for (const auto& [name, array] : model.state_dict()) {
     EXPECT_EQ(largest_difference(Tensor(array), Tensor(other.state_dict().at(name))), 0) << name;
   }
-  auto page = resnet9({.variant = ResNet9::page});
-  EXPECT_THROW(page.load_state_dict(state), FormatError);
+  auto full = resnet9({.variant = ResNet9::full});
+  EXPECT_THROW(full.load_state_dict(state), FormatError);
 }
 
 TEST(Module, LoadsWhatLiesInItsOwnArrays) {

@@ -239,7 +239,7 @@ ImageDataset small_images() {
 TEST(OutOfMemory, EpochOfTrainer) {
   const ImageDataset data = small_images();
   TrainerOptions options;
-  options.recipe = Recipe::make(Recipe::Kind::page);
+  options.recipe = Recipe::make(Recipe::Kind::dawnbench);
   options.recipe.batch_size = 3;
   options.recipe.drop_last = false;
   options.recipe.augmentation = {.crop_padding = 1, .flip = true};

@@ -1,4 +1,4 @@
-// The recipes against the table of docs/recipes.md; the values are held here as the page has them.
+// The recipes against the table of docs/recipes.md; the values are held here as that page has them.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -8,37 +8,37 @@
 namespace weft::nn {
 namespace {
 
-const Recipe kNeedle = Recipe::make(Recipe::Kind::needle);
-const Recipe kPage = Recipe::make(Recipe::Kind::page);
+const Recipe kAdam = Recipe::make(Recipe::Kind::adam);
+const Recipe kDawnbench = Recipe::make(Recipe::Kind::dawnbench);
 
-TEST(Recipe, NeedlesFields) {
-  EXPECT_EQ(kNeedle.kind, Recipe::Kind::needle);
-  EXPECT_EQ(kNeedle.epochs, 10);
-  EXPECT_EQ(kNeedle.batch_size, 128);
-  EXPECT_EQ(kNeedle.peak_lr, 1e-3);
-  EXPECT_FALSE(kNeedle.drop_last);
-  EXPECT_FALSE(kNeedle.sum_loss);
-  EXPECT_EQ(kNeedle.augmentation.crop_padding, 3);
-  EXPECT_FALSE(kNeedle.augmentation.reflect);
-  EXPECT_TRUE(kNeedle.augmentation.flip);
-  EXPECT_EQ(kNeedle.augmentation.cutout, 0);
+TEST(Recipe, AdamsFields) {
+  EXPECT_EQ(kAdam.kind, Recipe::Kind::adam);
+  EXPECT_EQ(kAdam.epochs, 10);
+  EXPECT_EQ(kAdam.batch_size, 128);
+  EXPECT_EQ(kAdam.peak_lr, 1e-3);
+  EXPECT_FALSE(kAdam.drop_last);
+  EXPECT_FALSE(kAdam.sum_loss);
+  EXPECT_EQ(kAdam.augmentation.crop_padding, 3);
+  EXPECT_FALSE(kAdam.augmentation.reflect);
+  EXPECT_TRUE(kAdam.augmentation.flip);
+  EXPECT_EQ(kAdam.augmentation.cutout, 0);
 }
 
 TEST(Recipe, PagesFields) {
-  EXPECT_EQ(kPage.kind, Recipe::Kind::page);
-  EXPECT_EQ(kPage.epochs, 24);
-  EXPECT_EQ(kPage.batch_size, 512);
-  EXPECT_EQ(kPage.peak_lr, 0.4);
-  EXPECT_TRUE(kPage.drop_last);
-  EXPECT_TRUE(kPage.sum_loss);
-  EXPECT_EQ(kPage.augmentation.crop_padding, 4);
-  EXPECT_TRUE(kPage.augmentation.reflect);
-  EXPECT_TRUE(kPage.augmentation.flip);
-  EXPECT_EQ(kPage.augmentation.cutout, 8);
+  EXPECT_EQ(kDawnbench.kind, Recipe::Kind::dawnbench);
+  EXPECT_EQ(kDawnbench.epochs, 24);
+  EXPECT_EQ(kDawnbench.batch_size, 512);
+  EXPECT_EQ(kDawnbench.peak_lr, 0.4);
+  EXPECT_TRUE(kDawnbench.drop_last);
+  EXPECT_TRUE(kDawnbench.sum_loss);
+  EXPECT_EQ(kDawnbench.augmentation.crop_padding, 4);
+  EXPECT_TRUE(kDawnbench.augmentation.reflect);
+  EXPECT_TRUE(kDawnbench.augmentation.flip);
+  EXPECT_EQ(kDawnbench.augmentation.cutout, 8);
 }
 
-TEST(Recipe, NeedlesRateIsConstant) {
-  const Schedule rate = kNeedle.schedule();
+TEST(Recipe, AdamsRateIsConstant) {
+  const Schedule rate = kAdam.schedule();
   for (const double time : {0.0, 0.1, 1.0, 5.0, 9.9, 10.0}) EXPECT_EQ(rate(time), 1e-3);
 }
 
@@ -47,17 +47,17 @@ TEST(Recipe, PagesRateIsATriangle) {
     double epoch, rate;
   };
   const Point points[] = {{0, 0}, {1, 0.08}, {2.5, 0.2}, {5, 0.4}, {14.5, 0.2}, {19.25, 0.1}, {24, 0}};
-  const Schedule rate = kPage.schedule();
+  const Schedule rate = kDawnbench.schedule();
   for (const Point& point : points) EXPECT_NEAR(rate(point.epoch), point.rate / 512, 1e-15) << point.epoch;
-  Recipe other = kPage;
+  Recipe other = kDawnbench;
   other.epochs = 12;
   other.batch_size = 64;
   const Schedule scaled = other.schedule();
   for (const Point& point : points) EXPECT_NEAR(scaled(point.epoch / 2), point.rate / 64, 1e-15) << point.epoch;
 }
 
-/// A parameter's steps by the formula of the page, in double: one call is one step.
-struct NeedlesAdam {
+/// A parameter's steps by the formula of docs/recipes.md, in double: one call is one step.
+struct AdamByHand {
   double value, first = 0, second = 0;
   int step = 0;
   void operator()(double gradient) {
@@ -91,11 +91,11 @@ void set_gradient(Tensor& x, const std::vector<double>& gradient) {
 
 const std::vector<std::vector<double>> kGradients{{0.3, 0.05}, {-0.1, 0.02}, {1e-8, -0.5}, {0.2, 0.0}};
 
-TEST(Recipe, NeedlesOptimizerIsAdamWithDecayInTheGradient) {
+TEST(Recipe, AdamsOptimizerIsAdamWithDecayInTheGradient) {
   Tensor x = parameter();
-  const auto optimizer = kNeedle.optimizer({x});
+  const auto optimizer = kAdam.optimizer({x});
   EXPECT_EQ(optimizer->lr(), 1e-3);
-  NeedlesAdam expected[] = {{0.5}, {-2.0}};
+  AdamByHand expected[] = {{0.5}, {-2.0}};
   for (const auto& gradient : kGradients) {
     set_gradient(x, gradient);
     optimizer->step();
@@ -108,7 +108,7 @@ TEST(Recipe, NeedlesOptimizerIsAdamWithDecayInTheGradient) {
 
 TEST(Recipe, PagesOptimizerKeepsStepsInItsBuffer) {
   Tensor x = parameter();
-  const auto optimizer = kPage.optimizer({x});
+  const auto optimizer = kDawnbench.optimizer({x});
   EXPECT_EQ(optimizer->lr(), 0);
   PagesSgd expected[] = {{0.5}, {-2.0}};
   double rate = 0.01;
@@ -133,7 +133,7 @@ void expect_bound(const std::string& name, const Array& array, double bound, dou
 }
 
 TEST(Recipe, InitialisationOfEachModel) {
-  for (const ResNet9 variant : {ResNet9::needle, ResNet9::page}) {
+  for (const ResNet9 variant : {ResNet9::narrow, ResNet9::full}) {
     manual_seed(3);
     const StateDict state = resnet9({.variant = variant}).state_dict();
     for (const auto& [name, array] : state) {
@@ -144,7 +144,7 @@ TEST(Recipe, InitialisationOfEachModel) {
       if (name.ends_with("bias")) {
         expect_bound(name, array, 1 / std::sqrt(fan_in), 0.5);
       } else {
-        expect_bound(name, array, std::sqrt((variant == ResNet9::needle ? 6 : 1) / fan_in), 0.97);
+        expect_bound(name, array, std::sqrt((variant == ResNet9::narrow ? 6 : 1) / fan_in), 0.97);
       }
     }
   }
@@ -168,9 +168,9 @@ class Witness : public Module {
 };
 
 TEST(Recipe, ATrainerTakesBatchesRatesAndModeFromIt) {
-  for (const Recipe& recipe : {kNeedle, kPage}) {
-    const bool page = recipe.kind == Recipe::Kind::page;
-    const ImageDataset train = builtin_images(Split::train, page ? 1100 : 300);
+  for (const Recipe& recipe : {kAdam, kDawnbench}) {
+    const bool dawnbench = recipe.kind == Recipe::Kind::dawnbench;
+    const ImageDataset train = builtin_images(Split::train, dawnbench ? 1100 : 300);
     Witness model;
     model.eval();
     Trainer trainer(model, train, {.recipe = recipe});
@@ -181,10 +181,10 @@ TEST(Recipe, ATrainerTakesBatchesRatesAndModeFromIt) {
       return true;
     });
     using Sizes = std::vector<std::int64_t>;
-    EXPECT_EQ(model.sizes, (page ? Sizes{512, 512} : Sizes{128, 128, 44}));
+    EXPECT_EQ(model.sizes, (dawnbench ? Sizes{512, 512} : Sizes{128, 128, 44}));
     ASSERT_EQ(rates.size(), model.sizes.size());
     for (std::size_t i = 0; i < rates.size(); ++i)
-      EXPECT_NEAR(rates[i], page ? (i == 0 ? 0.36 : 0.4) / 512 : 1e-3, 1e-15) << "step " << i;
+      EXPECT_NEAR(rates[i], dawnbench ? (i == 0 ? 0.36 : 0.4) / 512 : 1e-3, 1e-15) << "step " << i;
     EXPECT_TRUE(model.trained);
     EXPECT_TRUE(model.is_training());
   }

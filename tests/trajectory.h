@@ -10,8 +10,8 @@
 
 #include "weft/weft.h"
 
-/// Five steps of training needle as scripts/make_golden.py has PyTorch do them; its docstring says how state and
-/// batches are generated and what the golden file holds.
+/// Five steps of training the narrow ResNet9 as scripts/make_golden.py has PyTorch do them; its docstring says how
+/// state and batches are generated and what the golden file holds.
 namespace weft::trajectory {
 
 inline constexpr int kSteps = 5;

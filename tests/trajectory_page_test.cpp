@@ -1,4 +1,4 @@
-// Three steps of page's recipe by the trainer against PyTorch, from the same initial state and data set:
+// Three steps of the recipe dawnbench by the trainer against PyTorch, from the same initial state and data set:
 // scripts/make_page_golden.py says how both are generated and what the golden file holds.
 #include <gtest/gtest.h>
 
@@ -63,13 +63,13 @@ void expect_state(const nn::Sequential& model, const TensorFile& golden, int ste
 TEST(TrajectoryOfPage, FollowsItsRecipe) {
   const TensorFile golden = load_safetensors(WEFT_GOLDEN_DIR "/page_trajectory.safetensors");
   const std::vector<double> losses = golden.arrays.at("loss").to_vector<double>();
-  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::page});
+  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::full});
   model.to(DType::f64);
   trajectory::set_initial_state(model);
   InDouble in_double(model);
   in_double.eval();  // the trainer trains all the same
   const nn::ImageDataset data = data_set();
-  nn::Recipe recipe = nn::Recipe::make(nn::Recipe::Kind::page);
+  nn::Recipe recipe = nn::Recipe::make(nn::Recipe::Kind::dawnbench);
   recipe.batch_size = kBatch;
   nn::Trainer trainer(in_double, data, {.recipe = recipe, .seed = 11});
   trainer.set_epoch(kFirstEpoch);

@@ -1,4 +1,4 @@
-// Five steps of training needle against PyTorch, from the same initial state and batches.
+// Five steps of training the narrow ResNet9 against PyTorch, from the same initial state and batches.
 #include <gtest/gtest.h>
 
 #include "tests/trajectory.h"
@@ -30,7 +30,7 @@ TEST(TrajectoryGenerator, MatchesTheScript) {
 }
 
 TEST_P(Trajectory, F64AgreesToOneInTenToTheEight) {
-  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::needle});
+  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::narrow});
   model.to(DType::f64);
   set_initial_state(model);
   const auto optimizer = make_optimizer(GetParam(), model);
@@ -59,7 +59,7 @@ TEST_P(Trajectory, F64AgreesToOneInTenToTheEight) {
 }
 
 TEST_P(Trajectory, F32LossesFollow) {
-  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::needle});
+  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::narrow});
   set_initial_state(model);
   const auto optimizer = make_optimizer(GetParam(), model);
   const std::vector<double> losses = golden(GetParam() + ".loss").to_vector<double>();

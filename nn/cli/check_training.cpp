@@ -1,5 +1,5 @@
 #include "cli/check.h"
-#include "cli/check_needle.h"
+#include "cli/check_narrow.h"
 
 // Optimizers, recorded steps and whole training steps: cuda/train/optim.cu, cuda/train/image_batch.cu, and all of the
 // above together.
@@ -90,9 +90,9 @@ Family recorded_family() {
 /// One epoch of two steps: batches with their crops and flips, the metrics, the recipe's rates.
 Tensors epoch(const Device& device) {
   manual_seed(6);
-  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::needle});
+  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::narrow});
   model.to(device);
-  nn::Recipe recipe = nn::Recipe::make(nn::Recipe::Kind::needle);
+  nn::Recipe recipe = nn::Recipe::make(nn::Recipe::Kind::adam);
   recipe.batch_size = 16;
   recipe.epochs = 1;
   const nn::ImageDataset images = nn::builtin_images(nn::Split::train, 32);
@@ -102,30 +102,30 @@ Tensors epoch(const Device& device) {
   return {joined(model.parameters()), Tensor::from(std::span<const double>(numbers), {2})};
 }
 
-Tensors needle_as_it_is(const Device& device) {
+Tensors resnet9_as_it_is(const Device& device) {
   manual_seed(8);
-  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::needle});
+  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::narrow});
   model.to(device);
-  const Tensor images = draw({kNeedleBatch, 3, 32, 32}, DType::f32, device, 9);
-  const Tensor loss = cross_entropy(model(images), draw_labels({kNeedleBatch}, 10, device, 10));
+  const Tensor images = draw({kNarrowBatch, 3, 32, 32}, DType::f32, device, 9);
+  const Tensor loss = cross_entropy(model(images), draw_labels({kNarrowBatch}, 10, device, 10));
   loss.backward();
   return {loss.detach(), joined_gradients(model.parameters())};
 }
 
-Tensors needle_by(Needle::Way way, const Device& device) {
-  Needle needle(device);
+Tensors resnet9_by(NarrowResNet9::Way way, const Device& device) {
+  NarrowResNet9 network(device);
   const std::uint64_t before = work_statistics(device).matrix_products;
-  const Tensor loss = needle.step(way);
+  const Tensor loss = network.step(way);
   const std::uint64_t products = work_statistics(device).matrix_products - before;
-  if (way == Needle::Way::im2col && device.is_cuda() && products != Needle::kProducts) {
-    throw Error(std::to_string(products) + " products went to cuBLASLt where " + std::to_string(Needle::kProducts) +
-                " are expected");
+  if (way == NarrowResNet9::Way::im2col && device.is_cuda() && products != NarrowResNet9::kProducts) {
+    throw Error(std::to_string(products) + " products went to cuBLASLt where " +
+                std::to_string(NarrowResNet9::kProducts) + " are expected");
   }
-  return {loss, joined_gradients(needle.parameters())};
+  return {loss, joined_gradients(network.parameters())};
 }
 
-Family needle_family() {
-  Family family{"training steps of needle", {}};
+Family resnet9_family() {
+  Family family{"training steps of ResNet9", {}};
   struct Row {
     const char* name;
     Precision precision;
@@ -143,11 +143,13 @@ Family needle_family() {
                             row.precision != Precision::fp32});
   };
   for (const Row& row : kRows) {
-    add("as it is", row, needle_as_it_is);
-    add("by im2col and cuBLASLt", row, [](const Device& device) { return needle_by(Needle::Way::im2col, device); });
+    add("as it is", row, resnet9_as_it_is);
+    add("by im2col and cuBLASLt", row,
+        [](const Device& device) { return resnet9_by(NarrowResNet9::Way::im2col, device); });
   }
   // Its bf16 products would round to bf16 before they are added.
-  add("by composed convolutions", kRows[0], [](const Device& d) { return needle_by(Needle::Way::composed, d); });
+  add("by composed convolutions", kRows[0],
+      [](const Device& d) { return resnet9_by(NarrowResNet9::Way::composed, d); });
   family.cases.push_back({"an epoch of the trainer fp32", 1e-3, epoch});
   return family;
 }
@@ -157,7 +159,7 @@ Family needle_family() {
 void add_training(std::vector<Family>& families) {
   families.push_back(optimizer_family());
   families.push_back(recorded_family());
-  families.push_back(needle_family());
+  families.push_back(resnet9_family());
 }
 
 }  // namespace weft::cli::check

@@ -72,7 +72,9 @@ struct Checkpoint {
   nn::Sequential model;
 };
 
-nn::ResNet9 parse_model(const std::string& name);
+/// "resnet9-narrow" or "resnet9", and their former names "needle" and "page", which older files have; nothing for
+/// another name.
+std::optional<nn::ResNet9> find_model(const std::string& name);
 std::string to_string(nn::ResNet9 variant);
 
 }  // namespace weft::cli

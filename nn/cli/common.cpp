@@ -60,10 +60,10 @@ nn::ImageDataset load_split(const std::string& data, nn::Split split, std::int64
   return nn::builtin_images(split, std::min<std::int64_t>(limit, split == nn::Split::train ? 50000 : 10000));
 }
 
-nn::ResNet9 parse_model(const std::string& name) {
-  if (name == "needle") return nn::ResNet9::needle;
-  if (name == "page") return nn::ResNet9::page;
-  throw ValueError("model: '" + name + "' is not needle or page");
+std::optional<nn::ResNet9> find_model(const std::string& name) {
+  if (name == "resnet9-narrow" || name == "needle") return nn::ResNet9::narrow;
+  if (name == "resnet9" || name == "page") return nn::ResNet9::full;
+  return {};
 }
 
 Precision parse_precision(const std::string& name, const Device& device) {
@@ -72,7 +72,7 @@ Precision parse_precision(const std::string& name, const Device& device) {
   return name == "tf32" ? Precision::tf32 : Precision::bf16;
 }
 
-std::string to_string(nn::ResNet9 variant) { return variant == nn::ResNet9::needle ? "needle" : "page"; }
+std::string to_string(nn::ResNet9 variant) { return variant == nn::ResNet9::narrow ? "resnet9-narrow" : "resnet9"; }
 
 namespace {
 
@@ -113,11 +113,12 @@ void put_normalisation(const nn::ImageDataset& images, Metadata& metadata) {
 Checkpoint::Checkpoint(const std::string& file_path) : path(file_path) {
   TensorFile file = load_safetensors(path);
   metadata = std::move(file.metadata);
-  const auto variant = metadata.find("model");
-  if (variant == metadata.end() || (variant->second != "needle" && variant->second != "page")) {
-    throw FormatError(path + ": the metadata does not name a model that weft knows (needle, page)");
+  const auto name = metadata.find("model");
+  const auto variant = name == metadata.end() ? std::nullopt : find_model(name->second);
+  if (!variant) {
+    throw FormatError(path + ": the metadata does not name a model that weft knows (resnet9-narrow, resnet9)");
   }
-  model = nn::resnet9({.variant = parse_model(variant->second)});
+  model = nn::resnet9({.variant = *variant});
   try {
     model.load_state_dict(file.arrays);
   } catch (const FormatError& error) {

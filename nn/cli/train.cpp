@@ -38,7 +38,7 @@ struct Options {
 };
 
 nn::Recipe make_recipe(const Options& o) {
-  nn::Recipe recipe = nn::Recipe::make(o.recipe == "needle" ? nn::Recipe::Kind::needle : nn::Recipe::Kind::page);
+  nn::Recipe recipe = nn::Recipe::make(o.recipe == "adam" ? nn::Recipe::Kind::adam : nn::Recipe::Kind::dawnbench);
   recipe.epochs = o.epochs.value_or(recipe.epochs);
   recipe.batch_size = o.batch.value_or(recipe.batch_size);
   recipe.peak_lr = o.lr.value_or(recipe.peak_lr);
@@ -65,9 +65,9 @@ class Run {
   explicit Run(Options options)
       : options_(std::move(options)),
         device_(choose_device(options_.device)),
-        variant_(options_.model.empty() ? (device_.is_cuda() ? nn::ResNet9::page : nn::ResNet9::needle)
-                                        : parse_model(options_.model)) {
-    if (options_.recipe.empty()) options_.recipe = to_string(variant_);
+        variant_(options_.model.empty() ? (device_.is_cuda() ? nn::ResNet9::full : nn::ResNet9::narrow)
+                                        : find_model(options_.model).value()) {
+    if (options_.recipe.empty()) options_.recipe = variant_ == nn::ResNet9::narrow ? "adam" : "dawnbench";
     recipe_ = make_recipe(options_);
     precision_ = parse_precision(options_.precision, device_);
   }
@@ -84,7 +84,8 @@ class Run {
     manual_seed(options_.seed);
     set_conv_timing(options_.conv_timing);
     nn::ResNet9Options model_options{.variant = variant_};
-    if (!options_.init.empty()) model_options.init = options_.init == "needle" ? nn::Init::needle : nn::Init::pytorch;
+    if (!options_.init.empty())
+      model_options.init = options_.init == "kaiming_uniform" ? nn::Init::kaiming_uniform : nn::Init::pytorch;
     nn::Sequential model = nn::resnet9(model_options);
     model.to(device_);
     nn::Trainer trainer(model, train_set,
@@ -135,7 +136,7 @@ class Run {
       throw ValueError("train: a batch of " + std::to_string(recipe_.batch_size) + " exceeds the " +
                        std::to_string(images) + " images");
     }
-    if (!recipe_.drop_last && images % recipe_.batch_size == 1 && variant_ == nn::ResNet9::needle) {
+    if (!recipe_.drop_last && images % recipe_.batch_size == 1 && variant_ == nn::ResNet9::narrow) {
       throw ValueError("train: of " + std::to_string(images) + " images in batches of " +
                        std::to_string(recipe_.batch_size) +
                        " the last would be alone, and batch norm needs two; choose another --batch or --limit");
@@ -209,18 +210,31 @@ class Run {
   Precision precision_ = Precision::fp32;
 };
 
+/// Replaces former names of an option's values, which scripts may still have, by those of today.
+std::function<std::string(std::string)> present_name(std::map<std::string, std::string> former) {
+  return [former = std::move(former)](const std::string& name) {
+    const auto found = former.find(name);
+    return found == former.end() ? name : found->second;
+  };
+}
+
 }  // namespace
 
 Command add_train(CLI::App& app) {
   const auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("train", "Train a ResNet9, evaluate it after every epoch and save it");
   add_device_option(*command, options->device);
-  command->add_option("--model", options->model, "needle or page (default: needle on the CPU, page on a GPU)")
-      ->check(CLI::IsMember({"needle", "page"}));
-  command->add_option("--recipe", options->recipe, "needle or page (default: the model's)")
-      ->check(CLI::IsMember({"needle", "page"}));
-  command->add_option("--init", options->init, "pytorch or needle (default: the model's)")
-      ->check(CLI::IsMember({"pytorch", "needle"}));
+  command
+      ->add_option("--model", options->model,
+                   "resnet9-narrow or resnet9 (default: resnet9-narrow on the CPU, resnet9 on a GPU)")
+      ->check(CLI::IsMember({"resnet9-narrow", "resnet9"}))
+      ->transform(present_name({{"needle", "resnet9-narrow"}, {"page", "resnet9"}}));
+  command->add_option("--recipe", options->recipe, "adam or dawnbench (default: the model's)")
+      ->check(CLI::IsMember({"adam", "dawnbench"}))
+      ->transform(present_name({{"needle", "adam"}, {"page", "dawnbench"}}));
+  command->add_option("--init", options->init, "pytorch or kaiming_uniform (default: the model's)")
+      ->check(CLI::IsMember({"pytorch", "kaiming_uniform"}))
+      ->transform(present_name({{"needle", "kaiming_uniform"}}));
   command->add_option("--epochs", options->epochs, "default: the recipe's, 10 or 24")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30));
   command->add_option("--batch", options->batch, "images per step (default: the recipe's, 128 or 512)")

@@ -19,25 +19,18 @@ Module& Sequential::operator[](std::int64_t index) const {
 
 Tensor Sequential::forward_add(const Tensor& x, const Tensor& residual) {
   const Rollback as_before;
-  const auto& children = named_children();
-  Tensor y = x;
-  for (std::size_t i = 0; i < children.size(); ++i) {
-    Module& child = *children[i].second;
-    if (auto* norm = dynamic_cast<BatchNorm*>(&child)) {
-      const bool rectified = i + 1 < children.size() && dynamic_cast<ReLU*>(children[i + 1].second.get()) != nullptr;
-      if (rectified) ++i;
-      // A residual of another shape or dtype broadcasts or promotes, as sums do.
-      const bool adds = i + 1 == children.size() && residual.defined() && residual.shape() == y.shape() &&
-                        residual.dtype() == y.dtype();
-      y = norm->forward_fused(y, rectified, adds ? residual : Tensor());
-      if (adds) return y;
-    } else if (auto* nested = dynamic_cast<Sequential*>(&child); nested != nullptr && i + 1 == children.size()) {
-      return nested->forward_add(y, residual);
-    } else {
-      y = child.forward(y);
-    }
+  const std::span<const Children::value_type> children(named_children());
+  Fused result{x};
+  for (std::size_t i = 0; i < children.size(); i += 1 + result.layers) {
+    result = children[i].second->forward_fused(result.y, children.subspan(i + 1), residual);
   }
-  return residual.defined() ? y + residual : y;
+  return residual.defined() && !result.has_residual ? result.y + residual : result.y;
+}
+
+Module::Fused Sequential::forward_fused(const Tensor& x, std::span<const Children::value_type> following,
+                                        const Tensor& residual) {
+  if (!following.empty()) return {forward(x)};
+  return {forward_add(x, residual), 0, residual.defined()};
 }
 
 Tensor Identity::forward(const Tensor& x) { return x; }

@@ -55,8 +55,6 @@ void check_evaluation(const Module& module, const std::string& prefix) {
   }
 }
 
-using Children = std::vector<std::pair<std::string, std::shared_ptr<Module>>>;
-
 /// The layer and the norm as one, where they are of these types; null otherwise.
 template <class Layer, class Norm>
 std::shared_ptr<Module> folded_pair(const Module& layer, const Module& norm) {
@@ -93,7 +91,7 @@ std::shared_ptr<Module> folded_tree(const std::shared_ptr<Module>& module) {
 }
 
 void append_folded(const Sequential& from, Sequential& to) {
-  const Children& children = from.named_children();
+  const Module::Children& children = from.named_children();
   for (std::size_t i = 0; i < children.size(); ++i) {
     const std::shared_ptr<Module> pair =
         i + 1 < children.size() ? folded_pair(*children[i].second, *children[i + 1].second) : nullptr;

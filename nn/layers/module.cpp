@@ -11,7 +11,7 @@ namespace weft::nn {
 
 struct Module::State {
   NamedTensors parameters, buffers;
-  std::vector<std::pair<std::string, std::shared_ptr<Module>>> children;
+  Children children;
   bool training = true;
 
   bool has(const std::string& name) const {
@@ -96,6 +96,11 @@ Tensor Module::operator()(const Tensor& x) {
   return forward(x);
 }
 
+Module::Fused Module::forward_fused(const Tensor& x, std::span<const Children::value_type> /*following*/,
+                                    const Tensor& /*residual*/) {
+  return {forward(x)};
+}
+
 Module::Module() : state_(std::make_shared<State>()) {}
 
 NamedTensors Module::named_parameters() const { return without_repeats(state_->collect(&State::parameters)); }
@@ -107,9 +112,7 @@ std::vector<Tensor> Module::parameters() const {
   return tensors;
 }
 
-const std::vector<std::pair<std::string, std::shared_ptr<Module>>>& Module::named_children() const {
-  return state_->children;
-}
+const Module::Children& Module::named_children() const { return state_->children; }
 
 std::int64_t Module::parameter_count() const {
   std::int64_t count = 0;

@@ -28,6 +28,16 @@ Tensor BatchNorm::forward_fused(const Tensor& x, bool relu, const Tensor& residu
                     {.training = is_training(), .relu = relu, .residual = residual, .batches = batches_});
 }
 
+Module::Fused BatchNorm::forward_fused(const Tensor& x, std::span<const Children::value_type> following,
+                                       const Tensor& residual) {
+  const bool rectifies = !following.empty() && following.front().second->is_relu();
+  const std::size_t layers = rectifies ? 1 : 0;
+  // A residual of another shape or dtype broadcasts or promotes, as sums do.
+  const bool adds = following.size() == layers && residual.defined() && residual.shape() == x.shape() &&
+                    residual.dtype() == x.dtype();
+  return {forward_fused(x, rectifies, adds ? residual : Tensor()), layers, adds};
+}
+
 void BatchNorm1d::check(const Tensor& x) const {
   check_rank(x.rank() == 2 || x.rank() == 3, "BatchNorm1d", "(N, C) or (N, C, L)", x);
 }

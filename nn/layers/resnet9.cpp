@@ -6,8 +6,8 @@
 namespace weft::nn {
 namespace {
 
-Sequential needle(const ResNet9Options& options) {
-  const Init init = options.init.value_or(Init::needle);
+Sequential narrow(const ResNet9Options& options) {
+  const Init init = options.init.value_or(Init::kaiming_uniform);
   const auto block = [&](std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride) {
     return Sequential(Conv(in, out, kernel, {.stride = stride, .algo = options.conv_algo}, {.init = init}),
                       BatchNorm2d(out), ReLU());
@@ -19,7 +19,7 @@ Sequential needle(const ResNet9Options& options) {
                     Flatten(), Linear(128, 128, {.init = init}), ReLU(), Linear(128, options.classes, {.init = init}));
 }
 
-Sequential page(const ResNet9Options& options) {
+Sequential full(const ResNet9Options& options) {
   const Init init = options.init.value_or(Init::pytorch);
   const auto block = [&](std::int64_t in, std::int64_t out) {
     return Sequential(Conv(in, out, 3, {.algo = options.conv_algo}, {.bias = false, .init = init}), BatchNorm2d(out),
@@ -38,7 +38,7 @@ Sequential resnet9(const ResNet9Options& options) {
   require_at_least(1, "resnet9", "classes", options.classes);
   require_at_least(1, "resnet9", "channels", options.channels);
   const Rollback as_before;
-  return options.variant == ResNet9::needle ? needle(options) : page(options);
+  return options.variant == ResNet9::narrow ? narrow(options) : full(options);
 }
 
 }  // namespace weft::nn

@@ -5,7 +5,7 @@ namespace weft::nn {
 Recipe Recipe::make(Kind kind) {
   Recipe r;
   r.kind = kind;
-  if (kind == Kind::needle) {
+  if (kind == Kind::adam) {
     r.augmentation = {.crop_padding = 3, .flip = true};
     return r;
   }
@@ -19,13 +19,13 @@ Recipe Recipe::make(Kind kind) {
 }
 
 Schedule Recipe::schedule() const {
-  if (kind == Kind::needle) return Schedule::constant(peak_lr);
+  if (kind == Kind::adam) return Schedule::constant(peak_lr);
   const double peak = peak_lr / static_cast<double>(batch_size), end = static_cast<double>(epochs);
   return Schedule::piecewise_linear({{0, 0}, {end * 5 / 24, peak}, {end, 0}});
 }
 
 std::unique_ptr<Optimizer> Recipe::optimizer(std::vector<Tensor> parameters) const {
-  if (kind == Kind::needle)
+  if (kind == Kind::adam)
     return std::make_unique<Adam>(std::move(parameters), AdamOptions{.lr = peak_lr, .weight_decay = 1e-3});
   const SGDOptions options{.lr = 0,
                            .momentum = 0.9,

@@ -39,7 +39,7 @@ nn::Sequential block(std::int64_t in, std::int64_t out, std::int64_t kernel, std
   return nn::Sequential(ComposedConv(in, out, kernel, stride, bias), nn::BatchNorm2d(out), nn::ReLU());
 }
 
-nn::Sequential needle() {
+nn::Sequential narrow() {
   const auto residual = [](std::int64_t width) {
     return nn::Residual(block(width, width, 3, 1, true), block(width, width, 3, 1, true));
   };
@@ -48,7 +48,7 @@ nn::Sequential needle() {
                         nn::Linear(128, 10));
 }
 
-nn::Sequential page() {
+nn::Sequential full() {
   const auto layer = [](std::int64_t in, std::int64_t out) { return block(in, out, 3, 1, false); };
   return nn::Sequential(layer(3, 64), layer(64, 128), nn::MaxPool2d(2), nn::Residual(layer(128, 128), layer(128, 128)),
                         layer(128, 256), nn::MaxPool2d(2), layer(256, 512), nn::MaxPool2d(2),
@@ -58,6 +58,6 @@ nn::Sequential page() {
 
 }  // namespace
 
-nn::Sequential composed_resnet9(nn::ResNet9 variant) { return variant == nn::ResNet9::needle ? needle() : page(); }
+nn::Sequential composed_resnet9(nn::ResNet9 variant) { return variant == nn::ResNet9::narrow ? narrow() : full(); }
 
 }  // namespace weft

@@ -29,10 +29,10 @@ struct Layer {
   std::int64_t c, size, k, filter, stride, padding, groups = 1;
 };
 
-const std::vector<Layer> kNeedle = {{"conv1", 3, 32, 16, 7, 4, 3},  {"conv2", 16, 8, 32, 3, 2, 1},
+const std::vector<Layer> kNarrow = {{"conv1", 3, 32, 16, 7, 4, 3},  {"conv2", 16, 8, 32, 3, 2, 1},
                                     {"res1", 32, 4, 32, 3, 1, 1},   {"conv3", 32, 4, 64, 3, 2, 1},
                                     {"conv4", 64, 2, 128, 3, 2, 1}, {"res2", 128, 1, 128, 3, 1, 1}};
-const std::vector<Layer> kPage = {{"prep", 3, 32, 64, 3, 1, 1},     {"layer1", 64, 32, 128, 3, 1, 1},
+const std::vector<Layer> kFull = {{"prep", 3, 32, 64, 3, 1, 1},     {"layer1", 64, 32, 128, 3, 1, 1},
                                   {"res1", 128, 16, 128, 3, 1, 1},  {"layer2", 128, 16, 256, 3, 1, 1},
                                   {"layer3", 256, 8, 512, 3, 1, 1}, {"res3", 512, 4, 512, 3, 1, 1}};
 const std::vector<Layer> kDepthwise = {{"64@56", 64, 56, 64, 3, 1, 1, 64},      {"128@56", 128, 56, 128, 3, 1, 1, 128},
@@ -178,7 +178,7 @@ int main(int argc, char** argv) {
   Options options;
   CLI::App app("Times the convolutions of a model, GFLOP/s by layer, pass and algorithm.");
   const std::map<std::string, const std::vector<Layer>*> models{
-      {"needle", &kNeedle}, {"page", &kPage}, {"depthwise", &kDepthwise}, {"pointwise", &kPointwise}};
+      {"needle", &kNarrow}, {"page", &kFull}, {"depthwise", &kDepthwise}, {"pointwise", &kPointwise}};
   app.add_option("--model", options.model)->check(CLI::IsMember({"needle", "page", "depthwise", "pointwise"}));
   app.add_option("--layer", options.layer, "only this one");
   app.add_option("--algo", options.algos,

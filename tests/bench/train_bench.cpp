@@ -178,7 +178,7 @@ weft::Precision precision_of(const std::string& name) {
 
 void measure(const Options& o, const std::string& model, std::int64_t batch, const std::string& precision,
              const std::string& algo) {
-  const auto variant = model == "needle" ? weft::nn::ResNet9::needle : weft::nn::ResNet9::page;
+  const auto variant = model == "needle" ? weft::nn::ResNet9::narrow : weft::nn::ResNet9::full;
   Mode mode{weft::Device::parse(o.device), precision_of(precision), o.graph};
   mode.composed = algo == "composed";
   if (!mode.composed) mode.algo = weft::parse_algo(algo);

@@ -24,8 +24,8 @@ double relative_error(const std::vector<double>& found, const std::vector<double
   return std::sqrt(difference) / std::max(0.1, std::sqrt(norm));
 }
 
-/// needle with a pinned algorithm; its linear layers are 1x1 convolutions, so that it is theirs too.
-nn::Sequential needle(ConvAlgo algo) {
+/// The narrow ResNet9 with a pinned algorithm; its linear layers are 1x1 convolutions, so that it is theirs too.
+nn::Sequential narrow(ConvAlgo algo) {
   manual_seed(3);
   const auto block = [&](std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride) {
     return nn::Sequential(nn::Conv2d(in, out, kernel, {.stride = stride, .padding = (kernel - 1) / 2, .algo = algo}),
@@ -39,7 +39,7 @@ nn::Sequential needle(ConvAlgo algo) {
 
 /// The loss and the gradients of one step, as one list.
 std::vector<double> step(const Device& device, ConvAlgo algo) {
-  nn::Sequential model = needle(algo);
+  nn::Sequential model = narrow(algo);
   model.to(device);
   manual_seed(4);
   const Tensor images = randn({8, 3, 32, 32}).to(device);
@@ -56,7 +56,7 @@ std::vector<double> step(const Device& device, ConvAlgo algo) {
 
 // Products: 10 convolutions forward, 10 weight gradients, 6 input gradients of stride 1, and 3 of stride 2 in
 // four phases each. The images have none.
-TEST(Step, OfNeedlePinnedToIm2colGoesThroughCublasLt) {
+TEST(Step, OfNarrowPinnedToIm2colGoesThroughCublasLt) {
   const std::vector<double> expected = step(Device::cpu(), ConvAlgo::im2col);
   algorithms() = {{}, {}};
   const std::uint64_t before = faults().calls_of("cublasLtMatmul");

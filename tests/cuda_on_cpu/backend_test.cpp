@@ -125,7 +125,7 @@ TEST(TrainingStep, NeitherAllocatesNorWaitsAfterTheFirst) {
   const nn::ImageDataset images = nn::builtin_images(nn::Split::train, 32);
   for (const bool graph : {true, false}) {
     nn::Sequential model = small_model();
-    nn::Recipe recipe = nn::Recipe::make(nn::Recipe::Kind::needle);
+    nn::Recipe recipe = nn::Recipe::make(nn::Recipe::Kind::adam);
     recipe.batch_size = 4;
     nn::Trainer trainer(model, images, {.recipe = recipe, .device = Device::cuda(), .graph = graph});
     std::uint64_t waits = 0, allocations = 0;

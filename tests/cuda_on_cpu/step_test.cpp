@@ -12,12 +12,12 @@
 namespace weft {
 namespace {
 
-/// Of each step of needle's recipe, on images of the built-in data set.
+/// Of each step of the recipe adam, on images of the built-in data set.
 std::vector<std::uint64_t> kernels_of_steps(std::int64_t batch, int steps, Precision precision = Precision::fp32) {
   manual_seed(1);
-  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::needle});
+  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::narrow});
   model.to(Device::cuda());
-  nn::Recipe recipe = nn::Recipe::make(nn::Recipe::Kind::needle);
+  nn::Recipe recipe = nn::Recipe::make(nn::Recipe::Kind::adam);
   recipe.batch_size = batch;
   recipe.epochs = 1;
   const nn::ImageDataset images = nn::builtin_images(nn::Split::train, steps * batch);
@@ -36,7 +36,7 @@ std::vector<std::uint64_t> kernels_of_steps(std::int64_t batch, int steps, Preci
 // The batch 1; forward 8 convolutions, 9 of normalisation (many rows take two), 2 linear layers, a ReLU and the loss;
 // backward the loss, 4 of linear layers, the ReLU, 8 and 7 of convolutions, 9 of normalisation, 2 sums of gradients;
 // Adam 2 and the tally 1.
-TEST(Step, NeedleTakesFewKernels) {
+TEST(Step, NarrowTakesFewKernels) {
   const std::vector<std::uint64_t> kernels = kernels_of_steps(128, 4);  // the second is recorded
   ASSERT_EQ(kernels.size(), 4u);
   EXPECT_EQ(kernels[2], 57u);
@@ -44,7 +44,7 @@ TEST(Step, NeedleTakesFewKernels) {
 }
 
 // As above, and the logits to f32 and their gradient to bf16: no parameter is converted by a kernel of its own.
-TEST(Step, NeedleInBf16TakesTwoMore) {
+TEST(Step, NarrowInBf16TakesTwoMore) {
   const std::vector<std::uint64_t> kernels = kernels_of_steps(128, 4, Precision::bf16);
   ASSERT_EQ(kernels.size(), 4u);
   EXPECT_EQ(kernels[2], 59u);
@@ -53,9 +53,9 @@ TEST(Step, NeedleInBf16TakesTwoMore) {
 
 // As the first without the batch and the tally, with SGD's one kernel, and with a fill of the loss's gradient. The
 // images are channels-last in memory, as a DataLoader makes them.
-TEST(Step, NeedleWrittenByHandTakesFewKernels) {
+TEST(Step, NarrowWrittenByHandTakesFewKernels) {
   manual_seed(1);
-  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::needle});
+  nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::narrow});
   model.to(Device::cuda());
   nn::SGD optimizer(model.parameters(), {.lr = 0.01, .momentum = 0.9, .weight_decay = 5e-4, .nesterov = true});
   const Tensor images = permute(randn({128, 32, 32, 3}, {.device = Device::cuda()}), {0, 3, 1, 2});

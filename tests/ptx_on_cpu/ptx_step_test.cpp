@@ -13,7 +13,7 @@ namespace {
 double train(nn::Recipe::Kind kind, std::int64_t batch, Precision precision, ConvAlgo algo = ConvAlgo::automatic) {
   manual_seed(1);
   nn::Sequential model = nn::resnet9(
-      {.variant = kind == nn::Recipe::Kind::page ? nn::ResNet9::page : nn::ResNet9::needle, .conv_algo = algo});
+      {.variant = kind == nn::Recipe::Kind::dawnbench ? nn::ResNet9::full : nn::ResNet9::narrow, .conv_algo = algo});
   model.to(Device::cuda());
   nn::Recipe recipe = nn::Recipe::make(kind);
   recipe.batch_size = batch;
@@ -31,16 +31,16 @@ double train(nn::Recipe::Kind kind, std::int64_t batch, Precision precision, Con
   return sum;
 }
 
-TEST(PtxStep, NeedleInFp32) { train(nn::Recipe::Kind::needle, 128, Precision::fp32); }
-TEST(PtxStep, NeedleInTf32) { train(nn::Recipe::Kind::needle, 128, Precision::tf32); }
-TEST(PtxStep, NeedleInBf16) { train(nn::Recipe::Kind::needle, 128, Precision::bf16); }
-TEST(PtxStep, SmallNeedleInEveryPrecision) {
+TEST(PtxStep, NarrowInFp32) { train(nn::Recipe::Kind::adam, 128, Precision::fp32); }
+TEST(PtxStep, NarrowInTf32) { train(nn::Recipe::Kind::adam, 128, Precision::tf32); }
+TEST(PtxStep, NarrowInBf16) { train(nn::Recipe::Kind::adam, 128, Precision::bf16); }
+TEST(PtxStep, SmallNarrowInEveryPrecision) {
   for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
-    train(nn::Recipe::Kind::needle, 8, precision);
+    train(nn::Recipe::Kind::adam, 8, precision);
   }
 }
-TEST(PtxStep, PageInBf16) { train(nn::Recipe::Kind::page, 2, Precision::bf16); }
-TEST(PtxStep, PageInBf16ByColumns) { train(nn::Recipe::Kind::page, 2, Precision::bf16, ConvAlgo::im2col); }
+TEST(PtxStep, FullInBf16) { train(nn::Recipe::Kind::dawnbench, 2, Precision::bf16); }
+TEST(PtxStep, FullInBf16ByColumns) { train(nn::Recipe::Kind::dawnbench, 2, Precision::bf16, ConvAlgo::im2col); }
 
 }  // namespace
 }  // namespace weft

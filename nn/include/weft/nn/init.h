@@ -9,8 +9,8 @@ namespace weft::nn {
 
 /// How a convolution or linear layer starts. fan_in is the number of inputs of one output (C/groups·R·S).
 enum class Init {
-  pytorch,  ///< weight and bias U(±1/√fan_in)
-  needle,   ///< weight U(±√(6/fan_in)), bias U(±1/√fan_in)
+  pytorch,          ///< weight and bias U(±1/√fan_in)
+  kaiming_uniform,  ///< weight U(±√(6/fan_in)), bias U(±1/√fan_in)
 };
 
 /// How a layer with a weight begins: Linear, a convolution, a transposed convolution.

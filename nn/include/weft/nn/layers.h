@@ -39,6 +39,9 @@ class Sequential final : public Module {
   /// Throws IndexError.
   Module& operator[](std::int64_t index) const;
   Tensor forward(const Tensor& x) override { return forward_add(x, {}); }
+  /// The last layer of a Sequential that is a Sequential passes the residual on to its own last layer.
+  Fused forward_fused(const Tensor& x, std::span<const Children::value_type> following,
+                      const Tensor& residual) override;
   /// forward(x) + residual, which may be undefined. A batch norm at the end, with a ReLU or without, adds it itself.
   Tensor forward_add(const Tensor& x, const Tensor& residual);
 };

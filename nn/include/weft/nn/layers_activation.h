@@ -8,6 +8,7 @@ namespace weft::nn {
 class ReLU final : public Module {
  public:
   Tensor forward(const Tensor& x) override;
+  bool is_relu() const override { return true; }
 };
 
 class GELU final : public Module {

@@ -16,6 +16,9 @@ class BatchNorm : public Module {
   /// forward(x), with relu what relu makes of that, plus a residual of x's shape and dtype unless it is undefined: in
   /// one function.
   Tensor forward_fused(const Tensor& x, bool relu, const Tensor& residual = {});
+  /// Takes over a ReLU that follows, and after that the sum with a residual of x's shape and dtype.
+  Fused forward_fused(const Tensor& x, std::span<const Children::value_type> following,
+                      const Tensor& residual) override;
   const Tensor& weight() const { return weight_; }
   const Tensor& bias() const { return bias_; }
   const Tensor& running_mean() const { return running_mean_; }

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,6 +37,19 @@ class Module {
   virtual ~Module() = default;
 
   virtual Tensor forward(const Tensor& x) = 0;
+  /// A layer's result in a Sequential, with what follows it as far as the layer computes that too.
+  struct Fused {
+    Tensor y;
+    std::size_t layers = 0;     ///< how many of the following layers y includes
+    bool has_residual = false;  ///< whether y includes the residual
+  };
+  using Children = std::vector<std::pair<std::string, std::shared_ptr<Module>>>;
+  /// Returns forward(x), and with it the first of the layers that follow, and after the last of them the sum with the
+  /// residual, where this layer computes them in one function. An undefined residual is none. The default fuses
+  /// nothing.
+  virtual Fused forward_fused(const Tensor& x, std::span<const Children::value_type> following, const Tensor& residual);
+  /// Returns whether forward(x) is relu(x), which a layer before it may take over.
+  virtual bool is_relu() const { return false; }
   /// forward(), except that running statistics (those on the CPU) and this thread's generator are as before where it
   /// throws.
   Tensor operator()(const Tensor& x);
@@ -43,7 +58,7 @@ class Module {
   NamedTensors named_parameters() const;
   NamedTensors named_buffers() const;
   std::vector<Tensor> parameters() const;
-  const std::vector<std::pair<std::string, std::shared_ptr<Module>>>& named_children() const;
+  const Children& named_children() const;
   /// Number of elements in all parameters.
   std::int64_t parameter_count() const;
 

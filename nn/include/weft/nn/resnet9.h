@@ -8,15 +8,15 @@
 namespace weft::nn {
 
 enum class ResNet9 {
-  needle,  ///< quarter width, strided convolutions: 431,946 parameters (the CMU deep learning systems course)
-  page,    ///< full width, max pooling: 6,573,120 parameters (David Page, DAWNBench 2018)
+  narrow,  ///< quarter width, strided convolutions: 431,946 parameters; of CMU's deep learning systems course
+  full,    ///< full width, max pooling: 6,573,120 parameters; David Page's for DAWNBench, 2018
 };
 
 struct ResNet9Options {
-  ResNet9 variant = ResNet9::needle;
+  ResNet9 variant = ResNet9::narrow;
   std::int64_t classes = 10;
   std::int64_t channels = 3;
-  std::optional<Init> init = {};             ///< Init::needle for needle, Init::pytorch for page where left out
+  std::optional<Init> init = {};             ///< left out: Init::kaiming_uniform for narrow, Init::pytorch for full
   ConvAlgo conv_algo = ConvAlgo::automatic;  ///< of every convolution
 };
 

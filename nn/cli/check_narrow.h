@@ -4,11 +4,11 @@
 
 namespace weft::cli::check {
 
-inline constexpr std::int64_t kNeedleBatch = 8;
+inline constexpr std::int64_t kNarrowBatch = 8;
 
-/// A training step of the network needle, written in functions, so that every convolution can be computed in a given
+/// A training step of the narrow ResNet9, written in functions, so that every convolution can be computed in a given
 /// way. Weights, images and labels are drawn, the same on every device.
-class Needle {
+class NarrowResNet9 {
  public:
   enum class Way {
     im2col,    ///< im2col and a matrix product each; the linear layers as 1x1 convolutions
@@ -18,7 +18,7 @@ class Needle {
   /// of stride 2 in four phases each. The images take no gradient.
   static constexpr std::uint64_t kProducts = 10 + 10 + 6 + 3 * 4;
 
-  explicit Needle(const Device& device);
+  explicit NarrowResNet9(const Device& device);
   /// Forward and backward; returns the loss.
   Tensor step(Way way);
   const Tensors& parameters() const { return parameters_; }

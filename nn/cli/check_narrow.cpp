@@ -1,10 +1,10 @@
-#include "cli/check_needle.h"
+#include "cli/check_narrow.h"
 
 #include <cmath>
 
 namespace weft::cli::check {
 
-Needle::Needle(const Device& device) : device_(device) {
+NarrowResNet9::NarrowResNet9(const Device& device) : device_(device) {
   add_layer(3, 16, 7, 4, true);
   add_layer(16, 32, 3, 2, true);
   add_layer(32, 32, 3, 1, true);
@@ -17,7 +17,7 @@ Needle::Needle(const Device& device) : device_(device) {
   add_layer(128, 10, 1, 1, false);
 }
 
-void Needle::add_layer(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride, bool norm) {
+void NarrowResNet9::add_layer(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride, bool norm) {
   const auto seed = static_cast<unsigned>(100 + 4 * layers_.size());
   const auto leaf = [](const Tensor& x) { return Tensor(x.array(), true); };
   // Uniform with He's variance 2/(in·kernel²); numbers in [-2, 2) have 4/3.
@@ -35,7 +35,7 @@ void Needle::add_layer(std::int64_t in, std::int64_t out, std::int64_t kernel, s
   layers_.push_back(std::move(layer));
 }
 
-Tensor Needle::convolve(const Tensor& x, const Layer& layer) {
+Tensor NarrowResNet9::convolve(const Tensor& x, const Layer& layer) {
   if (way_ == Way::im2col) {
     Conv2dOptions options = layer.options;
     options.algo = ConvAlgo::im2col;
@@ -46,13 +46,13 @@ Tensor Needle::convolve(const Tensor& x, const Layer& layer) {
   return y + layer.bias.reshape({1, -1, 1, 1});
 }
 
-Tensor Needle::block(const Tensor& x) {
+Tensor NarrowResNet9::block(const Tensor& x) {
   const Layer& layer = layers_[next_++];
   return batch_norm(convolve(x, layer), layer.scale, layer.shift, {}, {}, {}, {.relu = true});
 }
 
-Tensor Needle::forward() {
-  Tensor x = block(draw({kNeedleBatch, 3, 32, 32}, DType::f32, device_, 9));
+Tensor NarrowResNet9::forward() {
+  Tensor x = block(draw({kNarrowBatch, 3, 32, 32}, DType::f32, device_, 9));
   x = block(x);
   x = x + block(block(x));
   x = block(block(x));
@@ -63,7 +63,7 @@ Tensor Needle::forward() {
 
 // The graph of the step is cut at every convolution: y of each is a leaf. From the last one to the first, its gradient
 // gives those of the weight and of x, from which the graph's next part goes on.
-void Needle::backward_composed(const Tensor& loss) {
+void NarrowResNet9::backward_composed(const Tensor& loss) {
   loss.backward({.retain_graph = true});
   for (auto at = composed_.rbegin(); at != composed_.rend(); ++at) {
     const Tensor x = at->x, gradient = at->y.grad();
@@ -76,11 +76,11 @@ void Needle::backward_composed(const Tensor& loss) {
   }
 }
 
-Tensor Needle::step(Way way) {
+Tensor NarrowResNet9::step(Way way) {
   way_ = way;
   next_ = 0;
   composed_.clear();
-  const Tensor loss = cross_entropy(forward(), draw_labels({kNeedleBatch}, 10, device_, 10));
+  const Tensor loss = cross_entropy(forward(), draw_labels({kNarrowBatch}, 10, device_, 10));
   if (way == Way::composed) {
     backward_composed(loss);
   } else {
