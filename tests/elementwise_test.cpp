@@ -70,8 +70,6 @@ double binary_expected(BinaryOp op, T a, T b) {
   return binary_reference(op, double(a), double(b));
 }
 
-bool is_predicate(UnaryOp op) { return op >= UnaryOp::is_nan; }
-bool is_predicate(BinaryOp op) { return op >= BinaryOp::equal; }
 
 template <class T, class R>
 void check_unary(UnaryOp op, Random& random) {

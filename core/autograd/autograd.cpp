@@ -95,8 +95,12 @@ Edge edge_of(const Tensor& tensor) {
   return {nullptr, state->alias_of ? state->alias_of : state};
 }
 
-Tensor SavedValues::operator[](std::size_t i) const {
-  const Node::Saved& value = node_->saved[i];
+Tensor SavedValues::operator[](std::string_view name) const {
+  const auto found = std::find_if(node_->saved.begin(), node_->saved.end(),
+                                  [&](const Node::Saved& each) { return each.what.name == name; });
+  if (found == node_->saved.end())
+    throw AutogradError(message(node_->name, "no value \"" + std::string(name) + "\" was saved"));
+  const Node::Saved& value = *found;
   check_unchanged(*node_, value);
   Tensor tensor(value.what.array);
   Edge edge;
@@ -134,7 +138,7 @@ Tensor record(std::string_view name, Array output, const std::vector<Tensor>& in
     const Array& array = save.source == Save::kOutput ? result.array()
                          : save.source >= 0           ? inputs[static_cast<std::size_t>(save.source)].array()
                                                       : save.array;
-    saved.push_back({{save.source, array}, array.version()});
+    saved.push_back({{save.name, save.source, array}, array.version()});
   }
   state_of(result)->requires_grad = true;
   state_of(result)->node = std::make_shared<Node>(name, std::move(edges), std::move(saved), std::move(backward));

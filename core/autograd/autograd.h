@@ -37,17 +37,19 @@ struct Edge {
 /// The edge that gradients of `tensor` flow along; none when it requires no gradient.
 Edge edge_of(const Tensor& tensor);
 
-/// What a backward function needs again: an input, the output, or an array that takes no gradient.
+/// What a backward function needs again, by a name of its own: an input, the output, or an array that takes no
+/// gradient. The name must be a literal.
 struct Save {
   static constexpr int kOutput = -1;
   static constexpr int kConstant = -2;
 
+  std::string_view name;
   int source = kConstant;  // index of an input, kOutput or kConstant
   Array array;
 
-  static Save input(int index) { return {index, {}}; }
-  static Save output() { return {kOutput, {}}; }
-  static Save constant(Array array) { return {kConstant, std::move(array)}; }
+  static Save input(std::string_view name, int index) { return {name, index, {}}; }
+  static Save output(std::string_view name) { return {name, kOutput, {}}; }
+  static Save constant(std::string_view name, Array array) { return {name, kConstant, std::move(array)}; }
 };
 
 /// What a backward function sees of its node.
@@ -55,9 +57,9 @@ class SavedValues {
  public:
   SavedValues(const std::shared_ptr<Node>& node, const std::vector<bool>& needs) : node_(node), needs_(needs) {}
 
-  /// The i-th saved value with its own edges, so that what is computed from it can be recorded.
-  /// Throws AutogradError when it was modified since.
-  Tensor operator[](std::size_t i) const;
+  /// The saved value of this name with its own edges, so that what is computed from it can be recorded. Throws
+  /// AutogradError when it was modified since, or when the op saved none of this name.
+  Tensor operator[](std::string_view name) const;
   /// Whether the gradient of the i-th input is wanted; the function may return an undefined tensor otherwise.
   bool needs(std::size_t input) const { return needs_[input]; }
 

@@ -46,6 +46,32 @@ enum class BinaryOp : std::uint8_t {
 };
 #undef WEFT_ENUMERATOR
 
+/// "negative", "add", ...: a literal.
+#define WEFT_NAME(NAME) #NAME,
+constexpr const char* name(UnaryOp op) {
+  constexpr const char* kNames[] = {WEFT_UNARY_NUMERIC(WEFT_NAME) WEFT_UNARY_FLOAT(WEFT_NAME)
+                                        WEFT_UNARY_PREDICATE(WEFT_NAME)};
+  return kNames[static_cast<int>(op)];
+}
+constexpr const char* name(BinaryOp op) {
+  constexpr const char* kNames[] = {WEFT_BINARY_NUMERIC(WEFT_NAME) WEFT_BINARY_FLOAT(WEFT_NAME)
+                                        WEFT_BINARY_PREDICATE(WEFT_NAME)};
+  return kNames[static_cast<int>(op)];
+}
+#undef WEFT_NAME
+
+/// Whether the op's result is a bool.
+#define WEFT_IS(NAME) || op == Op::NAME
+constexpr bool is_predicate(UnaryOp op) {
+  using Op = UnaryOp;
+  return false WEFT_UNARY_PREDICATE(WEFT_IS);
+}
+constexpr bool is_predicate(BinaryOp op) {
+  using Op = BinaryOp;
+  return false WEFT_BINARY_PREDICATE(WEFT_IS);
+}
+#undef WEFT_IS
+
 }  // namespace weft
 
 namespace weft::scalar {

@@ -32,10 +32,11 @@ Tensor exponential_below(std::string_view name, const Tensor& input, double scal
     const Tensor v = x.detach();
     const Tensor above = is_above(v, 0);
     const Tensor y = where(above, v, expm1(unless(above, v) * rate) * scale);
-    return record(name, y.array(), {x}, {Save::input(0)}, [scale, rate](const SavedValues& saved, const Tensor& g) {
-      const Tensor linear = is_above(saved[0].detach(), 0);
-      return Values{where(linear, g, g * exp(unless(linear, saved[0]) * rate) * (scale * rate))};
-    });
+    return record(name, y.array(), {x}, {Save::input("x", 0)},
+                  [scale, rate](const SavedValues& saved, const Tensor& g) {
+                    const Tensor linear = is_above(saved["x"].detach(), 0);
+                    return Values{where(linear, g, g * exp(unless(linear, saved["x"]) * rate) * (scale * rate))};
+                  });
   });
 }
 
@@ -45,9 +46,10 @@ Tensor leaky_relu(const Tensor& input, double slope) {
   const Tensor x = floating("leaky_relu", input);
   const Tensor v = x.detach();
   const Tensor y = where(is_above(v, 0), v, v * slope);
-  return record("leaky_relu", y.array(), {x}, {Save::input(0)}, [slope](const SavedValues& saved, const Tensor& g) {
-    return Values{where(is_above(saved[0].detach(), 0), g, g * slope)};
-  });
+  return record("leaky_relu", y.array(), {x}, {Save::input("x", 0)},
+                [slope](const SavedValues& saved, const Tensor& g) {
+                  return Values{where(is_above(saved["x"].detach(), 0), g, g * slope)};
+                });
 }
 
 Tensor elu(const Tensor& x, double alpha) { return exponential_below("elu", x, alpha, 1); }
@@ -64,10 +66,10 @@ Tensor softplus(const Tensor& input, double beta, double threshold) {
     const Tensor t = v * beta;
     const Tensor ramp = beta > 0 ? relu(v) : minimum(v, 0);  // t, which may overflow, over beta where t is above 0
     const Tensor y = where(is_above(t, threshold), v, log1p(exp(negative(abs(t)))) / beta + ramp);
-    return record("softplus", y.array(), {x}, {Save::input(0)},
+    return record("softplus", y.array(), {x}, {Save::input("x", 0)},
                   [beta, threshold](const SavedValues& saved, const Tensor& g) {
-                    const Tensor above = is_above(saved[0].detach() * beta, threshold);
-                    return Values{where(above, g, g * sigmoid(unless(above, saved[0]) * beta))};
+                    const Tensor above = is_above(saved["x"].detach() * beta, threshold);
+                    return Values{where(above, g, g * sigmoid(unless(above, saved["x"]) * beta))};
                   });
   });
 }
@@ -78,11 +80,12 @@ Tensor hardtanh(const Tensor& input, double low, double high) {
   }
   const Tensor x = floating("hardtanh", input);
   const Tensor y = minimum(maximum(x.detach(), low), high);
-  return record("hardtanh", y.array(), {x}, {Save::input(0)}, [low, high](const SavedValues& saved, const Tensor& g) {
-    const Tensor v = saved[0].detach();
-    const Tensor outside = logical_or(less_equal(v, scalar_like(v, low)), greater_equal(v, scalar_like(v, high)));
-    return Values{unless(outside, g)};
-  });
+  return record(
+      "hardtanh", y.array(), {x}, {Save::input("x", 0)}, [low, high](const SavedValues& saved, const Tensor& g) {
+        const Tensor v = saved["x"].detach();
+        const Tensor outside = logical_or(less_equal(v, scalar_like(v, low)), greater_equal(v, scalar_like(v, high)));
+        return Values{unless(outside, g)};
+      });
 }
 
 Tensor relu6(const Tensor& x) { return hardtanh(x, 0, 6); }

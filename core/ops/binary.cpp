@@ -37,9 +37,9 @@ Tensor differentiable(BinaryOp op, std::string_view name, const Operands& operan
   const Shape shape_a = operands.a.shape();
   const Shape shape_b = operands.b.shape();
   return record(name, binary_array(name, op, operands.a.array(), operands.b.array()), {operands.a, operands.b},
-                {Save::input(0), Save::input(1)}, [=](const SavedValues& saved, const Tensor& g) {
-                  const Tensor a = saved[0];
-                  const Tensor b = saved[1];
+                {Save::input("a", 0), Save::input("b", 1)}, [=](const SavedValues& saved, const Tensor& g) {
+                  const Tensor a = saved["a"];
+                  const Tensor b = saved["b"];
                   return Values{saved.needs(0) ? sum_to(grad_a(g, a, b), shape_a) : Tensor(),
                                 saved.needs(1) ? sum_to(grad_b(g, a, b), shape_b) : Tensor()};
                 });
@@ -96,14 +96,14 @@ Tensor divide(const Tensor& a, const Tensor& b) {
   const Operands operands = promoted("divide", a, b, true);
   const Shape shape_a = operands.a.shape();
   const Shape shape_b = operands.b.shape();
-  std::vector<Save> saves{Save::input(1)};
-  if (is_recorded({operands.b})) saves.push_back(Save::output());
+  std::vector<Save> saves{Save::input("b", 1)};
+  if (is_recorded({operands.b})) saves.push_back(Save::output("quotient"));
   return record("divide", binary_array("divide", BinaryOp::divide, operands.a.array(), operands.b.array()),
                 {operands.a, operands.b}, saves, [shape_a, shape_b](const SavedValues& saved, const Tensor& g) {
-                  const Tensor y = saved[0];
+                  const Tensor y = saved["b"];
                   // By the quotient: the square of y over- and underflows before the gradient does.
                   return Values{saved.needs(0) ? sum_to(g / y, shape_a) : Tensor(),
-                                saved.needs(1) ? sum_to(negative(g * (saved[1] / y)), shape_b) : Tensor()};
+                                saved.needs(1) ? sum_to(negative(g * (saved["quotient"] / y)), shape_b) : Tensor()};
                 });
 }
 
@@ -200,8 +200,8 @@ Tensor weighted(const Tensor& weight, const Tensor& x) {
 Tensor relu_grad(const Tensor& g, const Tensor& y) {
   const Tensor mask = y.detach();
   return record("relu_grad", binary_array("relu_grad", BinaryOp::relu_grad, g.array(), mask.array()), {g},
-                {Save::constant(mask.array())},
-                [](const SavedValues& saved, const Tensor& gg) { return Values{relu_grad(gg, saved[0])}; });
+                {Save::constant("mask", mask.array())},
+                [](const SavedValues& saved, const Tensor& gg) { return Values{relu_grad(gg, saved["mask"])}; });
 }
 
 Tensor equal(const Tensor& a, const Tensor& b) { return predicate(BinaryOp::equal, "equal", a, b); }
@@ -235,11 +235,11 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   backend(device)->where(const_view(spread(condition)), const_view(wide_x), const_view(wide_y), mutable_view(out));
   const Shape shape_x = x.shape();
   const Shape shape_y = y.shape();
-  return record("where", std::move(out), {x, y}, {Save::constant(condition.array())},
+  return record("where", std::move(out), {x, y}, {Save::constant("condition", condition.array())},
                 [shape_x, shape_y](const SavedValues& saved, const Tensor& g) {
                   const Tensor zero = scalar_like(g, 0);
-                  return Values{saved.needs(0) ? sum_to(where(saved[0], g, zero), shape_x) : Tensor(),
-                                saved.needs(1) ? sum_to(where(saved[0], zero, g), shape_y) : Tensor()};
+                  return Values{saved.needs(0) ? sum_to(where(saved["condition"], g, zero), shape_x) : Tensor(),
+                                saved.needs(1) ? sum_to(where(saved["condition"], zero, g), shape_y) : Tensor()};
                 });
 }
 

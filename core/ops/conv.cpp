@@ -93,37 +93,39 @@ Convolution gradient_sizes(std::string_view op, const Tensor& output_grad, const
 Tensor conv_forward(const Convolution& c, const Tensor& x, const Tensor& weight, const Tensor& bias) {
   Array bias_array;
   if (bias.defined()) bias_array = bias.array().contiguous();
-  return record(
-      node_name(ConvPass::forward, c.axes), conv_pass(ConvPass::forward, c, x.array(), weight.array(), bias_array),
-      {x, weight, bias}, {Save::input(0), Save::input(1)}, [c](const SavedValues& saved, const Tensor& g) {
-        Tensor x_grad, weight_grad, bias_grad;
-        if (saved.needs(0)) x_grad = conv_input_grad(c, g, saved[1]);
-        if (saved.needs(1) && saved.needs(2) && !grad_enabled()) {
-          bias_grad = Tensor(Array::empty({c.shape.k}, parameter_dtype(g.dtype()), g.device()));
-          weight_grad = Tensor(conv_pass(ConvPass::weight_grad, c, g.array(), saved[0].array(), {}, bias_grad.array()));
-        } else {
-          if (saved.needs(1)) weight_grad = conv_weight_grad(c, g, saved[0]);
-          if (saved.needs(2)) bias_grad = sum(g.to(parameter_dtype(g.dtype())), all_but_channels(c));
-        }
-        return Values{x_grad, weight_grad, bias_grad};
-      });
+  return record(node_name(ConvPass::forward, c.axes),
+                conv_pass(ConvPass::forward, c, x.array(), weight.array(), bias_array), {x, weight, bias},
+                {Save::input("x", 0), Save::input("weight", 1)}, [c](const SavedValues& saved, const Tensor& g) {
+                  Tensor x_grad, weight_grad, bias_grad;
+                  if (saved.needs(0)) x_grad = conv_input_grad(c, g, saved["weight"]);
+                  if (saved.needs(1) && saved.needs(2) && !grad_enabled()) {
+                    bias_grad = Tensor(Array::empty({c.shape.k}, parameter_dtype(g.dtype()), g.device()));
+                    weight_grad = Tensor(
+                        conv_pass(ConvPass::weight_grad, c, g.array(), saved["x"].array(), {}, bias_grad.array()));
+                  } else {
+                    if (saved.needs(1)) weight_grad = conv_weight_grad(c, g, saved["x"]);
+                    if (saved.needs(2)) bias_grad = sum(g.to(parameter_dtype(g.dtype())), all_but_channels(c));
+                  }
+                  return Values{x_grad, weight_grad, bias_grad};
+                });
 }
 
 Tensor conv_input_grad(const Convolution& c, const Tensor& output_grad, const Tensor& weight) {
   return record(node_name(ConvPass::input_grad, c.axes),
                 conv_pass(ConvPass::input_grad, c, output_grad.array(), weight.array()), {output_grad, weight},
-                {Save::input(0), Save::input(1)}, [c](const SavedValues& saved, const Tensor& g) {
-                  return Values{saved.needs(0) ? conv_forward(c, g, saved[1], {}) : Tensor(),
-                                saved.needs(1) ? conv_weight_grad(c, saved[0], g) : Tensor()};
+                {Save::input("output_grad", 0), Save::input("weight", 1)},
+                [c](const SavedValues& saved, const Tensor& g) {
+                  return Values{saved.needs(0) ? conv_forward(c, g, saved["weight"], {}) : Tensor(),
+                                saved.needs(1) ? conv_weight_grad(c, saved["output_grad"], g) : Tensor()};
                 });
 }
 
 Tensor conv_weight_grad(const Convolution& c, const Tensor& output_grad, const Tensor& x) {
   return record(node_name(ConvPass::weight_grad, c.axes),
                 conv_pass(ConvPass::weight_grad, c, output_grad.array(), x.array()), {output_grad, x},
-                {Save::input(0), Save::input(1)}, [c](const SavedValues& saved, const Tensor& g) {
-                  return Values{saved.needs(0) ? conv_forward(c, saved[1], g, {}) : Tensor(),
-                                saved.needs(1) ? conv_input_grad(c, saved[0], g) : Tensor()};
+                {Save::input("output_grad", 0), Save::input("x", 1)}, [c](const SavedValues& saved, const Tensor& g) {
+                  return Values{saved.needs(0) ? conv_forward(c, saved["x"], g, {}) : Tensor(),
+                                saved.needs(1) ? conv_input_grad(c, saved["output_grad"], g) : Tensor()};
                 });
 }
 

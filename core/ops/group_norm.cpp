@@ -70,27 +70,27 @@ Tensor normalised(std::string_view name, const Tensor& x, const Dims& axes, doub
                     .scale = mutable_view(scale),
                     .shift = mutable_view(shift)});
   return record(name, columns.like(x.array(), out).array(), {x},
-                {Save::input(0), Save::constant(mean), Save::constant(inverse_std)},
+                {Save::input("x", 0), Save::constant("mean", mean), Save::constant("inverse_std", inverse_std)},
                 [columns, axes, eps](const SavedValues& saved, const Tensor& g) {
-                  const Tensor input = saved[0];
+                  const Tensor input = saved["x"], moments = saved["mean"], inverse = saved["inverse_std"];
                   if (grad_enabled()) {
                     const Normal normal =
-                        composed_normal(input, axes, columns.per_group(select(saved[1], 0, 0)),
-                                        columns.per_group(select(saved[1], 0, 1)), columns.per_group(saved[2]), eps);
+                        composed_normal(input, axes, columns.per_group(select(moments, 0, 0)),
+                                        columns.per_group(select(moments, 0, 1)), columns.per_group(inverse), eps);
                     const Tensor slope = weft::mean(g * normal.values, axes, true);
                     return Values{(g - weft::mean(g, axes, true) - normal.values * slope) * normal.inverse_std};
                   }
-                  const Array values = columns.of(input), gradient = columns.of(g), inverse = saved[2].array();
+                  const Array values = columns.of(input), gradient = columns.of(g);
                   const Array x_grad = columns.empty_like(values);
-                  const Array unused = Array::empty_like(saved[1].array().layout(), values.dtype(), values.device());
+                  const Array unused = Array::empty_like(moments.array().layout(), values.dtype(), values.device());
                   const Array weight_grad = select(Tensor(unused), 0, 0).array(),
                               bias_grad = select(Tensor(unused), 0, 1).array();
                   backend(values.device())
                       ->batch_norm_grad({.y_grad = columns.view(gradient),
                                          .x = columns.view(values),
-                                         .mean = const_view(saved[1].array()),
-                                         .inverse_std = const_view(inverse),
-                                         .scale = const_view(inverse),
+                                         .mean = const_view(moments.array()),
+                                         .inverse_std = const_view(inverse.array()),
+                                         .scale = const_view(inverse.array()),
                                          .x_grad = columns.view(x_grad),
                                          .weight_grad = mutable_view(weight_grad),
                                          .bias_grad = mutable_view(bias_grad)});

@@ -20,9 +20,9 @@ Tensor last_axis(bool log, const Tensor& x) {
   const auto matrix = [shape, strides](const Array& a) { return ConstView{a.data(), shape, strides, a.dtype()}; };
   Array out = Array::empty(x.shape(), x.dtype(), x.device());
   backend(x.device())->softmax(log, matrix(x.array()), {out.data(), shape, strides, out.dtype()});
-  return record(log ? "log_softmax" : "softmax", std::move(out), {x}, {Save::output()},
+  return record(log ? "log_softmax" : "softmax", std::move(out), {x}, {Save::output("y")},
                 [=](const SavedValues& saved, const Tensor& g) {
-                  const Tensor y = saved[0];
+                  const Tensor y = saved["y"];
                   if (grad_enabled()) {
                     return Values{log ? g - exp(y) * sum(g, -1, true) : y * (g - sum(g * y, -1, true))};
                   }
@@ -77,18 +77,19 @@ Tensor cross_entropy_rows(const Tensor& logits, const Array& labels, const Cross
   const bool mean = arguments.reduction == LossReduction::mean;
   const Shape shape = arguments.reduction == LossReduction::none ? Shape{logits.size(0)} : Shape{};
   Array losses = Array::empty(shape, logits.dtype(), logits.device());
-  std::vector<Save> saves{Save::input(0), Save::constant(labels)};
+  std::vector<Save> saves{Save::input("logits", 0), Save::constant("labels", labels)};
   View count;
   if (mean) {
     const Array counted = Array::empty({}, DType::f64, logits.device());
     count = mutable_view(counted);
-    saves.push_back(Save::constant(counted));
+    saves.push_back(Save::constant("count", counted));
   }
   backend(logits.device())
       ->cross_entropy({const_view(logits.array()), const_view(labels), arguments, mutable_view(losses), count});
   return record("cross_entropy", std::move(losses), std::vector<Tensor>{logits}, saves,
                 [arguments, mean](const SavedValues& saved, const Tensor& g) {
-                  const Tensor z = saved[0], indices = saved[1], counted = mean ? saved[2] : Tensor();
+                  const Tensor z = saved["logits"], indices = saved["labels"],
+                               counted = mean ? saved["count"] : Tensor();
                   if (grad_enabled()) return Values{composed_entropy_grad(arguments, z, indices, counted, g)};
                   Array z_grad = Array::empty(z.shape(), z.dtype(), z.device());
                   backend(z.device())

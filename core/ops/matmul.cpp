@@ -12,10 +12,10 @@ using Values = std::vector<Tensor>;
 Tensor batched(const Tensor& a, const Tensor& b) {
   Array out = Array::empty({a.shape()[0], a.shape()[1], b.shape()[2]}, a.dtype(), a.device());
   backend(a.device())->matmul(const_view(a.array()), const_view(b.array()), precision(), mutable_view(out));
-  return record("matmul", std::move(out), {a, b}, {Save::input(0), Save::input(1)},
+  return record("matmul", std::move(out), {a, b}, {Save::input("a", 0), Save::input("b", 1)},
                 [](const SavedValues& saved, const Tensor& g) {
-                  return Values{saved.needs(0) ? batched(g, transpose(saved[1], 1, 2)) : Tensor(),
-                                saved.needs(1) ? batched(transpose(saved[0], 1, 2), g) : Tensor()};
+                  return Values{saved.needs(0) ? batched(g, transpose(saved["b"], 1, 2)) : Tensor(),
+                                saved.needs(1) ? batched(transpose(saved["a"], 1, 2), g) : Tensor()};
                 });
 }
 

@@ -103,8 +103,8 @@ Values composed_grad(const Tensor& g, const Tensor& input, const Tensor& weight,
 }
 
 Values train_grad(const SavedValues& saved, const Tensor& gradient, double eps, bool relu) {
-  const Tensor x = saved[0], weight = saved[1];
-  const Statistics statistics{saved[2], saved[3], saved[4], saved[5]};
+  const Tensor x = saved["x"], weight = saved["weight"];
+  const Statistics statistics{saved["mean"], saved["inverse_std"], saved["scale"], saved["shift"]};
   const Tensor residual_grad = saved.needs(3) ? gradient : Tensor();
   if (grad_enabled()) {
     const Tensor g = gradient.to(weight.dtype());
@@ -145,12 +145,13 @@ Tensor train(const Tensor& input, const Tensor& weight, const Tensor& bias, cons
   const Array out = Array::empty_like(Layout::channels_last(x.shape()), x.dtype(), x.device());
   const Array added = residual.defined() ? channels_last(residual.array()) : Array();
   const Array factor = weight.array().contiguous(), offset = bias.array().contiguous();
-  Tensor result = record("batch_norm", out, {x, weight, bias, residual},
-                         {Save::input(0), Save::input(1), Save::constant(mean), Save::constant(inverse_std),
-                          Save::constant(scale), Save::constant(shift)},
-                         [eps = options.eps, relu = mode.relu](const SavedValues& saved, const Tensor& g) {
-                           return train_grad(saved, g, eps, relu);
-                         });
+  Tensor result = record(
+      "batch_norm", out, {x, weight, bias, residual},
+      {Save::input("x", 0), Save::input("weight", 1), Save::constant("mean", mean),
+       Save::constant("inverse_std", inverse_std), Save::constant("scale", scale), Save::constant("shift", shift)},
+      [eps = options.eps, relu = mode.relu](const SavedValues& saved, const Tensor& g) {
+        return train_grad(saved, g, eps, relu);
+      });
   const std::array<const Tensor*, 3> written = {&running_mean, &running_var, &batches};
   for (const Tensor* each : written) {
     if (each->defined()) note_values(each->array());

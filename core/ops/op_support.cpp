@@ -66,7 +66,7 @@ DType result_dtype(const Tensor& a, const Tensor& b) {
 }
 
 Array unary_array(UnaryOp op, const Array& x) {
-  const DType dtype = op >= UnaryOp::is_nan ? DType::boolean : x.dtype();
+  const DType dtype = is_predicate(op) ? DType::boolean : x.dtype();
   Array out = Array::empty_like(x.layout(), dtype, x.device());
   backend(x.device())->unary(op, const_view(x), mutable_view(out));
   return out;
@@ -83,7 +83,7 @@ ConstView expanded(std::string_view name, const Array& x, const Shape& shape) {
 
 Array binary_array(std::string_view name, BinaryOp op, const Array& a, const Array& b) {
   const Shape shape = layout::broadcast(name, a.shape(), b.shape());
-  const DType dtype = op >= BinaryOp::equal ? DType::boolean : a.dtype();
+  const DType dtype = is_predicate(op) ? DType::boolean : a.dtype();
   const bool like_a = a.shape() == shape && (a.layout().is_dense() || b.shape() != shape);
   Array out = Array::empty_like(layout::dense_like(like_a ? a.layout() : b.layout(), shape), dtype, a.device());
   backend(a.device())->binary(op, expanded(name, a, shape), expanded(name, b, shape), mutable_view(out));

@@ -35,9 +35,10 @@ Array pool_pass(PoolPass pass, const PoolShape& s, const Array& in, const Array&
 Tensor linear_pool(PoolPass forward_pass, PoolPass backward_pass, bool forward, const Pooling& p, const Tensor& in,
                    const Array& indices) {
   Array out = pool_pass(forward ? forward_pass : backward_pass, p.shape, in.array(), indices, forward ? p.y() : p.x());
-  return record(p.op, std::move(out), {in}, {Save::constant(indices)}, [=](const SavedValues& saved, const Tensor& g) {
-    return Values{linear_pool(forward_pass, backward_pass, !forward, p, g, saved[0].array())};
-  });
+  return record(p.op, std::move(out), {in}, {Save::constant("indices", indices)},
+                [=](const SavedValues& saved, const Tensor& g) {
+                  return Values{linear_pool(forward_pass, backward_pass, !forward, p, g, saved["indices"].array())};
+                });
 }
 
 struct Largest {
@@ -49,9 +50,9 @@ Largest largest(const Pooling& p, const Tensor& x) {
   const Array indices = Array::empty_like(Layout::channels_last(p.y()), DType::i32, x.device());
   Array out = pool_pass(PoolPass::max, p.shape, x.array(), indices, p.y());
   const auto backward = [p](const SavedValues& saved, const Tensor& g) {
-    return Values{linear_pool(PoolPass::max_gather, PoolPass::max_scatter, false, p, g, saved[0].array())};
+    return Values{linear_pool(PoolPass::max_gather, PoolPass::max_scatter, false, p, g, saved["indices"].array())};
   };
-  return {record(p.op, std::move(out), {x}, {Save::constant(indices)}, backward), indices};
+  return {record(p.op, std::move(out), {x}, {Save::constant("indices", indices)}, backward), indices};
 }
 
 // Whether x is (C, ...) with `axes` spatial axes, which is pooled as a batch of one.

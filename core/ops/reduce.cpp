@@ -68,9 +68,9 @@ Tensor extreme(ReduceOp op, std::string_view name, const Tensor& x, const Axes& 
   for (int i = 0; i < x.rank(); ++i) {
     if (mask[static_cast<std::size_t>(i)]) reduced.push_back(i);
   }
-  return record(name, out, {x}, {Save::input(0), Save::constant(out)},
+  return record(name, out, {x}, {Save::input("x", 0), Save::constant("extreme", out)},
                 [wide, reduced](const SavedValues& saved, const Tensor& g) {
-                  const Tensor hits = equal(saved[0].detach(), reshape(saved[1], wide)).to(g.dtype());
+                  const Tensor hits = equal(saved["x"].detach(), reshape(saved["extreme"], wide)).to(g.dtype());
                   return Values{reshape(g, wide) * (hits / sum(hits, reduced, true))};
                 });
 }

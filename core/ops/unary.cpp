@@ -15,13 +15,14 @@ using UnaryGrad = Tensor (*)(const Tensor& g, const Tensor& value);
 enum class Saves { nothing, input, output };
 
 Tensor differentiable(UnaryOp op, std::string_view name, const Tensor& x, Saves saves, UnaryGrad grad) {
-  const auto backward = [grad](const SavedValues& saved, const Tensor& g) { return Values{grad(g, saved[0])}; };
+  const auto backward = [grad](const SavedValues& saved, const Tensor& g) { return Values{grad(g, saved["value"])}; };
   Array out = unary_array(op, x.array());
   if (saves == Saves::nothing) {
     return record(name, std::move(out), {x}, {},
                   [grad](const SavedValues&, const Tensor& g) { return Values{grad(g, Tensor())}; });
   }
-  return record(name, std::move(out), {x}, {saves == Saves::input ? Save::input(0) : Save::output()}, backward);
+  return record(name, std::move(out), {x}, {saves == Saves::input ? Save::input("value", 0) : Save::output("value")},
+                backward);
 }
 
 void check_numbers(std::string_view name, const Tensor& x) {
@@ -80,52 +81,114 @@ Tensor hardswish_grad(const Tensor& g, const Tensor& x) {
   return g * where(bends, (where(bends, x, scalar_like(x, 0)) + 1.5) / 3, above.to(x.dtype()));
 }
 
+/// A function of numbers of any dtype except bool.
+Tensor of_numbers(UnaryOp op, const Tensor& x, Saves saves, UnaryGrad grad) {
+  check_numbers(name(op), x);
+  return differentiable(op, name(op), x, saves, grad);
+}
+
+/// A function of floating-point numbers, to which integers are converted.
+Tensor of_floats(UnaryOp op, const Tensor& x, Saves saves, UnaryGrad grad) {
+  return differentiable(op, name(op), floating(name(op), x), saves, grad);
+}
+
 }  // namespace
 
-// NAME, what its gradient needs, and the gradient as an expression of g and v.
-#define WEFT_NUMERIC_UNARY(NAME, SAVES, EXPRESSION)                                                                \
-  Tensor NAME(const Tensor& x) {                                                                                   \
-    check_numbers(#NAME, x);                                                                                       \
-    return differentiable(UnaryOp::NAME, #NAME, x, Saves::SAVES,                                                   \
-                          [](const Tensor& g, [[maybe_unused]] const Tensor& v) -> Tensor { return EXPRESSION; }); \
-  }
-#define WEFT_FLOAT_UNARY(NAME, SAVES, EXPRESSION)                                                                  \
-  Tensor NAME(const Tensor& x) {                                                                                   \
-    return differentiable(UnaryOp::NAME, #NAME, floating(#NAME, x), Saves::SAVES,                                  \
-                          [](const Tensor& g, [[maybe_unused]] const Tensor& v) -> Tensor { return EXPRESSION; }); \
-  }
-
-WEFT_NUMERIC_UNARY(negative, nothing, negative(g))
-WEFT_NUMERIC_UNARY(abs, input, g* sign(v))
-WEFT_NUMERIC_UNARY(sign, nothing, zeros_like(g))
-WEFT_NUMERIC_UNARY(square, input, g* v * 2)
-WEFT_FLOAT_UNARY(reciprocal, output, negative(g* v* v))
-WEFT_FLOAT_UNARY(sqrt, output, g / (v * 2))
-WEFT_FLOAT_UNARY(rsqrt, output, g * -0.5 * v * v * v)
-WEFT_FLOAT_UNARY(exp, output, g* v)
-WEFT_FLOAT_UNARY(expm1, input, g* exp(v))
-WEFT_FLOAT_UNARY(log, input, g / v)
-WEFT_FLOAT_UNARY(log1p, input, g / (v + 1))
-WEFT_FLOAT_UNARY(log2, input, g*(1 / std::numbers::ln2) / v)
-WEFT_FLOAT_UNARY(log10, input, g*(1 / std::numbers::ln10) / v)
-WEFT_FLOAT_UNARY(sin, input, g* cos(v))
-WEFT_FLOAT_UNARY(cos, input, negative(g* sin(v)))
-WEFT_FLOAT_UNARY(tan, output, g*(square(v) + 1))
-WEFT_FLOAT_UNARY(asin, input, g* rsqrt((1 - v) * (1 + v)))
-WEFT_FLOAT_UNARY(acos, input, negative(g* rsqrt((1 - v) * (1 + v))))
-WEFT_FLOAT_UNARY(atan, input, g* atan2_slope(scalar_like(v, 1), v))
-WEFT_FLOAT_UNARY(sinh, input, g* cosh(v))
-WEFT_FLOAT_UNARY(cosh, input, g* sinh(v))
-WEFT_FLOAT_UNARY(tanh, input, (fused<BinaryOp::tanh_grad, tanh_grad>(g, v)))
-WEFT_FLOAT_UNARY(erf, input, g* exp(negative(square(v))) * (2 * std::numbers::inv_sqrtpi))
-WEFT_FLOAT_UNARY(erfc, input, g* exp(negative(square(v))) * (-2 * std::numbers::inv_sqrtpi))
-WEFT_FLOAT_UNARY(sigmoid, input, (fused<BinaryOp::sigmoid_grad, sigmoid_grad>(g, v)))
-WEFT_FLOAT_UNARY(silu, input, (fused<BinaryOp::silu_grad, silu_grad>(g, v)))
-WEFT_FLOAT_UNARY(hardsigmoid, input, hardsigmoid_grad(g, v))
-WEFT_FLOAT_UNARY(hardswish, input, (fused<BinaryOp::hardswish_grad, hardswish_grad>(g, v)))
-
-#undef WEFT_NUMERIC_UNARY
-#undef WEFT_FLOAT_UNARY
+Tensor negative(const Tensor& x) {
+  return of_numbers(UnaryOp::negative, x, Saves::nothing, [](const Tensor& g, const Tensor&) { return negative(g); });
+}
+Tensor abs(const Tensor& x) {
+  return of_numbers(UnaryOp::abs, x, Saves::input, [](const Tensor& g, const Tensor& v) { return g * sign(v); });
+}
+Tensor sign(const Tensor& x) {
+  return of_numbers(UnaryOp::sign, x, Saves::nothing, [](const Tensor& g, const Tensor&) { return zeros_like(g); });
+}
+Tensor square(const Tensor& x) {
+  return of_numbers(UnaryOp::square, x, Saves::input, [](const Tensor& g, const Tensor& v) { return g * v * 2; });
+}
+Tensor reciprocal(const Tensor& x) {
+  return of_floats(UnaryOp::reciprocal, x, Saves::output,
+                   [](const Tensor& g, const Tensor& y) { return negative(g * y * y); });
+}
+Tensor sqrt(const Tensor& x) {
+  return of_floats(UnaryOp::sqrt, x, Saves::output, [](const Tensor& g, const Tensor& y) { return g / (y * 2); });
+}
+Tensor rsqrt(const Tensor& x) {
+  return of_floats(UnaryOp::rsqrt, x, Saves::output,
+                   [](const Tensor& g, const Tensor& y) { return g * -0.5 * y * y * y; });
+}
+Tensor exp(const Tensor& x) {
+  return of_floats(UnaryOp::exp, x, Saves::output, [](const Tensor& g, const Tensor& y) { return g * y; });
+}
+Tensor expm1(const Tensor& x) {
+  return of_floats(UnaryOp::expm1, x, Saves::input, [](const Tensor& g, const Tensor& v) { return g * exp(v); });
+}
+Tensor log(const Tensor& x) {
+  return of_floats(UnaryOp::log, x, Saves::input, [](const Tensor& g, const Tensor& v) { return g / v; });
+}
+Tensor log1p(const Tensor& x) {
+  return of_floats(UnaryOp::log1p, x, Saves::input, [](const Tensor& g, const Tensor& v) { return g / (v + 1); });
+}
+Tensor log2(const Tensor& x) {
+  return of_floats(UnaryOp::log2, x, Saves::input,
+                   [](const Tensor& g, const Tensor& v) { return g * (1 / std::numbers::ln2) / v; });
+}
+Tensor log10(const Tensor& x) {
+  return of_floats(UnaryOp::log10, x, Saves::input,
+                   [](const Tensor& g, const Tensor& v) { return g * (1 / std::numbers::ln10) / v; });
+}
+Tensor sin(const Tensor& x) {
+  return of_floats(UnaryOp::sin, x, Saves::input, [](const Tensor& g, const Tensor& v) { return g * cos(v); });
+}
+Tensor cos(const Tensor& x) {
+  return of_floats(UnaryOp::cos, x, Saves::input,
+                   [](const Tensor& g, const Tensor& v) { return negative(g * sin(v)); });
+}
+Tensor tan(const Tensor& x) {
+  return of_floats(UnaryOp::tan, x, Saves::output,
+                   [](const Tensor& g, const Tensor& y) { return g * (square(y) + 1); });
+}
+Tensor asin(const Tensor& x) {
+  return of_floats(UnaryOp::asin, x, Saves::input,
+                   [](const Tensor& g, const Tensor& v) { return g * rsqrt((1 - v) * (1 + v)); });
+}
+Tensor acos(const Tensor& x) {
+  return of_floats(UnaryOp::acos, x, Saves::input,
+                   [](const Tensor& g, const Tensor& v) { return negative(g * rsqrt((1 - v) * (1 + v))); });
+}
+Tensor atan(const Tensor& x) {
+  return of_floats(UnaryOp::atan, x, Saves::input,
+                   [](const Tensor& g, const Tensor& v) { return g * atan2_slope(scalar_like(v, 1), v); });
+}
+Tensor sinh(const Tensor& x) {
+  return of_floats(UnaryOp::sinh, x, Saves::input, [](const Tensor& g, const Tensor& v) { return g * cosh(v); });
+}
+Tensor cosh(const Tensor& x) {
+  return of_floats(UnaryOp::cosh, x, Saves::input, [](const Tensor& g, const Tensor& v) { return g * sinh(v); });
+}
+Tensor tanh(const Tensor& x) {
+  return of_floats(UnaryOp::tanh, x, Saves::input, fused<BinaryOp::tanh_grad, tanh_grad>);
+}
+Tensor erf(const Tensor& x) {
+  return of_floats(UnaryOp::erf, x, Saves::input, [](const Tensor& g, const Tensor& v) {
+    return g * exp(negative(square(v))) * (2 * std::numbers::inv_sqrtpi);
+  });
+}
+Tensor erfc(const Tensor& x) {
+  return of_floats(UnaryOp::erfc, x, Saves::input, [](const Tensor& g, const Tensor& v) {
+    return g * exp(negative(square(v))) * (-2 * std::numbers::inv_sqrtpi);
+  });
+}
+Tensor sigmoid(const Tensor& x) {
+  return of_floats(UnaryOp::sigmoid, x, Saves::input, fused<BinaryOp::sigmoid_grad, sigmoid_grad>);
+}
+Tensor silu(const Tensor& x) {
+  return of_floats(UnaryOp::silu, x, Saves::input, fused<BinaryOp::silu_grad, silu_grad>);
+}
+Tensor hardsigmoid(const Tensor& x) { return of_floats(UnaryOp::hardsigmoid, x, Saves::input, hardsigmoid_grad); }
+Tensor hardswish(const Tensor& x) {
+  return of_floats(UnaryOp::hardswish, x, Saves::input, fused<BinaryOp::hardswish_grad, hardswish_grad>);
+}
 
 Tensor relu(const Tensor& x) {
   if (is_integer(x.dtype())) return maximum(x, 0);
@@ -181,13 +244,14 @@ Tensor clamp(const Tensor& x, std::optional<Scalar> low, std::optional<Scalar> h
   Tensor y = low || high ? input.detach() : clone(input.detach());
   if (low) y = maximum(y, *low);
   if (high) y = minimum(y, *high);
-  return record("clamp", y.array(), {input}, {Save::input(0)}, [low, high](const SavedValues& saved, const Tensor& g) {
-    const Tensor value = saved[0].detach();
-    Tensor inside = full({}, true, {.dtype = DType::boolean, .device = g.device()});
-    if (low) inside = logical_and(inside, greater_equal(value, scalar_like(value, *low)));
-    if (high) inside = logical_and(inside, less_equal(value, scalar_like(value, *high)));
-    return Values{where(inside, g, scalar_like(g, 0))};
-  });
+  return record("clamp", y.array(), {input}, {Save::input("x", 0)},
+                [low, high](const SavedValues& saved, const Tensor& g) {
+                  const Tensor value = saved["x"].detach();
+                  Tensor inside = full({}, true, {.dtype = DType::boolean, .device = g.device()});
+                  if (low) inside = logical_and(inside, greater_equal(value, scalar_like(value, *low)));
+                  if (high) inside = logical_and(inside, less_equal(value, scalar_like(value, *high)));
+                  return Values{where(inside, g, scalar_like(g, 0))};
+                });
 }
 
 Tensor is_nan(const Tensor& x) {

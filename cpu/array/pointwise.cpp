@@ -22,13 +22,6 @@ TileLoop pick(const TileLoop (&row)[kDTypes], DType dtype, const char* op) {
   return loop;
 }
 
-#define WEFT_NAME(OP) #OP,
-constexpr const char* kUnaryNames[] = {WEFT_UNARY_NUMERIC(WEFT_NAME) WEFT_UNARY_FLOAT(WEFT_NAME)
-                                           WEFT_UNARY_PREDICATE(WEFT_NAME)};
-constexpr const char* kBinaryNames[] = {WEFT_BINARY_NUMERIC(WEFT_NAME) WEFT_BINARY_FLOAT(WEFT_NAME)
-                                            WEFT_BINARY_PREDICATE(WEFT_NAME)};
-#undef WEFT_NAME
-
 template <class T>
 void arange_blocks(const View& out, T start, T step) {
   constexpr std::int64_t kBlock = 1024;
@@ -67,13 +60,13 @@ void CpuBackend::arange(const View& out, Scalar start, Scalar step) {
 void CpuBackend::unary(UnaryOp op, const ConstView& x, const View& out) {
   const DenormalMode mode;
   const auto i = static_cast<int>(op);
-  Nest(out.shape, {out, x}).for_tiles_in_parallel(pick(elementwise_kernels().unary[i], x.dtype, kUnaryNames[i]));
+  Nest(out.shape, {out, x}).for_tiles_in_parallel(pick(elementwise_kernels().unary[i], x.dtype, name(op)));
 }
 
 void CpuBackend::binary(BinaryOp op, const ConstView& a, const ConstView& b, const View& out) {
   const DenormalMode mode;
   const auto i = static_cast<int>(op);
-  Nest(out.shape, {out, a, b}).for_tiles_in_parallel(pick(elementwise_kernels().binary[i], a.dtype, kBinaryNames[i]));
+  Nest(out.shape, {out, a, b}).for_tiles_in_parallel(pick(elementwise_kernels().binary[i], a.dtype, name(op)));
 }
 
 void CpuBackend::where(const ConstView& condition, const ConstView& a, const ConstView& b, const View& out) {

@@ -16,7 +16,7 @@ class ComposedConv final : public nn::Module {
 
   Tensor forward(const Tensor& x) override {
     const auto backward = [options = options_](const SavedValues& saved, const Tensor& gradient) {
-      const Tensor input = saved[0], weight = saved[1];
+      const Tensor input = saved["x"], weight = saved["weight"];
       std::vector<Tensor> gradients(2);
       if (saved.needs(0)) {
         gradients[0] = composed::conv2d_input_grad(gradient, weight, input.shape(), options).to(input.dtype());
@@ -26,7 +26,7 @@ class ComposedConv final : public nn::Module {
       return gradients;
     };
     const Tensor y = record("composed_conv2d", composed::conv2d(x.detach(), weight_.detach(), options_).array(),
-                            {x, weight_}, {Save::input(0), Save::input(1)}, backward);
+                            {x, weight_}, {Save::input("x", 0), Save::input("weight", 1)}, backward);
     return bias_.defined() ? y + bias_.to(y.dtype()).reshape({1, -1, 1, 1}) : y;
   }
 
