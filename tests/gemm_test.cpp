@@ -94,10 +94,10 @@ template <class T>
 void run(Way way, const GemmArgs<T>& g) {
   if (way == Way::gemm || way == Way::own_gemm) {
     use_own_gemm(way == Way::own_gemm);
-    gemm<T>(g.trans_a, g.trans_b, g.m, g.n, g.k, g.a, g.lda, g.b, g.ldb, g.accumulate, g.c, g.ldc);
+    gemm<T>(g);
     use_own_gemm(false);
   } else if (way == Way::tile) {
-    gemm_tile<T>(g.trans_a, g.trans_b, g.m, g.n, g.k, g.a, g.lda, g.b, g.ldb, g.accumulate, g.c, g.ldc);
+    gemm_tile<T>(g);
   } else if (g.m > 0 && g.n > 0 && g.k > 0) {
     const Isa isa = way == Way::avx512 ? Isa::avx512 : way == Way::avx2 ? Isa::avx2 : Isa::portable;
     if constexpr (std::is_signed_v<T> && std::is_integral_v<T>) {
@@ -334,7 +334,7 @@ std::vector<T> product(int threads, bool trans_a, bool trans_b, int64_t m, int64
   Matrix<T> c(m, n, 0, random);
   set_thread_count(threads);
   use_own_gemm(own);
-  gemm<T>(trans_a, trans_b, m, n, k, a.values.data(), a.ld, b.values.data(), b.ld, true, c.values.data(), c.ld);
+  gemm<T>({trans_a, trans_b, m, n, k, a.values.data(), a.ld, b.values.data(), b.ld, true, c.values.data(), c.ld});
   use_own_gemm(false);
   set_thread_count(allowed_cpus());
   return c.values;
@@ -376,10 +376,10 @@ TEST(GemmBits, OwnKernelSumsInTheSameOrderWhateverTheTile) {
   const int64_t m = 45, n = 70, k = 400;
   Matrix<float> a(m, k, 0, random), b(k, n, 0, random), whole(m, n, 0, random), part(m, n, 0, random);
   use_own_gemm(true);
-  gemm_tile<float>(false, false, m, n, k, a.values.data(), k, b.values.data(), n, false, whole.values.data(), n);
+  gemm_tile<float>({false, false, m, n, k, a.values.data(), k, b.values.data(), n, false, whole.values.data(), n});
   for (int64_t i = 0; i < m; i += 9) {
     for (int64_t j = 0; j < n; j += 35) {
-      gemm_tile<float>(false, false, 9, 35, k, &a.at(i, 0), k, &b.at(0, j), n, false, &part.at(i, j), n);
+      gemm_tile<float>({false, false, 9, 35, k, &a.at(i, 0), k, &b.at(0, j), n, false, &part.at(i, j), n});
     }
   }
   use_own_gemm(false);
@@ -397,7 +397,7 @@ TEST(GemmOneDnn, AgreesWithTheOwnKernel) {
 TEST(GemmOneDnn, LeadingDimensionOfASingleRowIsNotLookedAt) {
   const float a[3] = {1, 2, 3}, b[3] = {4, 5, 6};
   float c = -1;
-  gemm_tile<float>(false, true, 1, 1, 3, a, 1, b, 1, false, &c, 1);
+  gemm_tile<float>({false, true, 1, 1, 3, a, 1, b, 1, false, &c, 1});
   EXPECT_EQ(c, 32.0f);
 }
 
@@ -411,11 +411,11 @@ TEST(GemmOneDnn, StartsNoThreadsOfItsOwn) {
   const auto before = threads();
   product<float>(1, false, true, 512, 512, 512, false);
   std::vector<float> a(512 * 512, 1.0f), c(512 * 512);
-  gemm_tile<float>(false, false, 512, 512, 512, a.data(), 512, a.data(), 512, false, c.data(), 512);
+  gemm_tile<float>({false, false, 512, 512, 512, a.data(), 512, a.data(), 512, false, c.data(), 512});
   EXPECT_EQ(threads(), before);
   std::ptrdiff_t inside = 0;
   std::thread other([&] {
-    gemm_tile<float>(false, false, 512, 512, 512, a.data(), 512, a.data(), 512, false, c.data(), 512);
+    gemm_tile<float>({false, false, 512, 512, 512, a.data(), 512, a.data(), 512, false, c.data(), 512});
     inside = threads();
   });
   other.join();

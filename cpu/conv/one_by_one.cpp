@@ -25,18 +25,43 @@ void conv_one_by_one(ConvPass pass, const ConvShape& s, const T* a, const T* b, 
   const std::int64_t channels = s.c / s.groups, filters = s.k / s.groups, weight = filters * channels;
   if (pass == ConvPass::forward && bias != nullptr) fill_rows(rows, s.k, bias, out);
   for (std::int64_t g = 0; g < s.groups; ++g) {
+    const std::int64_t of_channels = g * channels, of_filters = g * filters, of_weight = g * weight;
     switch (pass) {
-      case ConvPass::forward:
-        gemm(false, true, rows, filters, channels, a + g * channels, s.c, b + g * weight, channels, bias != nullptr,
-             out + g * filters, s.k);
+      case ConvPass::forward:  // y = x·weightᵀ
+        gemm<T>({.trans_b = true,
+                 .m = rows,
+                 .n = filters,
+                 .k = channels,
+                 .a = a + of_channels,
+                 .lda = s.c,
+                 .b = b + of_weight,
+                 .ldb = channels,
+                 .accumulate = bias != nullptr,
+                 .c = out + of_filters,
+                 .ldc = s.k});
         break;
-      case ConvPass::input_grad:
-        gemm(false, false, rows, channels, filters, a + g * filters, s.k, b + g * weight, channels, false,
-             out + g * channels, s.c);
+      case ConvPass::input_grad:  // x_grad = y_grad·weight
+        gemm<T>({.m = rows,
+                 .n = channels,
+                 .k = filters,
+                 .a = a + of_filters,
+                 .lda = s.k,
+                 .b = b + of_weight,
+                 .ldb = channels,
+                 .c = out + of_channels,
+                 .ldc = s.c});
         break;
-      case ConvPass::weight_grad:
-        gemm(true, false, filters, channels, rows, a + g * filters, s.k, b + g * channels, s.c, false, out + g * weight,
-             channels);
+      case ConvPass::weight_grad:  // weight_grad = y_gradᵀ·x
+        gemm<T>({.trans_a = true,
+                 .m = filters,
+                 .n = channels,
+                 .k = rows,
+                 .a = a + of_filters,
+                 .lda = s.k,
+                 .b = b + of_channels,
+                 .ldb = s.c,
+                 .c = out + of_weight,
+                 .ldc = channels});
         break;
     }
   }

@@ -167,14 +167,13 @@ bool gemm_uses_onednn() noexcept {
 void use_own_gemm(bool own) noexcept { own_gemm.store(own, std::memory_order_relaxed); }
 
 template <class T>
-void gemm_tile(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,
-               int64_t ldb, bool accumulate, T* c, int64_t ldc) {
-  multiply_tile(GemmArgs<T>{trans_a, trans_b, m, n, k, a, lda, b, ldb, accumulate, c, ldc});
+void gemm_tile(const GemmArgs<T>& product) {
+  multiply_tile(product);
 }
 
 template <class T>
-void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb,
-          bool accumulate, T* c, int64_t ldc) {
+void gemm(const GemmArgs<T>& product) {
+  const int64_t m = product.m, n = product.n, k = product.k;
   if (m <= 0 || n <= 0) return;
   const Tiling tiling = tiling_of(m, n, std::max<int64_t>(k, 0));
   const int64_t down = ceil_div(m, tiling.rows), across = ceil_div(n, tiling.columns);
@@ -185,19 +184,15 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* 
   parallel_for(down * across * splits, [&](int64_t task) {
     const int64_t split = task % splits, tile = task / splits;
     const int64_t i = tile % down * tiling.rows, j = tile / down * tiling.columns, p = split * tiling.inner;
-    GemmArgs<T> g{trans_a,
-                  trans_b,
-                  std::min(tiling.rows, m - i),
-                  std::min(tiling.columns, n - j),
-                  std::min(tiling.inner, k - p),
-                  a + (trans_a ? p * lda + i : i * lda + p),
-                  lda,
-                  b + (trans_b ? j * ldb + p : p * ldb + j),
-                  ldb,
-                  accumulate,
-                  c + i * ldc + j,
-                  ldc};
-    if (split > 0) {
+    GemmArgs<T> g = product;
+    g.m = std::min(tiling.rows, m - i);
+    g.n = std::min(tiling.columns, n - j);
+    g.k = std::min(tiling.inner, k - p);
+    g.a += g.trans_a ? p * g.lda + i : i * g.lda + p;
+    g.b += g.trans_b ? j * g.ldb + p : p * g.ldb + j;
+    if (split == 0) {
+      g.c += i * g.ldc + j;
+    } else {
       g.accumulate = false;
       g.c = sums + (split - 1) * m * n + i * n + j;
       g.ldc = n;
@@ -207,15 +202,13 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* 
   if (splits == 1) return;
   const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 14) / n);
   parallel_blocks(m, grain, [&](int64_t begin, int64_t end) {
-    add_splits(end - begin, n, splits - 1, sums + begin * n, m * n, c + begin * ldc, ldc);
+    add_splits(end - begin, n, splits - 1, sums + begin * n, m * n, product.c + begin * product.ldc, product.ldc);
   });
 }
 
-#define WEFT_INSTANTIATE(T)                                                                                         \
-  template void gemm<T>(bool, bool, int64_t, int64_t, int64_t, const T*, int64_t, const T*, int64_t, bool, T*,      \
-                        int64_t);                                                                                   \
-  template void gemm_tile<T>(bool, bool, int64_t, int64_t, int64_t, const T*, int64_t, const T*, int64_t, bool, T*, \
-                             int64_t);
+#define WEFT_INSTANTIATE(T)                  \
+  template void gemm<T>(const GemmArgs<T>&); \
+  template void gemm_tile<T>(const GemmArgs<T>&);
 WEFT_INSTANTIATE(float)
 WEFT_INSTANTIATE(double)
 WEFT_INSTANTIATE(std::int32_t)

@@ -46,8 +46,17 @@ void multiply_batch(const ConstView& a, const ConstView& b, const View& out) {
   const auto multiply = [&](std::int64_t i) {
     const Matrix<T> left = matrix<T>(a, i, ScratchSlot::task);
     const Matrix<T> right = matrix<T>(b, i, ScratchSlot::extra);
-    gemm<T>(left.transposed, right.transposed, m, n, k, left.data, left.leading, right.data, right.leading, false,
-            out.as<T>() + i * m * n, n);
+    gemm<T>({.trans_a = left.transposed,
+             .trans_b = right.transposed,
+             .m = m,
+             .n = n,
+             .k = k,
+             .a = left.data,
+             .lda = left.leading,
+             .b = right.data,
+             .ldb = right.leading,
+             .c = out.as<T>() + i * m * n,
+             .ldc = n});
   };
   const std::int64_t batch = out.shape[0];
   if (batch < thread_count()) {

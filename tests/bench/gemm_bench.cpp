@@ -49,8 +49,17 @@ struct Problem {
   void run(std::vector<double>& by_clock, std::vector<double>& by_cpu) {
     const std::clock_t cpu_begin = std::clock();
     const auto begin = std::chrono::steady_clock::now();
-    weft::cpu::gemm(s.trans_a, s.trans_b, s.m, s.n, s.k, a.data(), s.trans_a ? s.m : s.k, b.data(),
-                    s.trans_b ? s.k : s.n, false, c.data(), s.n);
+    weft::cpu::gemm<float>({.trans_a = s.trans_a,
+                            .trans_b = s.trans_b,
+                            .m = s.m,
+                            .n = s.n,
+                            .k = s.k,
+                            .a = a.data(),
+                            .lda = s.trans_a ? s.m : s.k,
+                            .b = b.data(),
+                            .ldb = s.trans_b ? s.k : s.n,
+                            .c = c.data(),
+                            .ldc = s.n});
     const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
     const double cpu_time = static_cast<double>(std::clock() - cpu_begin) / CLOCKS_PER_SEC;
     const double work = 2e-9 * static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
