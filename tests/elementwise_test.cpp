@@ -11,8 +11,8 @@
 #include "cpu/array/pointwise_kernels.h"
 #include "cpu/runtime/backend.h"
 #include "cpu/runtime/threads.h"
-#include "scalar_reference.h"
-#include "strided_buffer.h"
+#include "tests/scalar_reference.h"
+#include "tests/strided_buffer.h"
 #include "weft/error.h"
 
 namespace weft::cpu {
@@ -69,7 +69,6 @@ double binary_expected(BinaryOp op, T a, T b) {
   }
   return binary_reference(op, double(a), double(b));
 }
-
 
 template <class T, class R>
 void check_unary(UnaryOp op, Random& random) {

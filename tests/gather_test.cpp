@@ -8,7 +8,7 @@
 #include "cpu/array/gather_kernels.h"
 #include "cpu/runtime/backend.h"
 #include "cpu/runtime/threads.h"
-#include "strided_buffer.h"
+#include "tests/strided_buffer.h"
 
 namespace weft::cpu {
 namespace {

@@ -8,7 +8,7 @@
 #include "cpu/array/reduce_kernels.h"
 #include "cpu/runtime/backend.h"
 #include "cpu/runtime/threads.h"
-#include "strided_buffer.h"
+#include "tests/strided_buffer.h"
 #include "weft/error.h"
 
 namespace weft::cpu {

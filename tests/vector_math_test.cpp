@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "cpu/array/pointwise_kernels.h"
-#include "strided_buffer.h"
+#include "tests/strided_buffer.h"
 
 namespace weft::cpu {
 namespace {

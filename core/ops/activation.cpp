@@ -7,8 +7,6 @@ namespace weft {
 
 namespace {
 
-using Values = std::vector<Tensor>;
-
 // bf16 takes several steps in f32, to be rounded once.
 template <class Function>
 Tensor rounded_once(const Tensor& x, const Function& function) {

@@ -8,7 +8,6 @@ namespace weft {
 
 namespace {
 
-using Values = std::vector<Tensor>;
 using BinaryGrad = Tensor (*)(const Tensor& g, const Tensor& a, const Tensor& b);
 
 struct Operands {

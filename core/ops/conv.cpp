@@ -10,8 +10,6 @@ namespace weft {
 
 namespace {
 
-using Values = std::vector<Tensor>;
-
 /// A pass without products, as an operand or the result is empty: whatever sizes the other axes have, no kernel meets
 /// them. `a` is the pass's first operand.
 void without_terms(const Convolution& c, const Array& a, const Array& bias, const Array& out, const Array& bias_grad) {
@@ -61,12 +59,6 @@ Array conv_pass(ConvPass pass, const Convolution& c, const Array& a, const Array
   return out;
 }
 
-Dims all_but_channels(const Convolution& c) {
-  Dims axes{0};
-  for (int axis = 2; axis < c.axes + 2; ++axis) axes.push_back(axis);
-  return axes;
-}
-
 // The name of a recorded pass.
 constexpr std::string_view node_name(ConvPass pass, int axes) {
   constexpr std::string_view kNames[3][4] = {
@@ -104,7 +96,7 @@ Tensor conv_forward(const Convolution& c, const Tensor& x, const Tensor& weight,
                         conv_pass(ConvPass::weight_grad, c, g.array(), saved["x"].array(), {}, bias_grad.array()));
                   } else {
                     if (saved.needs(1)) weight_grad = conv_weight_grad(c, g, saved["x"]);
-                    if (saved.needs(2)) bias_grad = sum(g.to(parameter_dtype(g.dtype())), all_but_channels(c));
+                    if (saved.needs(2)) bias_grad = sum(g.to(parameter_dtype(g.dtype())), all_but_channels(c.axes + 2));
                   }
                   return Values{x_grad, weight_grad, bias_grad};
                 });

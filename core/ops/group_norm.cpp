@@ -8,8 +8,6 @@ namespace weft {
 
 namespace {
 
-using Values = std::vector<Tensor>;
-
 // How x is seen as (values, groups): in the order of its axes, where the values of a group lie one after another, if
 // the device takes that, or else with the axes first that are averaged over, the last ones of x.
 struct Columns {

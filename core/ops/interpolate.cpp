@@ -8,8 +8,6 @@ namespace weft {
 
 namespace {
 
-using Values = std::vector<Tensor>;
-
 constexpr std::string_view kName = "interpolate";
 
 std::string to_string(const std::vector<double>& values) {

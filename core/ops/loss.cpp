@@ -10,8 +10,6 @@ namespace weft {
 
 namespace {
 
-using Values = std::vector<Tensor>;
-
 // Softmax or log softmax along the last axis of a contiguous tensor.
 Tensor last_axis(bool log, const Tensor& x) {
   const std::int64_t columns = x.size(-1);

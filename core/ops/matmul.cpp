@@ -6,8 +6,6 @@ namespace weft {
 
 namespace {
 
-using Values = std::vector<Tensor>;
-
 // (B, m, k) x (B, k, n), one dtype.
 Tensor batched(const Tensor& a, const Tensor& b) {
   Array out = Array::empty({a.shape()[0], a.shape()[1], b.shape()[2]}, a.dtype(), a.device());

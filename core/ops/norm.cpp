@@ -17,19 +17,11 @@ Normal composed_normal(const Tensor& x, const Axes& axes, const Tensor& mean, co
 
 namespace {
 
-using Values = std::vector<Tensor>;
-
 // Shapes (C,) as (1, C, 1, ...) against an input of the given rank.
 Tensor per_channel(const Tensor& v, int rank) {
   Shape shape = Dims::filled(rank, 1);
   shape[1] = v.size();
   return reshape(v, shape);
-}
-
-Axes all_but_channels(int rank) {
-  Dims axes{0};
-  for (int i = 2; i < rank; ++i) axes.push_back(i);
-  return axes;
 }
 
 // Dense channels-last memory as (rows, channels).

@@ -6,6 +6,12 @@
 
 namespace weft {
 
+Axes all_but_channels(int rank) {
+  Dims axes{0};
+  for (int i = 2; i < rank; ++i) axes.push_back(i);
+  return axes;
+}
+
 const Device& common_device(std::string_view op, std::initializer_list<Tensor> inputs) {
   const Device* device = nullptr;
   for (const Tensor& input : inputs) {

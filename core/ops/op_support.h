@@ -4,6 +4,7 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/autograd/autograd.h"
 #include "core/device/backend.h"
@@ -13,6 +14,12 @@
 
 /// What the op functions share: checks, and the backend's families on arrays with their output allocated.
 namespace weft {
+
+/// What a backward function returns: one gradient for each input.
+using Values = std::vector<Tensor>;
+
+/// Every axis of x (N, C, ...) except 1.
+Axes all_but_channels(int rank);
 
 // Checks; each throws naming op and the offending values.
 /// All defined and on the device of the first, which is returned.
@@ -24,17 +31,17 @@ void check_rank(std::string_view op, std::string_view what, const Tensor& x, int
 void check_computes(std::string_view op, DType dtype, const Device& device);
 /// For functions without integer values: integers and bool become f32. Throws as check_computes.
 Tensor floating(std::string_view op, const Tensor& x);
-/// Of the parameters, and of the statistics, of an input of this dtype: the same, f32 for bf16.
+/// The dtype of the parameters and statistics used with an input of dtype `input`: the same, except f32 for bf16.
 DType parameter_dtype(DType input);
 
-/// Of x as products take it: bf16 for f32 under Precision::bf16, else x's.
+/// The dtype in which products read x: bf16 where x is f32 under Precision::bf16, otherwise x's own.
 DType autocast_dtype(const Tensor& x);
 /// x converted to that; an undefined tensor is itself.
 Tensor autocast(const Tensor& x);
 
 /// PyTorch's result dtype: a 0-dimensional operand counts only when its kind (bool, integer, floating) is higher.
 DType result_dtype(const Tensor& a, const Tensor& b);
-/// Of a number in an expression with a tensor of dtype x.
+/// The dtype of a number in an expression with a tensor of dtype x.
 DType scalar_dtype(DType x, const Scalar& value);
 
 // Array-level kernels, output allocated here. Operands of binary broadcast and have one dtype already.

@@ -6,8 +6,6 @@ namespace weft {
 
 namespace {
 
-using Values = std::vector<Tensor>;
-
 // The names of an op with one, two and three spatial axes.
 using OpNames = std::string_view[3];
 constexpr OpNames kMaxPool = {"max_pool1d", "max_pool2d", "max_pool3d"};

@@ -8,7 +8,6 @@ namespace weft {
 
 namespace {
 
-using Values = std::vector<Tensor>;
 using Mask = std::array<bool, kMaxRank>;
 
 Shape kept_shape(const Shape& shape, const Mask& mask, bool keep_axes) {

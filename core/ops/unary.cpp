@@ -7,8 +7,6 @@ namespace weft {
 
 namespace {
 
-using Values = std::vector<Tensor>;
-
 // The gradient of y = f(x), given the gradient of y and whichever of x and y was saved.
 using UnaryGrad = Tensor (*)(const Tensor& g, const Tensor& value);
 
