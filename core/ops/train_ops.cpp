@@ -67,7 +67,7 @@ void check_rank(const Operand& what, const Array& array, int rank) {
 void check_floating(const Operand& what, const Array& array, bool with_f64) {
   const DType dtype = array.dtype();
   if (dtype == DType::f32 || (with_f64 && dtype == DType::f64)) return;
-  if (dtype == DType::bf16 && backend(array.device())->computes(dtype)) return;
+  if (dtype == DType::bf16 && backend(array.device()).unlocked().computes(dtype)) return;
   throw DTypeError(what.text() + " is " + std::string(name(dtype)) + ", which is not supported on " +
                    to_string(array.device()));
 }
