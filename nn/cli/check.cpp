@@ -5,7 +5,6 @@
 
 #include "cli/check_compare.h"
 #include "cli/check_hashes.h"
-#include "cli/child.h"
 #include "cli/commands.h"
 
 namespace weft::cli {

@@ -1,5 +1,3 @@
-#include "cli/child.h"
-
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -9,6 +7,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "cli/commands.h"
 #include "weft/error.h"
 
 namespace weft::cli {
