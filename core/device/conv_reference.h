@@ -8,24 +8,24 @@
 namespace weft::reference {
 
 /// An element of a channels-last array (image, size..., channels); of the weight, the filter is the image.
-struct Place {
+struct Position {
   std::int64_t image, at[3], channel;
 };
 
-WEFT_SCALAR Place place_of(std::int64_t index, const std::array<std::int64_t, 3>& size, std::int64_t channels) {
-  Place place{};
-  place.channel = index % channels;
+WEFT_SCALAR Position position_of(std::int64_t index, const std::array<std::int64_t, 3>& size, std::int64_t channels) {
+  Position position{};
+  position.channel = index % channels;
   index /= channels;
   for (int d = 2; d >= 0; --d) {
     const std::int64_t extent = size[static_cast<std::size_t>(d)];
-    place.at[d] = index % extent;
+    position.at[d] = index % extent;
     index /= extent;
   }
-  place.image = index;
-  return place;
+  position.image = index;
+  return position;
 }
 
-WEFT_SCALAR std::int64_t index_of(const Place& p, const std::array<std::int64_t, 3>& size, std::int64_t channels) {
+WEFT_SCALAR std::int64_t index_of(const Position& p, const std::array<std::int64_t, 3>& size, std::int64_t channels) {
   return (((p.image * size[0] + p.at[0]) * size[1] + p.at[1]) * size[2] + p.at[2]) * channels + p.channel;
 }
 
@@ -35,7 +35,7 @@ WEFT_SCALAR double product(A a, B b) {
 }
 
 /// Moves x to what a tap reads for an output; false where that is padding.
-WEFT_SCALAR bool read(const ConvShape& s, const Place& output, const Place& tap, Place& x) {
+WEFT_SCALAR bool read(const ConvShape& s, const Position& output, const Position& tap, Position& x) {
   for (int d = 0; d < 3; ++d) {
     const auto i = static_cast<std::size_t>(d);
     x.at[d] = output.at[d] * s.stride[i] - s.padding[i] + tap.at[d] * s.dilation[i];
@@ -45,7 +45,7 @@ WEFT_SCALAR bool read(const ConvShape& s, const Place& output, const Place& tap,
 }
 
 /// Moves y to the output for which a tap reads x; false where there is none.
-WEFT_SCALAR bool written(const ConvShape& s, const Place& x, const Place& tap, Place& y) {
+WEFT_SCALAR bool written(const ConvShape& s, const Position& x, const Position& tap, Position& y) {
   for (int d = 0; d < 3; ++d) {
     const auto i = static_cast<std::size_t>(d);
     const std::int64_t steps = x.at[d] + s.padding[i] - tap.at[d] * s.dilation[i];
@@ -58,10 +58,10 @@ WEFT_SCALAR bool written(const ConvShape& s, const Place& x, const Place& tap, P
 /// Element `index` of y; bias may be null.
 template <class T, class P>
 WEFT_SCALAR double forward(const ConvShape& s, const T* x, const P* weight, const P* bias, std::int64_t index) {
-  const Place y = place_of(index, s.out, s.k);
+  const Position y = position_of(index, s.out, s.k);
   const std::int64_t channels = s.c / s.groups, first = y.channel / (s.k / s.groups) * channels;
   double sum = bias != nullptr ? scalar::convert<double>(bias[y.channel]) : 0;
-  Place tap{y.channel, {}, 0}, source{y.image, {}, 0};
+  Position tap{y.channel, {}, 0}, source{y.image, {}, 0};
   for (tap.at[0] = 0; tap.at[0] < s.filter[0]; ++tap.at[0]) {
     for (tap.at[1] = 0; tap.at[1] < s.filter[1]; ++tap.at[1]) {
       for (tap.at[2] = 0; tap.at[2] < s.filter[2]; ++tap.at[2]) {
@@ -79,10 +79,10 @@ WEFT_SCALAR double forward(const ConvShape& s, const T* x, const P* weight, cons
 /// Element `index` of the gradient of x.
 template <class T, class P>
 WEFT_SCALAR double input_grad(const ConvShape& s, const T* y_grad, const P* weight, std::int64_t index) {
-  const Place x = place_of(index, s.in, s.c);
+  const Position x = position_of(index, s.in, s.c);
   const std::int64_t channels = s.c / s.groups, filters = s.k / s.groups, first = x.channel / channels * filters;
   double sum = 0;
-  Place tap{0, {}, x.channel % channels}, y{x.image, {}, 0};
+  Position tap{0, {}, x.channel % channels}, y{x.image, {}, 0};
   for (tap.at[0] = 0; tap.at[0] < s.filter[0]; ++tap.at[0]) {
     for (tap.at[1] = 0; tap.at[1] < s.filter[1]; ++tap.at[1]) {
       for (tap.at[2] = 0; tap.at[2] < s.filter[2]; ++tap.at[2]) {
@@ -101,9 +101,9 @@ WEFT_SCALAR double input_grad(const ConvShape& s, const T* y_grad, const P* weig
 template <class T>
 WEFT_SCALAR double weight_grad(const ConvShape& s, const T* y_grad, const T* x, std::int64_t index) {
   const std::int64_t channels = s.c / s.groups;
-  const Place tap = place_of(index, s.filter, channels);
+  const Position tap = position_of(index, s.filter, channels);
   double sum = 0;
-  Place y{0, {}, tap.image}, source{0, {}, tap.image / (s.k / s.groups) * channels + tap.channel};
+  Position y{0, {}, tap.image}, source{0, {}, tap.image / (s.k / s.groups) * channels + tap.channel};
   for (y.image = 0; y.image < s.n; ++y.image) {
     source.image = y.image;
     for (y.at[0] = 0; y.at[0] < s.out[0]; ++y.at[0]) {

@@ -49,10 +49,10 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   bool binary(binary_t&) override { misplaced("binary data"); }
 
   bool number_unsigned(number_unsigned_t value) override {
-    if (place_ != Place::shape && place_ != Place::offsets) misplaced(std::to_string(value));
+    if (inside_ != Inside::shape && inside_ != Inside::offsets) misplaced(std::to_string(value));
     if (!std::in_range<std::int64_t>(value)) fail("integers must be at most 2^63 - 1", std::to_string(value));
     const auto number = static_cast<std::int64_t>(value);
-    if (place_ == Place::offsets) {
+    if (inside_ == Inside::offsets) {
       if (offset_count_ == 2) fail("data_offsets must be two integers", "at least 3");
       (offset_count_++ == 0 ? entry_.begin : entry_.end) = number;
     } else {
@@ -63,9 +63,9 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool string(string_t& text) override {
-    if (place_ == Place::metadata) {
+    if (inside_ == Inside::metadata) {
       header_.metadata[key_] = std::move(text);
-    } else if (place_ == Place::entry && key_ == "dtype") {
+    } else if (inside_ == Inside::entry && key_ == "dtype") {
       const auto* known = std::find_if(std::begin(kStoredTypes), std::end(kStoredTypes),
                                        [&](const StoredType& candidate) { return candidate.safetensors == text; });
       if (known == std::end(kStoredTypes)) fail("dtype must be one of the format", quote(text));
@@ -77,10 +77,10 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool start_object(std::size_t) override {
-    if (place_ == Place::start) {
-      place_ = Place::root;
-    } else if (place_ == Place::root) {
-      place_ = name_ == kMetadata ? Place::metadata : Place::entry;
+    if (inside_ == Inside::start) {
+      inside_ = Inside::root;
+    } else if (inside_ == Inside::root) {
+      inside_ = name_ == kMetadata ? Inside::metadata : Inside::entry;
     } else {
       misplaced("an object");
     }
@@ -88,7 +88,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool key(string_t& text) override {
-    if (place_ == Place::root) {
+    if (inside_ == Inside::root) {
       name_ = std::move(text);
       if (name_.size() > kMaxName) fail("names must be at most 1024 bytes", std::to_string(name_.size()));
       const bool is_new =
@@ -100,7 +100,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     }
     key_ = std::move(text);
     bool is_new = true;
-    if (place_ == Place::metadata) {
+    if (inside_ == Inside::metadata) {
       is_new = header_.metadata.try_emplace(key_).second;
     } else if (key_ == "dtype") {
       is_new = !std::exchange(has_dtype_, true);
@@ -116,26 +116,26 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool end_object() override {
-    if (place_ == Place::entry) {
+    if (inside_ == Inside::entry) {
       if (!has_dtype_ || !has_shape_ || !has_offsets_)
         fail("a key is missing", !has_dtype_ ? "dtype" : !has_shape_ ? "shape" : "data_offsets");
       header_.entries[name_] = entry_;
     }
-    place_ = place_ == Place::root ? Place::end : Place::root;
+    inside_ = inside_ == Inside::root ? Inside::end : Inside::root;
     return true;
   }
 
   bool start_array(std::size_t) override {
-    if (place_ != Place::entry || key_ == "dtype") misplaced("an array");
-    place_ = key_ == "shape" ? Place::shape : Place::offsets;
+    if (inside_ != Inside::entry || key_ == "dtype") misplaced("an array");
+    inside_ = key_ == "shape" ? Inside::shape : Inside::offsets;
     offset_count_ = 0;
     return true;
   }
 
   bool end_array() override {
-    if (place_ == Place::offsets && offset_count_ != 2)
+    if (inside_ == Inside::offsets && offset_count_ != 2)
       fail("data_offsets must be two integers", std::to_string(offset_count_));
-    place_ = Place::entry;
+    inside_ = Inside::entry;
     return true;
   }
 
@@ -147,21 +147,21 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   }
 
  private:
-  enum class Place { start, root, metadata, entry, shape, offsets, end };
+  enum class Inside { start, root, metadata, entry, shape, offsets, end };
 
   [[noreturn]] void fail(std::string_view rule, std::string_view values) const {
     source_.fail(rule, quote(name_) + ": " + std::string(values));
   }
   [[noreturn]] void misplaced(std::string_view token) const {
-    switch (place_) {
-      case Place::metadata:
+    switch (inside_) {
+      case Inside::metadata:
         fail("metadata values must be strings", quote(key_) + " is " + std::string(token));
-      case Place::entry:
+      case Inside::entry:
         if (key_ == "dtype") fail("dtype must be a string", token);
         fail(key_ + " must be an array", token);
-      case Place::shape:
+      case Inside::shape:
         fail("shape must hold non-negative integers", token);
-      case Place::offsets:
+      case Inside::offsets:
         fail("data_offsets must be two non-negative integers", token);
       default:
         fail("every entry must be an object", token);
@@ -170,7 +170,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
   const Source& source_;
   Header header_;
-  Place place_ = Place::start;
+  Inside inside_ = Inside::start;
   std::string name_, key_;
   Entry entry_;
   int offset_count_ = 0;

@@ -15,7 +15,7 @@ namespace {
 template <class T, class Bound>
 void draw(void (*kernel)(const RandomStream&, Bound, Bound, T*), const PhiloxKey& key, Bound low, Bound high,
           const View& out) {
-  constexpr std::int64_t kGrain = 8192;
+  constexpr std::int64_t kGrain = 8192;  // elements of a task: enough work to pay for waking a thread
   constexpr std::int64_t kPerBlock = sizeof(T) == 8 ? 2 : 4;
   parallel_blocks(out.size(), kGrain, [&](std::int64_t begin, std::int64_t end) {
     const RandomStream stream{key.seed, key.stream, key.offset + static_cast<std::uint64_t>(begin / kPerBlock),

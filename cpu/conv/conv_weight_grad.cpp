@@ -233,7 +233,7 @@ void sum_task(const Plan& plan, const ConvShape& shape, const Task& task, const 
 template <class T>
 void write_tap(const Plan& plan, const ConvShape& shape, std::int64_t group, std::int64_t block, std::int64_t tap,
                T* sums, T* weight_grad) {
-  constexpr std::int64_t kChannels = 16;
+  constexpr std::int64_t kChannels = 16;  // f32 of a cache line of the gradient, which is written whole
   const auto taps = static_cast<std::int64_t>(plan.taps.size());
   const std::int64_t all_taps = shape.filter[0] * shape.filter[1] * shape.filter[2];
   const std::int64_t filter = group * plan.filters + block * plan.block_filters;

@@ -17,7 +17,7 @@ namespace weft::cpu {
 /// changing results. A thread has at most eight tasks, of at least 128 KB, because the start of a task is not fetched
 /// ahead.
 inline std::int64_t depthwise_grain(std::int64_t total, std::int64_t bytes) {
-  constexpr std::int64_t kTasksPerThread = 8, kTaskBytes = 128 << 10;
+  constexpr std::int64_t kTasksPerThread = 8, kTaskBytes = 128 << 10;  // see above
   return std::max(ceil_div(total, kTasksPerThread * thread_count()), ceil_div(kTaskBytes, bytes));
 }
 

@@ -23,7 +23,7 @@ inline constexpr int kRows = !kIsReal<T>          ? 4
                                                   : 6;
 
 constexpr int kInnerBytes = 1536;  // at most
-constexpr int kWidth = 384;
+constexpr int kWidth = 384;        // columns of a block of B: 576 KB with kInnerBytes, for a second-level cache
 
 template <class T>
 inline constexpr bool kIsFloat = kIsReal<T> && sizeof(T) == sizeof(float);

@@ -19,7 +19,7 @@ bool is_narrow(std::int64_t width) {
 /// Covers (rows, width) with body(vectors, column, first row, rows).
 template <class T, class Body>
 void for_tiles(std::int64_t rows, std::int64_t width, const Body& body) {
-  constexpr std::int64_t kPage = 4096 / sizeof(T);
+  constexpr std::int64_t kPage = 4096 / sizeof(T);  // elements of a page of memory
   const std::int64_t at_once = is_narrow<T>(width) ? rows : width < kPage ? 2 : 1;
   for (std::int64_t row = 0; row < rows; row += at_once) {
     const std::int64_t count = rows - row < at_once ? rows - row : at_once;

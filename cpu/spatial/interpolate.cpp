@@ -14,7 +14,7 @@ WEFT_SIMD_DEFINE(InterpolateKernels, interpolate_kernels)
 
 namespace {
 
-constexpr std::int64_t kTaskElements = 16384;
+constexpr std::int64_t kTaskElements = 16384;  // of the destination: enough work to pay for waking a thread
 
 /// What each destination position along an axis depends on.
 template <class T>

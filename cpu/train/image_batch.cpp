@@ -12,7 +12,7 @@ namespace weft::cpu {
 
 namespace {
 
-constexpr std::int64_t kTaskElements = 16384;
+constexpr std::int64_t kTaskElements = 16384;  // of the batch: enough work to pay for waking a thread
 
 using ByteValues = std::array<std::array<float, 256>, 3>;  // by channel and byte
 

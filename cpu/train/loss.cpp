@@ -14,7 +14,7 @@ WEFT_SIMD_DEFINE(LossKernels, loss_kernels)
 
 namespace {
 
-constexpr std::int64_t kTaskElements = 4096;
+constexpr std::int64_t kTaskElements = 4096;  // of the logits: enough exponentials to pay for waking a thread
 
 /// Of (rows, columns), those that make a task.
 std::int64_t task_rows(const Shape& shape) {

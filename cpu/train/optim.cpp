@@ -14,7 +14,7 @@ WEFT_SIMD_DEFINE(OptimKernels, optim_kernels)
 
 namespace {
 
-constexpr std::int64_t kBlock = 16384;
+constexpr std::int64_t kBlock = 16384;  // elements of a task: enough work to pay for waking a thread
 
 /// A block of one tensor, of the tensor's dtype.
 template <class T>

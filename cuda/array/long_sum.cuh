@@ -28,7 +28,7 @@ class LongSums {
  private:
   using C = compute_t<T>;
   static constexpr bool kWidens = sizeof(C) == sizeof(float);
-  static constexpr int kRun = 8;
+  static constexpr int kRun = 8;  // additions of f32 before the sum goes on in double
 
   WEFT_DEVICE void end_run() {
     WEFT_UNROLL

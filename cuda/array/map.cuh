@@ -13,7 +13,7 @@
 // dtype is a kernel to compile, so map takes a second functor, which may serve many functions, for all others.
 namespace weft::cuda {
 
-inline constexpr int kMapThreads = 256;
+inline constexpr int kMapThreads = 256;  // of a block; threads share nothing
 
 /// An input that is dense, or one value for all.
 template <class T>

@@ -10,7 +10,7 @@
 namespace weft::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = 256;  // of a block; threads share nothing
 
 // What is made of the numbers of one Philox block: 16 bytes, or four of u8.
 

@@ -39,7 +39,7 @@ WEFT_DEVICE std::uint32_t take_digit(std::uint32_t& value, const FastDivisor32& 
 /// way from there to its last tap (which reads inside, core/device/conv_plan.h) must not wrap. Throws ShapeError
 /// beyond.
 inline void check_places(const ConvColumns& columns, std::int64_t inner) {
-  constexpr std::int64_t kMost = std::int64_t{1} << 30;
+  constexpr std::int64_t kMost = std::int64_t{1} << 30;  // so that the sum of two fits 32 bits
   bool fits = columns.positions() < kMost && inner < kMost;
   for (const TapAxis& axis : columns.axes) {
     fits = fits && axis.in < kMost && std::abs(axis.offset) < kMost &&
@@ -53,7 +53,7 @@ inline void check_places(const ConvColumns& columns, std::int64_t inner) {
 
 /// Kernels count filters, channels of a group and groups in 32 bits. Throws ShapeError beyond.
 inline void check_counts(const ConvShape& shape) {
-  constexpr std::int64_t kMost = std::int64_t{1} << 30;
+  constexpr std::int64_t kMost = std::int64_t{1} << 30;  // so that the sum of two fits 32 bits
   const std::int64_t most = std::max({shape.k / shape.groups, shape.c / shape.groups, shape.groups});
   if (most < kMost) return;
   throw ShapeError("conv: " + std::to_string(shape.groups) + " groups of " + std::to_string(shape.c / shape.groups) +

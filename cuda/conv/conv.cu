@@ -18,7 +18,7 @@
 //     y(row, k) = bias(k) + Σ over (t, r, s, c) of columns · weight(k, t, r, s, c)       gemm
 //
 //              (t, r, s, c)    0s
-//            ┌───────────────┬──┐   A chunk is rows whose columns fit Context::column_bytes. A row is the columns and
+//            ┌───────────────┬──┐   A chunk is rows whose columns fit Limits::column_bytes. A row is the columns and
 //   chunk 0  │               │  │   zeros up to a multiple of kRowBytes. The input gradient does this for each phase
 //            ├───────────────┼──┤   with y's gradient, and copies products of a stride to the positions of the phase.
 //   chunk 1  │               │  │   The weight gradient sums the products y_gradᵀ · columns of all chunks.
@@ -136,7 +136,7 @@ class Columns {
     const std::int64_t unit = kRowBytes / bytes();
     width_ = round_up(inner_, unit);
     const std::int64_t row_bytes = std::max<std::int64_t>(width_, 1) * bytes();
-    const std::int64_t most = std::max<std::int64_t>(context.column_bytes / row_bytes, 1);
+    const std::int64_t most = std::max<std::int64_t>(context.limits.column_bytes / row_bytes, 1);
     chunk_ = even_part(plan.rows(), most);
     if (most >= kChunkRows) chunk_ = round_up(chunk_, kChunkRows);
     chunk_ = std::min(chunk_, plan.rows());

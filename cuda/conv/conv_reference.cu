@@ -7,7 +7,7 @@
 namespace weft::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = 256;  // of a block; threads share nothing
 
 /// Thread i has element i of the result, of which there are `count`. B is the type of what the pass multiplies by.
 template <ConvPass pass, class T, class B, class Out>

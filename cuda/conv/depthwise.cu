@@ -37,7 +37,7 @@
 namespace weft::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = 256;  // two blocks of gather_kernel leave each thread 128 registers
 // Columns of a destination that one thread makes: more share each element that is loaded, but with any number of taps,
 // where nothing is shared, two leave room for the sums of chains.
 template <int kTaps>

@@ -228,7 +228,7 @@ struct TensorTile {
   using Sum = float;
   using Sums = float[kDown][kAcross][2][2];
   static constexpr bool kChained = false;
-  static constexpr int kRun = 2;
+  static constexpr int kRun = 2;  // neighbouring sums that a lane has of each row of 8
   static constexpr TensorCore kCore = std::is_same_v<T, float> ? TensorCore::tf32 : TensorCore::bf16;
   static constexpr int kWarpsDown = kThreads / kWarp / kWarpsAcross;
   static constexpr int kRows = kWarpsDown * kDown * 16, kColumns = kWarpsAcross * kAcross * 8;

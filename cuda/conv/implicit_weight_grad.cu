@@ -26,7 +26,7 @@
 // block writes the zeros of a tile whose taps all read padding.
 //
 // There are as many splits as give two blocks to each multiprocessor, within these limits: a split has 4·kInner rows at
-// least, a tile has 256 splits at most, all sums fit Context::column_bytes, and each tile has a counter of its own.
+// least, a tile has 256 splits at most, all sums fit Limits::column_bytes, and each tile has a counter of its own.
 namespace weft::cuda {
 namespace {
 
@@ -300,8 +300,8 @@ void launch_tiles(Context& context, WeightProduct p, std::int64_t reading_column
       std::max<std::int64_t>(std::int64_t{p.groups} * p.filter_tiles * blocks_for(reading_columns, Tile::kColumns), 1);
   const std::int64_t wanted = kBlocksPerMultiprocessor * context.properties.multiprocessors / busy;
   const std::int64_t split_bytes = tiles * Tile::kRows * (Tile::kColumns + 1) * static_cast<std::int64_t>(sizeof(Sum));
-  const std::int64_t most = std::min(most_splits<Tile>(p.rows), context.column_bytes / split_bytes);
-  const std::int64_t splits = tiles > Context::kCounters ? 1 : std::max<std::int64_t>(std::min(wanted, most), 1);
+  const std::int64_t most = std::min(most_splits<Tile>(p.rows), context.limits.column_bytes / split_bytes);
+  const std::int64_t splits = tiles > Limits::kCounters ? 1 : std::max<std::int64_t>(std::min(wanted, most), 1);
   p.split_rows = std::max<std::int64_t>(ceil_div(p.rows, splits), 1);
   p.split_rows = round_up(p.split_rows, Tile::kInner);
   p.splits = std::max<std::int64_t>(ceil_div(p.rows, p.split_rows), 1);

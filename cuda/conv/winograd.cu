@@ -26,7 +26,7 @@
 // The weight gradient transforms tiles of x and of y's gradient, sums e² products over all tiles, and maps these back
 // by winograd_filter_kernel. A thread transforms one tile, one vector of channels, in registers; its neighbours have
 // the neighbouring channels, so that they read and write whole transactions. x' and y' go through device memory in
-// chunks of tiles, of about Context::column_bytes.
+// chunks of tiles, of about Limits::column_bytes.
 namespace weft::cuda {
 namespace {
 
@@ -257,7 +257,7 @@ class Winograd {
   std::int64_t chunk_tiles(std::int64_t tiles) const {
     const std::int64_t tile_bytes = kMatrices * (shape_.c + shape_.k) * static_cast<std::int64_t>(sizeof(T));
     const std::int64_t most =
-        std::max<std::int64_t>(device_.context().column_bytes / std::max<std::int64_t>(tile_bytes, 1), 1);
+        std::max<std::int64_t>(device_.context().limits.column_bytes / std::max<std::int64_t>(tile_bytes, 1), 1);
     std::int64_t chunk = even_part(tiles, most);
     if (most >= kChunkTiles) chunk = round_up(chunk, kChunkTiles);
     return std::min(chunk, tiles);

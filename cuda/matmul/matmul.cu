@@ -8,7 +8,7 @@ namespace weft::cuda {
 
 namespace {
 
-constexpr int kTile = 16;
+constexpr int kTile = 16;  // a side of a tile, whose 256 elements have a thread each
 
 /// Strides of one operand of the integer product.
 struct Steps {

@@ -234,7 +234,7 @@ inline std::size_t partials_of(const Grid& grid) {
 /// launch(part of the grid) for as many tiles at a time as there are counters for; the parts run one after the other.
 template <class Launch>
 void for_tiles(const Context& context, const Grid& grid, const Launch& launch) {
-  const auto most = static_cast<int>(context.counters_at_once / (grid.groups() + 1));
+  const auto most = static_cast<int>(context.limits.counters_at_once / (grid.groups() + 1));
   Grid part = grid;
   for (part.first_tile = 0; part.first_tile < grid.tiles; part.first_tile += part.tiles) {
     part.tiles = std::min(most, grid.tiles - part.first_tile);

@@ -12,7 +12,7 @@ namespace weft::cuda {
 namespace {
 
 unsigned* zeroed_counters(runtime::Stream stream) {
-  constexpr std::size_t kBytes = Context::kCounters * sizeof(unsigned);
+  constexpr std::size_t kBytes = Limits::kCounters * sizeof(unsigned);
   void* const counters = runtime::allocate(kBytes, stream);
   if (counters == nullptr)
     throw OutOfMemoryError("cuda: no memory for the " + std::to_string(kBytes) + " bytes of a device's counters");
@@ -28,7 +28,7 @@ std::size_t segment_bytes() {
 
 // WEFT_CUDA_COLUMN_MIB sets the bytes of a convolution's columns, in MiB.
 std::int64_t column_bytes() {
-  constexpr std::int64_t kUsual = 128, kMost = 65536;
+  constexpr std::int64_t kUsual = 128, kMost = 65536;  // MiB; kMost is a sanity bound of 64 GiB
   const char* const text = std::getenv("WEFT_CUDA_COLUMN_MIB");
   if (text == nullptr) return kUsual << 20;
   char* end = nullptr;
@@ -57,7 +57,7 @@ Contexts& contexts() {
 Context::Context(int device_index)
     : device(device_index),
       properties(runtime::properties(device)),
-      column_bytes(weft::cuda::column_bytes()),
+      limits{.column_bytes = column_bytes()},
       stream(runtime::create_stream()),
       memory(stream, segment_bytes()),
       blas(blas::create_handle()),

@@ -12,6 +12,18 @@
 
 namespace weft::cuda {
 
+/// Where the work of a device is cut, or done in another way. Tests lower the limits to reach each way with little
+/// data.
+struct Limits {
+  static constexpr std::int64_t kCounters = 16384;  ///< of Context::counters
+
+  /// Bytes of the columns that a convolution gathers at a time. Smaller ones would stay in the second-level cache, but
+  /// their products would have too few tiles for a large chip. The environment variable WEFT_CUDA_COLUMN_MIB sets it.
+  std::int64_t column_bytes = 0;
+  std::int64_t counters_at_once = kCounters;        ///< for one kernel of batch normalisation
+  std::int64_t narrow_end = std::int64_t{1} << 31;  ///< pooling counts in 32 bits where all numbers are below it
+};
+
 /// One device: the stream that all its work runs on, its memory and its handles. Made at first use, never destroyed.
 /// `mutex` protects everything here.
 struct Context {
@@ -22,19 +34,15 @@ struct Context {
 
   int device;
   runtime::Properties properties;
-  /// Bytes of the columns that a convolution gathers at a time. Smaller ones would stay in the second-level cache, but
-  /// their products would have too few tiles for a large chip. The environment variable WEFT_CUDA_COLUMN_MIB sets it.
-  std::int64_t column_bytes;
+  Limits limits;
   runtime::Stream stream;
   Memory memory;
   Staging staging;
   blas::Handle* blas;
-  /// kCounters zeros for last_block (cuda/runtime/launch.h). Kernels of the stream use them in turn, and leave zeros.
+  /// Limits::kCounters zeros for last_block (cuda/runtime/launch.h). Kernels of the stream use them in turn, and leave
+  /// zeros.
   unsigned* counters;
-  static constexpr std::int64_t kCounters = 16384;
-  std::int64_t counters_at_once = kCounters;        ///< for one kernel of batch normalisation
-  std::int64_t narrow_end = std::int64_t{1} << 31;  ///< pooling counts in 32 bits where all numbers are below it
-  std::uint64_t matrix_products = 0;                ///< that gemm gave to cuBLASLt
+  std::uint64_t matrix_products = 0;  ///< that gemm gave to cuBLASLt
   std::recursive_mutex mutex;
 };
 

@@ -9,7 +9,7 @@
 namespace weft::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = 256;  // of a block; threads share nothing
 
 /// Thread t has vector t % vectors (of V channels) of pixel t / vectors of the destination: y forward, x in the
 /// adjoint. The source is the other.

@@ -287,10 +287,10 @@ void CudaBackend::pool(PoolPass pass, const PoolShape& shape, const ConstView& i
     const bool wide = is_wide<T>(shape, {in.data, out.data, indices.data});
     const bool backward = pass == PoolPass::max_scatter || pass == PoolPass::average_grad;
     if (wide && (pass == PoolPass::max || pass == PoolPass::max_scatter) && in.size() > 0 &&
-        is_squares(context_.narrow_end, shape)) {
+        is_squares(context_.limits.narrow_end, shape)) {
       return pool_squares(context_, pass, shape, from, places, to);
     }
-    with_counts<T>(context_.narrow_end, shape, !backward, wide,
+    with_counts<T>(context_.limits.narrow_end, shape, !backward, wide,
                    [&]<int V, class Int>(std::integral_constant<int, V>, Int) {
                      pool_of<T, V, Int>(context_, pass, shape, from, places, to);
                    });

@@ -82,7 +82,7 @@ void pooling::uneven_average(Context& context, PoolPass pass, const PoolShape& s
   dispatch_floating("pooling", in.dtype, [&]<class T>(Type<T>) {
     const bool wide = is_wide<T>(shape, {in.data, out.data});
     const bool forward = pass == PoolPass::average;
-    with_counts<T>(context.narrow_end, shape, forward, wide,
+    with_counts<T>(context.limits.narrow_end, shape, forward, wide,
                    [&]<int V, class Int>(std::integral_constant<int, V>, Int) {
                      average_of<T, V, Int>(context, forward, shape, in.as<T>(), out.as<T>());
                    });

@@ -9,7 +9,7 @@
 namespace weft::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = 256;  // of a block; threads share nothing
 
 struct Images {
   const std::uint8_t *pixels, *labels;

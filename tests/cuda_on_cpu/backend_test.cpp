@@ -53,14 +53,14 @@ TEST(Walk, OffsetsBeyondTwoToTheThirtyOne) {
 // rows in as many slices as memory allows.
 void expect_chunks_add_up(ConvAlgo algo) {
   cuda::Context& context = cuda::context(0);
-  const std::int64_t usual = context.column_bytes;
+  const std::int64_t usual = context.limits.column_bytes;
   const Conv2dOptions options{.stride = {2, 1}, .padding = {1, 1}, .algo = algo};
   for (const auto& row : std::vector<std::pair<DType, std::int64_t>>{
            {DType::f64, 5}, {DType::f32, 5}, {DType::bf16, 5}, {DType::bf16, 8}}) {
     const DType dtype = row.first;
     const std::int64_t channels = row.second;  // of 8 in bf16, no zeros fill the columns' rows up
     const auto run = [&](const Device& device, std::int64_t column_bytes) {
-      context.column_bytes = column_bytes;
+      context.limits.column_bytes = column_bytes;
       manual_seed(7);
       const auto random = [&](const Shape& shape) { return Tensor(randn(shape).to(dtype).array().to(device), true); };
       const auto in = [&](const Tensor& x) { return device.is_cpu() ? x.to(DType::f64) : x; };
@@ -85,7 +85,7 @@ void expect_chunks_add_up(ConvAlgo algo) {
       }
     }
   }
-  context.column_bytes = usual;
+  context.limits.column_bytes = usual;
 }
 
 TEST(Conv, ChunksAddUp) {
@@ -99,7 +99,7 @@ TEST(Conv, ColumnsHaveTheMebibytesOfTheEnvironment) {
   constexpr const char* name = "WEFT_CUDA_COLUMN_MIB";
   ASSERT_EQ(setenv(name, "7", 1), 0);
   static const cuda::Context& made = *new cuda::Context(1);  // a context is never destroyed
-  EXPECT_EQ(made.column_bytes, 7 << 20);
+  EXPECT_EQ(made.limits.column_bytes, 7 << 20);
   for (const char* text : {"", "0", "-1", "3x", "x", "65537", "99999999999999999999"}) {
     ASSERT_EQ(setenv(name, text, 1), 0);
     EXPECT_THROW(cuda::Context(1), ValueError) << text;

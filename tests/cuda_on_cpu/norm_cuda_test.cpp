@@ -26,7 +26,7 @@ Kernels kernels(const BatchNorm<T>& norm) {
   norm.backward();
   const std::uint64_t end = cuda_on_cpu::launches();
   const unsigned* const counters = cuda::context(0).counters;
-  EXPECT_EQ(std::count(counters, counters + cuda::Context::kCounters, 0u), cuda::Context::kCounters);
+  EXPECT_EQ(std::count(counters, counters + cuda::Limits::kCounters, 0u), cuda::Limits::kCounters);
   return {middle - start, end - middle};
 }
 
@@ -65,7 +65,7 @@ TEST(NormCuda, ManyRowsOnALargeDevice) {
 TEST(NormCuda, MoreTilesThanCounters) {
   cuda::Context& context = cuda::context(0);
   for (const std::int64_t counters : {2, 5}) {
-    context.counters_at_once = counters;
+    context.limits.counters_at_once = counters;
     const Case c{4500, 200, 0};
     const Inputs<float> in(c);
     const BatchNorm<float> norm(c, in);
@@ -75,7 +75,7 @@ TEST(NormCuda, MoreTilesThanCounters) {
     expect_near(found.x_grad, r.x_grad, 2e-5, "x_grad");
     EXPECT_EQ(found.batches, 8);
     EXPECT_EQ(taken.forward, counters == 2 ? 5u : 3u);  // four tiles of one group of slices
-    context.counters_at_once = cuda::Context::kCounters;
+    context.limits.counters_at_once = cuda::Limits::kCounters;
   }
 }
 

@@ -73,7 +73,7 @@ void expect_same(const Results& found, const Results& expected, double average_t
 
 TEST(PoolCuda, CountsIn32BitsAndIn64) {
   cuda::Context& context = cuda::context(0);
-  const std::int64_t usual = context.narrow_end;
+  const std::int64_t usual = context.limits.narrow_end;
   for (const DType dtype : {DType::f32, DType::bf16, DType::f64}) {
     for (const Case& c : cases()) {
       SCOPED_TRACE(std::string(name(dtype)) + " " + to_string(c.x) + " kernel " + std::to_string(c.kernel));
@@ -81,10 +81,10 @@ TEST(PoolCuda, CountsIn32BitsAndIn64) {
       const Results expected = results(c, dtype == DType::bf16 ? DType::f32 : dtype, Device::cpu());
       const double tolerance = dtype == DType::bf16 ? 0.02 : 1e-5;
       for (const std::int64_t end : {usual, std::int64_t{0}}) {
-        context.narrow_end = end;
+        context.limits.narrow_end = end;
         expect_same(results(c, dtype, Device::cuda()), expected, tolerance);
       }
-      context.narrow_end = usual;
+      context.limits.narrow_end = usual;
     }
   }
 }

@@ -47,13 +47,13 @@ TEST(WinogradCuda, SmallTilesAgreeWithPlainLoops) {
 
 TEST(WinogradCuda, ChunksAddUp) {
   cuda::Context& context = cuda::context(0);
-  const std::int64_t usual = context.column_bytes;
+  const std::int64_t usual = context.limits.column_bytes;
   for (const std::int64_t bytes : {1, 20'000, 200'000}) {
-    context.column_bytes = bytes;
+    context.limits.column_bytes = bytes;
     check<float>(winograd_shape(3, 5, 6, {9, 7}, {1, 2}), {2, 4});
     check<double>(winograd_shape(3, 6, 4, {9, 7}, {1, 2}), {2, 4});
   }
-  context.column_bytes = usual;
+  context.limits.column_bytes = usual;
 }
 
 }  // namespace
