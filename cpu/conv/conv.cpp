@@ -45,7 +45,7 @@ void conv_forward(const ConvShape& shape, const T* x, const T* weight, const T* 
   for (std::int64_t k = 0; bias != nullptr && k < shape.k; ++k) start[k / filters * padded + k % filters] = bias[k];
   pack_weight(columns, shape.filter, shape.groups, filters,
               {weight, filters * taps * channels, channels, 1, taps * channels}, packed);
-  run_products<T>({{columns, shape.groups, x, packed, start, y, shape.k, {0, 0, 0}, {1, 1, 1}, shape.out}});
+  multiply_products<T>({{columns, shape.groups, x, packed, start, y, shape.k, {0, 0, 0}, {1, 1, 1}, shape.out}});
 }
 
 template <class T>
@@ -69,7 +69,7 @@ void conv_input_grad(const ConvShape& shape, const T* y_grad, const T* weight, T
         {phase.columns, shape.groups, y_grad, packed, zeros, x_grad, shape.c, phase.first, shape.stride, shape.in});
     packed += shape.groups * padded * phase.columns.taps() * filters;
   }
-  run_products(products);
+  multiply_products(products);
 }
 
 template <class T>

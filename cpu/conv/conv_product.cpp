@@ -168,8 +168,8 @@ void add_in_double(const ConvPanel<T>& panel, bool first, bool last, double* sum
 
 /// Panels [begin, end) of one block of columns, so that a piece of its weights meets them all before the next.
 template <class T>
-void run_block(const ConvProduct<T>& product, const Panels& panels, std::int64_t begin, std::int64_t end,
-               const Blocks& blocks, std::int64_t block) {
+void multiply_block(const ConvProduct<T>& product, const Panels& panels, std::int64_t begin, std::int64_t end,
+                    const Blocks& blocks, std::int64_t block) {
   const ConvColumns& columns = product.columns;
   const std::int64_t channels = columns.channels / product.groups, group_columns = product.channels / product.groups;
   const std::int64_t inner = columns.taps() * channels, padded = padded_columns<T>(group_columns);
@@ -258,31 +258,31 @@ void pack_weight(const ConvColumns& columns, const std::array<std::int64_t, 3>& 
 }
 
 template <class T>
-void run_products(const std::vector<ConvProduct<T>>& products) {
-  struct Part {
+void multiply_products(const std::vector<ConvProduct<T>>& products) {
+  struct ProductTasks {
     const ConvProduct<T>* product;
     Panels panels;
     Blocks blocks;
     std::int64_t grain, first_task;
   };
-  std::vector<Part> parts;
+  std::vector<ProductTasks> lists;
   std::int64_t tasks = 0;
   for (const ConvProduct<T>& product : products) {
     const Panels panels(product.columns);
     const Blocks blocks = cut_columns(product);
     const std::int64_t count = product.groups * blocks.per_group;
     const std::int64_t grain = std::clamp<std::int64_t>(panels.count * count / kTasks, 1, kTaskPanels);
-    parts.push_back({&product, panels, blocks, grain, tasks});
+    lists.push_back({&product, panels, blocks, grain, tasks});
     tasks += ceil_div(panels.count, grain) * count;
   }
   parallel_for(tasks, [&](std::int64_t task) {
-    const auto after = std::upper_bound(parts.begin(), parts.end(), task,
-                                        [](std::int64_t i, const Part& part) { return i < part.first_task; });
-    const Part& part = *(after - 1);
-    const std::int64_t count = part.product->groups * part.blocks.per_group;
-    const std::int64_t begin = (task - part.first_task) / count * part.grain;
-    run_block(*part.product, part.panels, begin, std::min(begin + part.grain, part.panels.count), part.blocks,
-              (task - part.first_task) % count);
+    const auto after = std::upper_bound(lists.begin(), lists.end(), task,
+                                        [](std::int64_t i, const ProductTasks& list) { return i < list.first_task; });
+    const ProductTasks& list = *(after - 1);
+    const std::int64_t count = list.product->groups * list.blocks.per_group;
+    const std::int64_t begin = (task - list.first_task) / count * list.grain;
+    multiply_block(*list.product, list.panels, begin, std::min(begin + list.grain, list.panels.count), list.blocks,
+                   (task - list.first_task) % count);
   });
 }
 
@@ -292,7 +292,7 @@ template void pack_weight<float>(const ConvColumns&, const std::array<std::int64
                                  const WeightLayout<float>&, float*);
 template void pack_weight<double>(const ConvColumns&, const std::array<std::int64_t, 3>&, std::int64_t, std::int64_t,
                                   const WeightLayout<double>&, double*);
-template void run_products<float>(const std::vector<ConvProduct<float>>&);
-template void run_products<double>(const std::vector<ConvProduct<double>>&);
+template void multiply_products<float>(const std::vector<ConvProduct<float>>&);
+template void multiply_products<double>(const std::vector<ConvProduct<double>>&);
 
 }  // namespace weft::cpu

@@ -47,7 +47,7 @@ struct ConvProduct {
 
 /// All of them, in one parallel region.
 template <class T>
-void run_products(const std::vector<ConvProduct<T>>& products);
+void multiply_products(const std::vector<ConvProduct<T>>& products);
 
 template <class T>
 void conv_weight_grad(const ConvShape& shape, const T* y_grad, const T* x, T* weight_grad);

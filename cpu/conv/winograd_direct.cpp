@@ -121,7 +121,7 @@ void multiply_tiles(const DirectProduct<T>& p, const std::vector<std::int64_t>& 
     const std::int64_t count = std::min(chunk, all - first);
     gather_tiles(p, numbers, count, source.data());
     for (ConvProduct<T>& product : products) product.columns.n = count;
-    run_products(products);
+    multiply_products(products);
     scatter_tiles(p, numbers, count, out.data(), chunk * out_size);
   }
 }

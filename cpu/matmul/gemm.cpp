@@ -21,9 +21,9 @@ namespace {
 using std::int64_t;
 
 // How a product is cut. Tiles of fewer than 256 rows cost oneDNN dearly at small k; splits add traffic over C.
-constexpr int64_t kSmallProduct = int64_t{1} << 20;  // multiplications; below, waking threads costs more
-constexpr int64_t kTiles = 16;                       // as many, where sizes allow
-constexpr int64_t kMinSide = 256, kMaxRows = 1024, kMaxColumns = 4096;
+constexpr int64_t kSmallProduct = int64_t{1} << 20;  // multiplications: fewer cost less than waking threads
+constexpr int64_t kTiles = 16;                       // of a product at least, where sizes allow: work for 16 threads
+constexpr int64_t kMinSide = 256, kMaxRows = 1024, kMaxColumns = 4096;  // of a tile
 constexpr int64_t kMinSplit = 1024, kMaxSplit = int64_t{1} << 20;  // inner size of a split; largest m·n with splits
 
 std::atomic<bool> own_gemm{false};

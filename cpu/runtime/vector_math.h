@@ -59,7 +59,7 @@ WEFT_VECTOR_BINARY(atan2, "atan2")
 
 // vector_function(op, x...) is the op of scalar_ops.h on each lane.
 WEFT_VECTOR_OPS(WEFT_VECTOR_OVERLOAD)
-// sin and cos may round to the number behind 1.
+// sin and cos may round to the number after 1.
 template <class V>
 V within_one(V y) {
   const V one = V{} + 1;
@@ -217,7 +217,8 @@ inline void store_first(T* p, std::int64_t left, Vec<T> v) {
 }
 #endif
 
-/// The next kLanes<T> elements of a row of which `left` are left; behind the last, `rest`: every function takes 1.
+/// The next kLanes<T> elements of a row of which `left` are left. After the last one stands `rest`, a number that every
+/// function takes, such as 1.
 template <class T>
 inline Vec<T> load_lanes(const T* p, std::int64_t stride, std::int64_t left, T rest = 1) {
   if (stride == 1 && left >= kLanes<T>) return load(p);

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::int64_t kTaskElements = 4096;  // of the logits: enough exponentials to pay for waking a thread
 
-/// Of (rows, columns), those that make a task.
+/// The rows of (rows, columns) that make a task.
 std::int64_t task_rows(const Shape& shape) {
   return std::max<std::int64_t>(kTaskElements / std::max<std::int64_t>(shape[1], 1), 1);
 }

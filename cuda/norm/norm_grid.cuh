@@ -231,7 +231,7 @@ inline std::size_t partials_of(const Grid& grid) {
   return 2 * static_cast<std::size_t>((grid.splits + grid.groups()) * grid.channels);
 }
 
-/// launch(part of the grid) for as many tiles at a time as there are counters for; the parts run one after the other.
+/// Calls launch(part of the grid) until all tiles are done: each part has the tiles that the counters suffice for.
 template <class Launch>
 void for_tiles(const Context& context, const Grid& grid, const Launch& launch) {
   const auto most = static_cast<int>(context.limits.counters_at_once / (grid.groups() + 1));

@@ -36,7 +36,7 @@ inline constexpr int kWarp = 32;
 
 #define WEFT_KERNEL __global__ void
 #define WEFT_KERNEL_OF(THREADS) __global__ void __launch_bounds__(THREADS)
-// BLOCKS on a multiprocessor are enough: each thread may have the registers that so many leave.
+// Promises BLOCKS resident blocks per multiprocessor and no more: a thread may use the registers that these leave.
 #define WEFT_KERNEL_OF_BLOCKS(THREADS, BLOCKS) __global__ void __launch_bounds__(THREADS, BLOCKS)
 #define WEFT_DEVICE __device__ __forceinline__
 #define WEFT_HOST_DEVICE __host__ __device__ __forceinline__

@@ -63,7 +63,7 @@ struct Plan {
   divisor_t<Int> source_size[3];       // the same as source, to divide by
   Int reach[3] = {}, padding[3] = {};  // reach: from a window's first element to the one after its last
   std::uint32_t source[3] = {};
-  std::uint32_t step[3] = {};  // the dilation, but at most a whole axis: positions stay below 2^32
+  std::uint32_t step[3] = {};  // the dilation, at most a whole axis, so that positions stay below 2^32
   bool adaptive = false, count_padding = true;
 };
 
