@@ -83,11 +83,7 @@ class Run {
 
     manual_seed(options_.seed);
     set_conv_timing(options_.conv_timing);
-    nn::ResNet9Options model_options{.variant = variant_};
-    if (!options_.init.empty())
-      model_options.init = options_.init == "kaiming_uniform" ? nn::Init::kaiming_uniform : nn::Init::pytorch;
-    nn::Sequential model = nn::resnet9(model_options);
-    model.to(device_);
+    nn::Sequential model = make_model();
     nn::Trainer trainer(model, train_set,
                         {.recipe = recipe_,
                          .seed = options_.seed,
@@ -141,6 +137,15 @@ class Run {
                        std::to_string(recipe_.batch_size) +
                        " the last would be alone, and batch norm needs two; choose another --batch or --limit");
     }
+  }
+
+  nn::Sequential make_model() const {
+    nn::ResNet9Options model_options{.variant = variant_};
+    if (!options_.init.empty())
+      model_options.init = options_.init == "kaiming_uniform" ? nn::Init::kaiming_uniform : nn::Init::pytorch;
+    nn::Sequential model = nn::resnet9(model_options);
+    model.to(device_);
+    return model;
   }
 
   /// A signal that whoever started this program has had ignored stays ignored.
