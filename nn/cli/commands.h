@@ -45,13 +45,13 @@ Command add_check(CLI::App& app);
 void add_device_option(CLI::App& command, std::string& device);
 
 /// "auto", "cpu", "cuda" or "cuda:N"; auto takes a GPU where there is one. Throws DeviceError when the one asked for is
-/// not there.
+/// not available.
 Device choose_device(const std::string& text);
 
 /// "fp32", "tf32" or "bf16". Throws ValueError for the last two on the CPU.
 Precision parse_precision(const std::string& name, const Device& device);
 
-/// The two splits named by --data: a folder, "builtin", or (empty) ./data/cifar-10-batches-bin if it is there and the
+/// The two splits named by --data: a folder, "builtin", or (empty) ./data/cifar-10-batches-bin if it exists and the
 /// built-in images if not. A `limit` above 0 keeps only that many, the first.
 nn::ImageDataset load_split(const std::string& data, nn::Split split, std::int64_t limit);
 

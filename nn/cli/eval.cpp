@@ -37,7 +37,7 @@ Command add_eval(CLI::App& app) {
   add_device_option(*command, options->device);
   command->add_option(
       "--data", options->data,
-      "folder of CIFAR-10's binary files, or builtin (default: data/cifar-10-batches-bin if it is there)");
+      "folder of CIFAR-10's binary files, or builtin (default: data/cifar-10-batches-bin if it exists)");
   command->add_option("--batch", options->batch, "images per step")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20))
       ->capture_default_str();

@@ -254,7 +254,7 @@ Command add_train(CLI::App& app) {
       ->capture_default_str();
   command->add_option(
       "--data", options->data,
-      "folder of CIFAR-10's binary files, or builtin (default: data/cifar-10-batches-bin if it is there)");
+      "folder of CIFAR-10's binary files, or builtin (default: data/cifar-10-batches-bin if it exists)");
   command->add_option("--limit", options->limit, "use only the first N training and N test images (0: all)")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

@@ -23,7 +23,7 @@ std::int64_t batch_count(std::int64_t images, const DataLoaderOptions& options) 
 class DataLoader::Iterator::Producer {
  public:
   virtual ~Producer() = default;
-  /// The next batch; undefined tensors behind the last one.
+  /// Returns the next batch, of undefined tensors after the last one.
   virtual Batch next() = 0;
 };
 

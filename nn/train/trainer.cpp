@@ -34,7 +34,7 @@ class EvaluationMode {
     remember(model);
     model.eval();
   }
-  ~EvaluationMode() {  // a module's mode is also given to those below, which come behind it
+  ~EvaluationMode() {  // a module's mode is also given to those below, which come after it
     for (const auto& [module, training] : modes_) module->train(training);
   }
   EvaluationMode(const EvaluationMode&) = delete;

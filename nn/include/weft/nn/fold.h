@@ -17,7 +17,7 @@ Conv fold_batch_norm(const Conv& layer, const BatchNorm& norm);
 /// For x (N, in) only: of x (N, L, in), a norm would normalise L.
 Linear fold_batch_norm(const Linear& layer, const BatchNorm& norm);
 
-/// The model, which is in evaluation mode, with the norm right behind each convolution of the same number of axes
+/// The model, which is in evaluation mode, with the norm right after each convolution of the same number of axes
 /// folded into it, within every Sequential and Residual of the tree. An Identity keeps the norm's place, so that the
 /// names of the other parameters stay; layers without a norm, and modules of other kinds, are the model's own. Throws
 /// as the function above, and ValueError where any part of the model is in training mode.

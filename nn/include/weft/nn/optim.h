@@ -57,7 +57,7 @@ class Optimizer {
     Array lr;
   };
   const Array* rate_on(const Device& device) const;
-  /// Whether the parameter's state is there, of its dtype and layout and on its device.
+  /// Returns whether the parameter has its state, of its dtype and layout and on its device.
   bool has_state(std::size_t parameter) const;
   /// That state; made, or copied, where it is not.
   State state_of(std::size_t parameter) const;

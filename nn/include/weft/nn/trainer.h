@@ -65,8 +65,8 @@ class Trainer {
   class DeviceSteps;
   /// Forward, backward, optimizer and tally.
   void train_step(const Batch& batch);
-  /// Of the loss, which is the sum or the mean of the batch's losses. Made once per batch size, before any step of it
-  /// is recorded.
+  /// Returns the gradient of the loss, which is the sum or the mean of the batch's losses. It is made once per batch
+  /// size, before any step of that size is recorded.
   const Tensor& losses_gradient(const Tensor& losses);
   void set_rate(std::int64_t step, std::int64_t steps);
   bool goes_on(const Callback& callback, std::int64_t step, std::int64_t steps);
