@@ -76,9 +76,7 @@ class Run {
     const nn::ImageDataset train_set = load_split(options_.data, nn::Split::train, options_.limit);
     const nn::ImageDataset test_set = load_split(options_.data, nn::Split::test, options_.limit);
     check_batches(train_set.size());
-    std::error_code error;
-    std::filesystem::create_directories(options_.out, error);
-    if (error) throw IoError(options_.out + ": cannot be created (" + error.message() + ")");
+    make_out_folder();
     RunLog log(options_.out);
 
     manual_seed(options_.seed);
@@ -137,6 +135,12 @@ class Run {
                        std::to_string(recipe_.batch_size) +
                        " the last would be alone, and batch norm needs two; choose another --batch or --limit");
     }
+  }
+
+  void make_out_folder() const {
+    std::error_code error;
+    std::filesystem::create_directories(options_.out, error);
+    if (error) throw IoError(options_.out + ": cannot be created (" + error.message() + ")");
   }
 
   nn::Sequential make_model() const {
