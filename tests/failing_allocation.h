@@ -101,16 +101,16 @@ int __wrap_posix_memalign(void** address, std::size_t alignment, std::size_t byt
 /// What is saved here need not outlive a crash.
 int __wrap_fsync(int) { return 0; }
 
-void* __real__ZN4weft3cpu8allocateEm(std::size_t bytes);
+void* __real__ZN4weft3cpu10CpuBackend8allocateEm(void* backend, std::size_t bytes);
 /// A device allocation that fails asks for more than the system has, where cached blocks might serve it. Where nothing
 /// is cached, the system refuses.
-void* __wrap__ZN4weft3cpu8allocateEm(std::size_t bytes) {
-  if (!weft::failing::fails()) return __real__ZN4weft3cpu8allocateEm(bytes);
+void* __wrap__ZN4weft3cpu10CpuBackend8allocateEm(void* backend, std::size_t bytes) {
+  if (!weft::failing::fails()) return __real__ZN4weft3cpu10CpuBackend8allocateEm(backend, bytes);
   if (!WEFT_ASAN) bytes = std::size_t{1} << 60;
   struct NoSystem {
     NoSystem() { weft::failing::system_fails = true; }
     ~NoSystem() { weft::failing::system_fails = false; }
   } no_system;
-  return __real__ZN4weft3cpu8allocateEm(bytes);
+  return __real__ZN4weft3cpu10CpuBackend8allocateEm(backend, bytes);
 }
 }
