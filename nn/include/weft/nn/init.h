@@ -24,8 +24,8 @@ namespace init {
 struct Fans {
   std::int64_t in = 0, out = 0;
 };
-/// Returns the fans of a weight (out, in, ...): in and out times the product of the other sizes. Throws ShapeError below
-/// rank 2.
+/// Returns the fans of a weight (out, in, ...): in and out times the product of the other sizes. Throws ShapeError
+/// below rank 2.
 Fans calculate_fans(const Shape& shape);
 
 /// Where a tensor is made, and the numbers it is made from (this thread's default generator where null).
