@@ -24,7 +24,7 @@ TEST(Recipe, AdamsFields) {
   EXPECT_EQ(kAdam.augmentation.cutout, 0);
 }
 
-TEST(Recipe, PagesFields) {
+TEST(Recipe, DawnbenchsFields) {
   EXPECT_EQ(kDawnbench.kind, Recipe::Kind::dawnbench);
   EXPECT_EQ(kDawnbench.epochs, 24);
   EXPECT_EQ(kDawnbench.batch_size, 512);
@@ -42,7 +42,7 @@ TEST(Recipe, AdamsRateIsConstant) {
   for (const double time : {0.0, 0.1, 1.0, 5.0, 9.9, 10.0}) EXPECT_EQ(rate(time), 1e-3);
 }
 
-TEST(Recipe, PagesRateIsATriangle) {
+TEST(Recipe, DawnbenchsRateIsATriangle) {
   struct Point {
     double epoch, rate;
   };
@@ -106,7 +106,7 @@ TEST(Recipe, AdamsOptimizerIsAdamWithDecayInTheGradient) {
   }
 }
 
-TEST(Recipe, PagesOptimizerKeepsStepsInItsBuffer) {
+TEST(Recipe, DawnbenchsOptimizerKeepsStepsInItsBuffer) {
   Tensor x = parameter();
   const auto optimizer = kDawnbench.optimizer({x});
   EXPECT_EQ(optimizer->lr(), 0);
