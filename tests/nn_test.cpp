@@ -38,7 +38,7 @@ TEST(ResNet9, NarrowHasPyTorchsNamesAndCount) {
   EXPECT_EQ(model.state_dict().at("7.weight").shape(), (Shape{128, 128}));
 }
 
-TEST(ResNet9, PageHasPyTorchsNamesAndCount) {
+TEST(ResNet9, FullHasPyTorchsNamesAndCount) {
   auto model = resnet9({.variant = ResNet9::full, .classes = 10});
   std::vector<std::string> expected;
   for (const char* prefix : {"0", "1", "3.body.0", "3.body.1", "4", "6", "8.body.0", "8.body.1"}) {
