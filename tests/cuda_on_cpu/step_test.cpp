@@ -12,7 +12,7 @@
 namespace weft {
 namespace {
 
-/// Of each step of the recipe adam, on images of the built-in data set.
+/// Counts the kernels of each step of the recipe adam, on images of the built-in data set.
 std::vector<std::uint64_t> kernels_of_steps(std::int64_t batch, int steps, Precision precision = Precision::fp32) {
   manual_seed(1);
   nn::Sequential model = nn::resnet9({.variant = nn::ResNet9::narrow});

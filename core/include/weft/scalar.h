@@ -34,7 +34,7 @@ class Scalar {
   double as_double() const { return floating_; }
   /// Truncates; the nearest int64 beyond its range; NaN is 0.
   std::int64_t as_int() const;
-  /// Whether the number without its fraction is an integer of so many bits, the sign not counted.
+  /// Whether the number without its fraction is an integer of `bits` bits, where the sign does not count.
   bool fits(int bits, bool is_signed) const;
 
  private:

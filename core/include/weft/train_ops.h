@@ -28,11 +28,13 @@ struct SgdStepOptions {
   bool buffer_holds_steps = false;  ///< David Page's form, where the momentum holds steps instead of gradients
 };
 
-/// One step of stochastic gradient descent at the rate, f64 (): d = gradient + weight_decay·w, v = momentum·v + d, w -=
-/// rate·v, or rate·(d + momentum·v) with Nesterov's momentum, as in PyTorch; with buffer_holds_steps d =
-/// -rate·(gradient
-/// + weight_decay·w), v = momentum·v + d, w += v or d + momentum·v. Throws Error on an undefined array, DTypeError,
-/// ShapeError and DeviceError, and ValueError unless exactly a step with momentum has `first`.
+/// One step of stochastic gradient descent at the rate, f64 ():
+///
+///     d = gradient + weight_decay·w,  v = momentum·v + d,  w -= rate·(nesterov ? d + momentum·v : v)       (PyTorch)
+///     d = -rate·(gradient + weight_decay·w),  v = momentum·v + d,  w += nesterov ? d + momentum·v : v
+///
+/// The second line holds with buffer_holds_steps. Throws Error on an undefined array, DTypeError, ShapeError and
+/// DeviceError, and ValueError unless exactly a step with momentum has `first`.
 void sgd_step(std::span<const ParameterStep> parameters, const SgdStepOptions& options, const Array& rate);
 
 struct AdamStepOptions {
