@@ -27,8 +27,8 @@ class Capture : public testing::Test {
     Array y = Array::full({2}, 0, DType::f32, Device::cuda());
     const auto replay = device->capture([&] { device->accumulate(const_view(x.array()), mutable_view(y)); });
     EXPECT_EQ(y.to_vector<float>(), (std::vector<float>{0, 0}));
-    replay->run();
-    replay->run();
+    replay->launch();
+    replay->launch();
     EXPECT_EQ(y.to_vector<float>(), (std::vector<float>{2, 2}));
   }
   /// By a capture of some work, fn and more work.
@@ -92,10 +92,10 @@ TEST_F(Capture, ABlockOfAGraphIsNobodyElses) {
   Tensor result;
   const Tensor x = full({1000}, 3, kOnDevice);
   const auto replay = backend(Device::cuda())->capture([&] { result = x * x + x; });
-  expect_untouched([&] { replay->run(); });
+  expect_untouched([&] { replay->launch(); });
   EXPECT_EQ(result.to_vector<float>(), std::vector<float>(1000, 12));
   result = Tensor();
-  expect_untouched([&] { replay->run(); });
+  expect_untouched([&] { replay->launch(); });
 }
 
 // One graph's step makes a block that the next one's frees.
@@ -109,12 +109,12 @@ TEST_F(Capture, ABlockOfTwoGraphsIsNobodyElsesUntilBothAreGone) {
     shared = Tensor();
   });
   expect_untouched([&] {
-    first->run();
-    second->run();
+    first->launch();
+    second->launch();
   });
   EXPECT_EQ(result.to_vector<float>(), std::vector<float>(1000, 9));
   first.reset();
-  expect_untouched([&] { second->run(); });
+  expect_untouched([&] { second->launch(); });
   EXPECT_EQ(result.to_vector<float>(), std::vector<float>(1000, 9));
 }
 

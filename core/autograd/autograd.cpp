@@ -252,7 +252,7 @@ class Engine {
 
   void seed(const Edge& edge, const Tensor& gradient) { flow(edge, gradient); }
 
-  void run() {
+  void visit_nodes() {
     find_nodes();
     const GradMode mode(options_.create_graph);
     while (!queue_.empty()) {
@@ -395,7 +395,7 @@ void Tensor::backward(const Tensor& gradient, const BackwardOptions& options) co
   const GradMode mode(options.create_graph);
   Engine engine(options, nullptr);
   engine.seed(edge_of(*this), start);
-  engine.run();
+  engine.visit_nodes();
 }
 
 std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs,
@@ -417,7 +417,7 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<T
   const GradMode mode(options.create_graph);
   Engine engine(options, &targets);
   for (std::size_t i = 0; i < outputs.size(); ++i) engine.seed(edge_of(outputs[i]), starts[i]);
-  engine.run();
+  engine.visit_nodes();
   std::vector<Tensor> gradients;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     gradients.push_back(engine.gradient_of(targets[i]));

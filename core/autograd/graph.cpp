@@ -74,7 +74,7 @@ void StepGraph::run(const std::function<void()>& step) {
       if (recorded && random_blocks_ != 0 && generator.offset() != expected_offset_) {
         backend(device_)->fill(mutable_view(random_base_), static_cast<std::int64_t>(generator.offset()));
       }
-      if (recorded) replay_->run();
+      if (recorded) replay_->launch();
     }
     if (!recorded) return step();
   } catch (...) {

@@ -249,8 +249,8 @@ struct ImageBatchCall {
 class Replay {
  public:
   virtual ~Replay() = default;
-  virtual void run() = 0;
-  /// Returns how many kernels, copies and fills a run has on a GPU; 0 on the CPU.
+  virtual void launch() = 0;
+  /// Returns how many kernels, copies and fills a launch has on a GPU; 0 on the CPU.
   virtual std::int64_t nodes() const = 0;
 };
 
@@ -279,7 +279,7 @@ class Backend {
   virtual void copy_from_host(void* out, const void* host, std::size_t bytes) = 0;
   virtual void copy_to_host(void* host, const void* in, std::size_t bytes) = 0;
   virtual void synchronize() = 0;
-  /// Records what fn enqueues instead of running it (the CPU has nothing to record and keeps fn, which its run()
+  /// Records what fn enqueues instead of running it (the CPU has nothing to record and keeps fn, which its launch()
   /// calls). Memory that fn allocates or frees stays reserved for the Replay while it lives; all else that fn reads and
   /// writes must outlive it. fn must not wait for the device, nor for a thread that uses it. What fn throws is passed
   /// on, with nothing recorded.

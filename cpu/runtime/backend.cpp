@@ -11,7 +11,7 @@ namespace {
 class Calls final : public Replay {
  public:
   explicit Calls(std::function<void()> fn) : fn_(std::move(fn)) {}
-  void run() override { fn_(); }
+  void launch() override { fn_(); }
   std::int64_t nodes() const override { return 0; }
 
  private:

@@ -38,7 +38,7 @@ struct Lines {
 template <class P, int count, class T>
 [[gnu::always_inline]] inline void sum_corners(const Lines<T>& lines, const WeightedRange<T>& columns,
                                                std::int64_t channels, std::int64_t channel, T* out) {
-  constexpr int kWidth = static_cast<int>(sizeof(P) / sizeof(T));
+  constexpr int kWidth = static_cast<int>(sizeof(P) / sizeof(T));  // NOLINT(bugprone-sizeof-expression)
   const bool wide = columns.end - columns.begin == 2;
   const std::int64_t at = columns.begin * channels + channel;
   const T* p = lines.first[0] + at;
@@ -65,7 +65,7 @@ template <class P, int count, class T>
 template <class Sums, class P, int count, class T>
 [[gnu::always_inline]] inline void sum_box(const InterpolateRow<T>& row, const WeightedRange<T>& columns,
                                            std::int64_t channels, const T* source, T* out) {
-  constexpr int kWidth = static_cast<int>(sizeof(P) / sizeof(T));
+  constexpr int kWidth = static_cast<int>(sizeof(P) / sizeof(T));  // NOLINT(bugprone-sizeof-expression)
   const std::int64_t width = columns.end - columns.begin;
   Sums sums;
   for (std::int64_t d = row.depth.begin; d < row.depth.end; ++d) {

@@ -32,7 +32,7 @@ class Graph final : public Replay {
     graph_ = runtime::end_capture(context_.stream, &nodes_);
     context_.memory.end_graph();
   }
-  void run() override {
+  void launch() override {
     const ContextLock lock(context_);
     runtime::launch_graph(graph_, context_.stream);
   }

@@ -22,7 +22,7 @@ struct Options {
 std::vector<Outcome> run_all(const std::vector<Family>& families, const Device& device) {
   std::vector<Outcome> outcomes;
   for (const Family& family : families) {
-    for (const Case& c : family.cases) outcomes.push_back(run(c, device));
+    for (const Case& c : family.cases) outcomes.push_back(run_case(c, device));
   }
   return outcomes;
 }
@@ -66,9 +66,9 @@ int check_gpu(const Device& device, const Options& options) {
     for (const Case& c : family.cases) {
       const std::string name = family.name + ": " + c.name;
       begin_result();
-      const Outcome found = run(c, device);
+      const Outcome found = run_case(c, device);
       const bool exact = end_result(true);
-      differences.push_back(compare_with_hash(c, name, found, run(c, Device::cpu()), hashes));
+      differences.push_back(compare_with_hash(c, name, found, run_case(c, Device::cpu()), hashes));
       with_hash += hashes.count(name);
       if (found.error.empty() && exact) found_hashes[name] = hash_of(found.results);
     }

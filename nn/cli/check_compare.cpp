@@ -8,7 +8,7 @@
 
 namespace weft::cli::check {
 
-Outcome run(const Case& c, const Device& device) {
+Outcome run_case(const Case& c, const Device& device) {
   Outcome outcome;
   try {
     for (const Tensor& result : c.run(device)) outcome.results.push_back(result.array().to(Device::cpu()).contiguous());

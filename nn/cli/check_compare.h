@@ -9,7 +9,7 @@ struct Outcome {
   std::vector<Array> results;
   std::string error;
 };
-Outcome run(const Case& c, const Device& device);
+Outcome run_case(const Case& c, const Device& device);
 
 /// How two outcomes of a case differ.
 struct Difference {

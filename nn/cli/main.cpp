@@ -15,7 +15,7 @@ int report(const char* kind, const std::exception& error, int code) {
 }
 
 // One clear line and the exit code of what went wrong.
-int run(const weft::cli::Command& command) {
+int run_command(const weft::cli::Command& command) {
   using namespace weft::cli;
   try {
     const int code = command();
@@ -54,7 +54,7 @@ int parse_and_run(int argc, char** argv) {
   for (const auto& [name, command] : commands) {
     if (!app.got_subcommand(name)) continue;
     weft::set_flush_denormals(true);  // so that eval computes as train does
-    return run(command);
+    return run_command(command);
   }
   return weft::cli::kUsageError;
 }

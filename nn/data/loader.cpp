@@ -35,7 +35,7 @@ class HostProducer final : public DataLoader::Iterator::Producer {
   HostProducer(const ImageDataset& dataset, const DataLoaderOptions& options, std::int64_t epoch)
       : dataset_(dataset), options_(options), epoch_(epoch), order_(epoch_order(dataset.size(), options, epoch)) {
     try {
-      thread_ = std::thread([this] { run(); });
+      thread_ = std::thread([this] { make_batches(); });
     } catch (const std::exception&) {  // next() makes the batches
     }
   }
@@ -66,7 +66,7 @@ class HostProducer final : public DataLoader::Iterator::Producer {
   }
 
  private:
-  void run() {
+  void make_batches() {
     try {
       const std::int64_t batches = batch_count(dataset_.size(), options_);
       for (std::int64_t i = 0; i < batches; ++i) {

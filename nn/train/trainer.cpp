@@ -77,7 +77,7 @@ class Trainer::DeviceSteps {
 
   void start_epoch(std::int64_t epoch) { batches_.start_epoch(epoch); }
   template <class Step>
-  void run(std::int64_t count, const Step& step) {
+  void run_step(std::int64_t count, const Step& step) {
     if (count == full_.labels.size()) {
       graph_.run([&] {
         batches_.next(full_);
@@ -164,7 +164,7 @@ Metrics Trainer::run_epoch(const Callback& callback) {
       const std::int64_t count =
           std::min(options_.recipe.batch_size, loader_.images() - step * options_.recipe.batch_size);
       set_rate(step, steps);
-      device_steps_->run(count, [&](const Batch& batch) { train_step(batch); });
+      device_steps_->run_step(count, [&](const Batch& batch) { train_step(batch); });
       tally_->count(count);
       if (!goes_on(callback, step, steps)) break;
     }

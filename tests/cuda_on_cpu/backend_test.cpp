@@ -180,7 +180,7 @@ TEST(Devices, TheCurrentOneStaysCurrent) {
       expect_same("an error");
       const auto replay = backend(device)->capture([&] { backend(device)->fill(mutable_view(x.array()), 2); });
       expect_same("capture");
-      replay->run();
+      replay->launch();
       expect_same("a replay");
       EXPECT_THROW(backend(device)->capture([&] { throw ValueError("mine"); }), ValueError);
       expect_same("a capture that throws");
