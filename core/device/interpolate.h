@@ -5,8 +5,8 @@
 
 #include "core/device/scalar_ops.h"
 
-/// Where the elements of a resampling come from. The CPU and CUDA kernels share it, so that the coordinates are equal
-/// on both, bit by bit: sums and products of doubles that no compiler contracts.
+/// Where the elements of an interpolation come from. The CPU and CUDA kernels share it, so that the coordinates are
+/// equal on both, bit by bit: sums and products of doubles that no compiler contracts.
 namespace weft {
 
 /// Output i of an axis lies at (i + shift)·step - shift of the input, not below 0 and not above the last.
@@ -21,7 +21,7 @@ struct InterpolateAxis {
 /// rounding, 49·(1/49) for one; raised so, it is right while coordinate·out stays below 2^49.
 inline double nearest_step(double step) { return step * (1 + 0x1p-50); }
 
-/// Sizes of a resampling, memory as for ConvShape.
+/// Sizes of an interpolation, memory as for ConvShape.
 struct InterpolateShape {
   std::int64_t n = 0, c = 0;
   std::array<InterpolateAxis, 3> axes{};

@@ -10,8 +10,8 @@ namespace weft {
 
 namespace {
 
-/// A pass without products, as an operand or the result is empty: whatever sizes the other axes have, no kernel meets
-/// them. `a` is the pass's first operand.
+/// Computes a pass without products, where an operand or the result is empty. No kernel meets the sizes of the other
+/// axes. `a` is the pass's first operand.
 void without_terms(const Convolution& c, const Array& a, const Array& bias, const Array& out, const Array& bias_grad) {
   const BackendHandle device = backend(out.device());
   if (bias_grad.defined() && a.size() == 0) device->fill(mutable_view(bias_grad), 0);

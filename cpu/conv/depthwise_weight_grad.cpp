@@ -20,7 +20,7 @@ namespace weft::cpu {
 namespace {
 
 constexpr std::int64_t kFetchedElements = 4;      // of x for each of y, at most: a larger step leaves out too much of x
-constexpr std::int64_t kSplits = 32;              // at most: tasks for as many threads, few sums to add afterwards
+constexpr std::int64_t kSplits = 32;              // at most: tasks for 32 threads, whose few sums are then added
 constexpr std::int64_t kSplitElements = 1 << 15;  // of y's gradient, at least, beside which the sums are few
 constexpr std::int64_t kSplitBytes = 16 << 20;    // of the sums of all splits
 constexpr std::int64_t kRunBytes = 64 << 10;  // of y's gradient in rows that are summed together, again for each tap

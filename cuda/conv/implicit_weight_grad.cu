@@ -25,8 +25,8 @@
 // result does not depend on which block is last. Tiles of the first columns also sum y's gradient for the bias. One
 // block writes the zeros of a tile whose taps all read padding.
 //
-// There are as many splits as give two blocks to each multiprocessor, within these limits: a split has 4·kInner rows at
-// least, a tile has 256 splits at most, all sums fit Limits::column_bytes, and each tile has a counter of its own.
+// The number of splits is chosen to give each multiprocessor two blocks. It has four limits: a split has at least
+// 4·kInner rows, a tile has at most 256 splits, all sums fit Limits::column_bytes, and each tile has a counter.
 namespace weft::cuda {
 namespace {
 

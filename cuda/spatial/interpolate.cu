@@ -149,7 +149,7 @@ void interpolate_of(Context& context, const InterpolateShape& s, const T* in, T*
 
 void CudaBackend::interpolate(InterpolatePass pass, const InterpolateShape& shape, const ConstView& in,
                               const View& out) {
-  dispatch_floating("resampling", in.dtype, [&]<class T>(Type<T>) {
+  dispatch_floating("interpolate", in.dtype, [&]<class T>(Type<T>) {
     constexpr int kWidest = 16 / sizeof(T);
     const auto addresses = reinterpret_cast<std::uintptr_t>(in.data) | reinterpret_cast<std::uintptr_t>(out.data);
     const bool wide = shape.c % kWidest == 0 && addresses % 16 == 0;

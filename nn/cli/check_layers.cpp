@@ -1,7 +1,7 @@
 #include "cli/check.h"
 
-// Pooling, resampling, normalisation and losses: cuda/spatial/pool*.cu, cuda/spatial/interpolate.cu, cuda/norm/norm*.cu
-// and cuda/train/loss.cu.
+// Pooling, interpolation, normalisation and losses: cuda/spatial/pool*.cu, cuda/spatial/interpolate.cu,
+// cuda/norm/norm*.cu and cuda/train/loss.cu.
 
 namespace weft::cli::check {
 
@@ -51,8 +51,8 @@ Family pooling_family() {
   return family;
 }
 
-Family resampling_family() {
-  Family family{"resampling", {}};
+Family interpolation_family() {
+  Family family{"interpolation", {}};
   const Shape images{2, 6, 7, 9};
   add(family, "nearest, twice", false, images, [](const Tensor& x) { return interpolate(x, {.scale_factor = {2}}); });
   add(family, "nearest, smaller", false, images, [](const Tensor& x) { return interpolate(x, {.size = {4, 5}}); });
@@ -161,7 +161,7 @@ Family loss_family() {
 
 void add_layers(std::vector<Family>& families) {
   families.push_back(pooling_family());
-  families.push_back(resampling_family());
+  families.push_back(interpolation_family());
   families.push_back(batch_norm_family());
   families.push_back(norm_family());
   families.push_back(loss_family());

@@ -54,7 +54,7 @@ using Draw = Case (*)(OpInput& in);
 
 /// The families of functions; what an input's first byte means is its place in these lists, so they only grow.
 std::span<const Draw> basic_families();   ///< numbers 0 to 31
-std::span<const Draw> window_families();  ///< 32 to 63: convolution, pooling, resampling
+std::span<const Draw> window_families();  ///< 32 to 63: convolution, pooling, interpolation
 std::span<const Draw> layer_families();   ///< 64 to 95: products, norms, losses
 
 /// Whether both have one shape and dtype and their elements agree.

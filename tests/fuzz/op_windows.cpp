@@ -3,7 +3,7 @@
 
 #include "tests/fuzz/op_case.h"
 
-// Convolution and its gradients, columns, pooling and resampling.
+// Convolution and its gradients, columns, pooling and interpolation.
 
 namespace weft::fuzz {
 
