@@ -8,6 +8,7 @@ install(TARGETS weft EXPORT weft_targets
 if(WEFT_PROGRAM)
   install(TARGETS weft_program)
 endif()
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 # A static library's own libraries belong to every link; a shared one carries them.
 set(weft_pc_libs "")

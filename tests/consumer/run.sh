@@ -45,6 +45,8 @@ check_libraries() { # PROGRAM
 echo "-- find_package"
 cmake --install "$build" --prefix "$work/installed" > /dev/null
 mv installed moved
+cmp "$source/LICENSE" moved/share/doc/weft/LICENSE
+grep -q '^License: MIT$' "$(find moved -name weft.pc)"
 configure find_package -DCMAKE_PREFIX_PATH="$work/moved"
 cmake --build find_package
 find_package/consumer
