@@ -1,6 +1,6 @@
 # WEFT_CUDA=AUTO|ON|OFF: finds nvcc, cuBLASLt and the runtime, enables the language CUDA and sets weft_cuda (ON or OFF),
-# weft_cuda_libraries, and weft_cuda_pc_libs for weft.pc; tells cuda/runtime/cublaslt_library.cpp where cuBLASLt is. nvcc is looked for in CMAKE_CUDA_COMPILER, CUDACXX, the PATH,
-# CUDA_PATH, CUDA_HOME and /usr/local/cuda.
+# weft_cuda_libraries, and weft_cuda_pc_libs for weft.pc; tells cuda/runtime/cublaslt_library.cpp where cuBLASLt is. AUTO is OFF
+# inside another project. nvcc is looked for in CMAKE_CUDA_COMPILER, CUDACXX, the PATH, CUDA_PATH, CUDA_HOME and /usr/local/cuda.
 set(weft_cuda OFF)
 set(weft_cuda_libraries "")
 set(weft_cuda_pc_libs "")
@@ -8,8 +8,19 @@ if(NOT WEFT_CUDA MATCHES "^(AUTO|ON|OFF)$")
   message(FATAL_ERROR "weft: WEFT_CUDA is AUTO, ON or OFF, not ${WEFT_CUDA}")
 endif()
 
+# A default that the user sees and can change in the cache. Another project's cache stays as it is.
+macro(weft_cuda_default variable type value text)
+  if(PROJECT_IS_TOP_LEVEL)
+    set(${variable} "${value}" CACHE ${type} "${text}" FORCE)
+  else()
+    set(${variable} "${value}")
+  endif()
+endmacro()
+
 set(weft_cuda_missing "")
-if(WEFT_CUDA STREQUAL "AUTO" AND WEFT_SANITIZE)
+if(WEFT_CUDA STREQUAL "AUTO" AND NOT PROJECT_IS_TOP_LEVEL)
+  set(weft_cuda_missing "WEFT_CUDA=ON asks for it inside another project")
+elseif(WEFT_CUDA STREQUAL "AUTO" AND WEFT_SANITIZE)
   set(weft_cuda_missing "not with sanitizers unless WEFT_CUDA=ON")
 elseif(NOT WEFT_CUDA STREQUAL "OFF")
   if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
@@ -23,7 +34,7 @@ elseif(NOT WEFT_CUDA STREQUAL "OFF")
   if(NOT weft_cuda_missing)
     # nvcc compiles the host half of a file with the compiler of everything else.
     if(NOT CMAKE_CUDA_HOST_COMPILER AND NOT DEFINED ENV{CUDAHOSTCXX})
-      set(CMAKE_CUDA_HOST_COMPILER ${CMAKE_CXX_COMPILER} CACHE FILEPATH "nvcc's host compiler")
+      weft_cuda_default(CMAKE_CUDA_HOST_COMPILER FILEPATH "${CMAKE_CXX_COMPILER}" "nvcc's host compiler")
     endif()
     # Machine code for the A100 and its like (sm_80), the H100 and its like (sm_90a) and, where the toolkit knows them,
     # Blackwell's two kinds (sm_100, sm_120; below); and sm_80's PTX, from which the driver makes machine code for other
@@ -31,7 +42,7 @@ elseif(NOT WEFT_CUDA STREQUAL "OFF")
     set(weft_cuda_default_architectures OFF)
     if(NOT CMAKE_CUDA_ARCHITECTURES AND NOT DEFINED ENV{CUDAARCHS})
       set(weft_cuda_default_architectures ON)
-      set(CMAKE_CUDA_ARCHITECTURES "80;90a-real" CACHE STRING "GPU architectures, as CMake writes them; or native" FORCE)
+      weft_cuda_default(CMAKE_CUDA_ARCHITECTURES STRING "80;90a-real" "GPU architectures, as CMake writes them; or native")
     endif()
     if(WEFT_CUDA STREQUAL "AUTO" AND NOT CMAKE_CUDA_COMPILER)
       include(CheckLanguage)
@@ -45,7 +56,8 @@ elseif(NOT WEFT_CUDA STREQUAL "OFF")
   if(NOT weft_cuda_missing)
     enable_language(CUDA)
     if(weft_cuda_default_architectures AND CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)
-      set_property(CACHE CMAKE_CUDA_ARCHITECTURES PROPERTY VALUE "80;90a-real;100-real;120-real")
+      weft_cuda_default(CMAKE_CUDA_ARCHITECTURES STRING "80;90a-real;100-real;120-real"
+        "GPU architectures, as CMake writes them; or native")
     endif()
     find_package(CUDAToolkit QUIET)
     if(NOT CUDAToolkit_FOUND)

@@ -5,8 +5,14 @@ include(CMakePackageConfigHelpers)
 install(TARGETS weft EXPORT weft_targets
   FILE_SET core_headers DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
   FILE_SET nn_headers DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-if(WEFT_PROGRAM)
+if(weft_program)
   install(TARGETS weft_program)
+  if(BUILD_SHARED_LIBS AND NOT IS_ABSOLUTE ${CMAKE_INSTALL_LIBDIR})  # the program finds the library, wherever both are moved
+    file(RELATIVE_PATH weft_rpath /${CMAKE_INSTALL_BINDIR} /${CMAKE_INSTALL_LIBDIR})
+    set_target_properties(weft_program PROPERTIES INSTALL_RPATH "$ORIGIN/${weft_rpath}")
+  elseif(BUILD_SHARED_LIBS)
+    set_target_properties(weft_program PROPERTIES INSTALL_RPATH ${CMAKE_INSTALL_FULL_LIBDIR})
+  endif()
 endif()
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
@@ -21,7 +27,7 @@ endif()
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/weft)
 install(EXPORT weft_targets NAMESPACE weft:: FILE weft-targets.cmake DESTINATION ${package_dir})
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/weft-config.cmake.in ${PROJECT_BINARY_DIR}/weft-config.cmake
-  INSTALL_DESTINATION ${package_dir} NO_SET_AND_CHECK_MACRO NO_CHECK_REQUIRED_COMPONENTS_MACRO)
+  INSTALL_DESTINATION ${package_dir} NO_SET_AND_CHECK_MACRO)
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/weft-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/weft-config.cmake ${PROJECT_BINARY_DIR}/weft-config-version.cmake
   DESTINATION ${package_dir})

@@ -32,7 +32,7 @@ if [[ -n $peer ]] && ! "$python" -c 'import torch' 2> /dev/null; then
 fi
 
 scripts/setup.sh
-cmake -S . -B build -G Ninja > /dev/null
+cmake -S . -B build -G Ninja -DWEFT_TESTS=ON -DWEFT_PROGRAM=ON > /dev/null
 cmake --build build --target train_bench > /dev/null
 
 rows=$(mktemp build/bench.XXXXXX)

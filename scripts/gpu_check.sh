@@ -79,7 +79,8 @@ stage() { # NAME COMMAND...: the output goes to the log, the end of a failed one
 }
 
 configure() {
-  local options=(-DCMAKE_BUILD_TYPE=Release -DWEFT_CUDA=ON -DWEFT_INSTALL=OFF -DWEFT_CUDA_ON_CPU=OFF) chip cublas
+  local options=(-DCMAKE_BUILD_TYPE=Release -DWEFT_CUDA=ON -DWEFT_INSTALL=OFF -DWEFT_CUDA_ON_CPU=OFF -DWEFT_TESTS=ON
+    -DWEFT_PROGRAM=ON) chip cublas
   chip=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2> /dev/null | head -n 1 | tr -d '. ')
   case $chip in
     [1-8][0-9]) chip=$chip-real ;;

@@ -34,7 +34,7 @@ done
 read -ra options <<<"${WEFT_CMAKE:-}"
 launcher=()
 if command -v ccache >/dev/null; then launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
-cmake -S "$work" -B "$work/build" -G Ninja -DWEFT_CUDA=OFF -DWEFT_CUDA_ON_CPU=OFF -DWEFT_ONEDNN=OFF \
+cmake -S "$work" -B "$work/build" -G Ninja -DWEFT_CUDA=OFF -DWEFT_CUDA_ON_CPU=OFF -DWEFT_ONEDNN=OFF -DWEFT_TESTS=ON -DWEFT_PROGRAM=ON \
   "${launcher[@]}" "${options[@]}" >"$work/configure.log"
 
 planted=

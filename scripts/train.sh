@@ -14,7 +14,7 @@ done
 setup=()
 if ((${#data[@]})) && [[ ! -d ${data[1]} ]]; then setup=(--fetch); fi
 scripts/setup.sh "${setup[@]}"
-cmake -S . -B build -G Ninja > /dev/null
+cmake -S . -B build -G Ninja -DWEFT_PROGRAM=ON > /dev/null
 cmake --build build --target weft_program
 exec 3>&2
 if ((${#data[@]})) && ! reason=$(scripts/fetch_cifar10.sh 2>&1 >&3); then

@@ -3,6 +3,7 @@
 
 #include "cli/commands.h"
 #include "weft/quote.h"
+#include "weft/version.h"
 
 namespace weft::cli {
 

@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "weft/denormals.h"
+#include "weft/version.h"
 
 namespace {
 

@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/progress.h"
 #include "cli/run_log.h"
+#include "weft/version.h"
 
 namespace weft::cli {
 

@@ -53,15 +53,35 @@ find_package/consumer
 check_libraries find_package/consumer
 check_flags find_package
 
-echo "-- pkg-config"
-PKG_CONFIG_PATH=$(dirname "$(find moved -name weft.pc)")
-export PKG_CONFIG_PATH
-read -ra flags <<< "$(pkg-config --cflags --libs weft)"
-"$compiler" -std=c++20 -Wall -Wextra -Werror "$here/main.cpp" "${flags[@]}" -o with_pkg_config
-./with_pkg_config
-check_libraries ./with_pkg_config
+echo "-- pkg-config, as the README writes it"
+command=$(grep -E '^ +g\+\+ .*pkg-config' "$source/README.md")
+command=${command/g++/"$compiler -Wall -Wextra -Werror"}
+command=${command//PREFIX\/lib\/pkgconfig/$(dirname "$(find "$work/moved" -name weft.pc)")}
+command=${command//main.cpp/$here/main.cpp}
+eval "$command"
+./my_program
+check_libraries ./my_program
 
 echo "-- add_subdirectory"
 configure add_subdirectory -DWEFT_SOURCE="$source"
 ninja -C add_subdirectory "$(ninja -C add_subdirectory -t query consumer | grep -o "CMakeFiles/consumer.dir.*main.cpp.o")"
 check_flags add_subdirectory
+if command -v nvcc > /dev/null; then
+  (unset CUDAARCHS CUDAHOSTCXX && configure add_subdirectory -DWEFT_SOURCE="$source" -DWEFT_CUDA=ON > /dev/null)
+fi
+
+echo "-- without GoogleTest and CLI11"
+cd "$source"
+without=(-DCMAKE_DISABLE_FIND_PACKAGE_GTest=ON -DCMAKE_DISABLE_FIND_PACKAGE_CLI11=ON -DWEFT_CUDA=OFF -G Ninja)
+cmake -S . -B "$work/without" "${without[@]}" > "$work/without.log"
+for line in "no program: CLI11 (libcli11-dev)" "no tests: CLI11 (libcli11-dev) and GoogleTest (libgtest-dev and libgmock-dev)"; do
+  grep -qF "weft: $line not found" "$work/without.log"
+done
+for option in WEFT_TESTS WEFT_PROGRAM; do
+  if cmake -S . -B "$work/without" "${without[@]}" -D$option=ON > /dev/null 2> "$work/without.log"; then
+    echo "$option=ON is not an error where its libraries are missing" >&2
+    exit 1
+  fi
+  grep -qF "$option=ON, but CLI11" "$work/without.log"
+  cmake -S . -B "$work/without" "${without[@]}" -D$option=OFF > /dev/null
+done

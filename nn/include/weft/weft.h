@@ -18,3 +18,4 @@
 #include "weft/source.h"
 #include "weft/tensor.h"
 #include "weft/train_ops.h"
+#include "weft/version.h"
