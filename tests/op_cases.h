@@ -59,6 +59,7 @@ std::vector<OpCase> binary_cases();
 std::vector<OpCase> view_cases();
 std::vector<OpCase> copy_cases();
 std::vector<OpCase> reduce_cases();
+std::vector<OpCase> composed_cases();
 std::vector<OpCase> matmul_cases();
 std::vector<OpCase> conv_cases();
 std::vector<OpCase> conv_family_cases();

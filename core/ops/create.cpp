@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "core/ops/op_support.h"
@@ -17,13 +18,17 @@ Tensor full(const Shape& shape, Scalar value, const TensorOptions& options) {
 Tensor zeros(const Shape& shape, const TensorOptions& options) { return full(shape, 0.0, options); }
 Tensor ones(const Shape& shape, const TensorOptions& options) { return full(shape, 1.0, options); }
 
-namespace {
-
 Tensor full_like(const Tensor& x, Scalar value) {
+  check_fits("full_like", value, x.dtype());
   Array out = Array::empty_like(x.array().layout(), x.dtype(), x.device());
   backend(x.device())->fill(mutable_view(out), value);
   return Tensor(std::move(out));
 }
+
+Tensor zeros_like(const Tensor& x) { return full_like(x, 0); }
+Tensor ones_like(const Tensor& x) { return full_like(x, 1); }
+
+namespace {
 
 DType arange_dtype(std::initializer_list<Scalar> numbers) {
   for (const Scalar& number : numbers) {
@@ -33,9 +38,6 @@ DType arange_dtype(std::initializer_list<Scalar> numbers) {
 }
 
 }  // namespace
-
-Tensor zeros_like(const Tensor& x) { return full_like(x, 0); }
-Tensor ones_like(const Tensor& x) { return full_like(x, 1); }
 
 Tensor arange(Scalar start, Scalar stop, Scalar step, const TensorOptions& options) {
   if (step.as_double() == 0) throw ValueError("arange: step must not be 0");
@@ -65,6 +67,22 @@ Tensor arange(Scalar start, Scalar stop, Scalar step, const TensorOptions& optio
   Array out = Array::empty({count}, dtype, options.device);
   backend(options.device)->arange(mutable_view(out), start, step);
   return Tensor(std::move(out), options.requires_grad);
+}
+
+Tensor linspace(Scalar start, Scalar stop, std::int64_t steps, const TensorOptions& options) {
+  if (steps < 0) throw ValueError("linspace: steps must not be " + std::to_string(steps));
+  const DType dtype = options.dtype.value_or(DType::f32);
+  for (const Scalar& end : {start, stop}) check_fits("linspace", end, dtype);
+  const double first = start.as_double(), last = stop.as_double();
+  const double step = steps > 1 ? (last - first) / static_cast<double>(steps - 1) : 0;
+  // Each half counts from its own end, so that both ends are exact.
+  const TensorOptions wide{.dtype = DType::f64, .device = options.device};
+  const std::int64_t half = steps / 2;
+  std::vector<Tensor> halves;
+  if (steps == 1 || half > 0) halves.push_back(arange(0, std::max<std::int64_t>(half, 1), 1, wide) * step + first);
+  if (steps > 1) halves.push_back(arange(half - steps + 1, 1, 1, wide) * step + last);
+  const Tensor numbers = halves.empty() ? empty({0}, wide) : concatenate(halves);
+  return Tensor(numbers.to(dtype).array(), options.requires_grad);
 }
 
 Tensor eye(std::int64_t rows, std::optional<std::int64_t> columns, const TensorOptions& options) {

@@ -96,4 +96,21 @@ Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, const Te
   return draw(RandomKind::integer, shape, dtype, options, low, high, generator);
 }
 
+Tensor rand_like(const Tensor& x, double low, double high, Generator& generator) {
+  check_floating("rand_like", x.dtype());
+  return rand(x.shape(), {.dtype = x.dtype(), .device = x.device()}, low, high, generator);
+}
+
+Tensor bernoulli(const Tensor& p, Generator& generator) {
+  check_floating("bernoulli", p.dtype());
+  const Tensor probability = p.detach();
+  if (p.device().is_cpu() && p.size() > 0) {
+    for (const Tensor& end : {min(probability), max(probability)}) {
+      const auto value = end.item<double>();
+      if (!(value >= 0 && value <= 1)) throw ValueError("bernoulli: a probability must not be " + number(value));
+    }
+  }
+  return less(rand_like(probability, 0, 1, generator), probability).to(p.dtype());
+}
+
 }  // namespace weft

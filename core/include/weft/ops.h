@@ -35,9 +35,14 @@ Tensor ones(const Shape& shape, const TensorOptions& options = {});   ///< f32
 Tensor full(const Shape& shape, Scalar value, const TensorOptions& options = {});
 Tensor zeros_like(const Tensor& x);  ///< x's shape, dtype, device and order of axes
 Tensor ones_like(const Tensor& x);   ///< the same
+/// The value in x's shape, dtype, device and order of axes. Throws ValueError as full.
+Tensor full_like(const Tensor& x, Scalar value);
 /// start, start + step, ... below stop (above, for a negative step). f32 where one of the three is a floating number,
 /// else i64. Throws ValueError when an integer dtype cannot hold the numbers; fractions are cut off.
 Tensor arange(Scalar start, Scalar stop, Scalar step = 1, const TensorOptions& options = {});
+/// `steps` numbers from start to stop, both among them, at equal distances that are computed in f64; f32. One step is
+/// start. Throws ValueError when steps is negative or an integer dtype cannot hold the numbers; fractions are cut off.
+Tensor linspace(Scalar start, Scalar stop, std::int64_t steps, const TensorOptions& options = {});
 /// The (rows, columns) identity, f32; square where columns is left out.
 Tensor eye(std::int64_t rows, std::optional<std::int64_t> columns = {}, const TensorOptions& options = {});
 /// Class indices of any shape -> shape + (classes,), 1 at the index. Indices outside [0, classes) give a row of zeros.
@@ -76,6 +81,18 @@ Tensor pad(const Tensor& x, const std::vector<std::pair<std::int64_t, std::int64
 /// element.
 Tensor dilate(const Tensor& x, const Axes& axes, std::int64_t amount = 1);
 Tensor undilate(const Tensor& x, const Axes& axes, std::int64_t amount = 1);
+/// Views of the neighbouring parts of an axis: of `size` elements, the last one of what is left; or of the `sizes`,
+/// which add up to the axis. Throws ValueError on a size that does not fit.
+std::vector<Tensor> split(const Tensor& x, std::int64_t size, int axis = 0);
+std::vector<Tensor> split(const Tensor& x, const std::vector<std::int64_t>& sizes, int axis = 0);
+/// split into at most `chunks` parts of one size, except the last one, which may be smaller.
+std::vector<Tensor> chunk(const Tensor& x, std::int64_t chunks, int axis = 0);
+/// A copy that repeats each axis; missing repeats, or axes of x, at the front count as 1.
+Tensor tile(const Tensor& x, const Dims& repeats);
+/// x (..., rows, columns) with zeros above (tril) or below (triu) the given diagonal: 0 is the main one, 1 the one
+/// above.
+Tensor tril(const Tensor& x, std::int64_t diagonal = 0);
+Tensor triu(const Tensor& x, std::int64_t diagonal = 0);
 
 // Elementwise, one operand. Integers are converted to f32 first by the functions that have no integer values. exp to
 // erfc are within 4 units in the last place on the CPU (docs/accuracy.md). Activations and their gradients are their
@@ -189,6 +206,18 @@ Tensor max(const Tensor& x, const Axes& axes = Axes::all(), bool keep_axes = fal
 Tensor min(const Tensor& x, const Axes& axes = Axes::all(), bool keep_axes = false);
 /// Variance with division by count - correction (1: unbiased, as in PyTorch).
 Tensor var(const Tensor& x, const Axes& axes = Axes::all(), std::int64_t correction = 1, bool keep_axes = false);
+/// The square root of var, with gradient 0 where it is 0. It has PyTorch's name: namespace std stays what std:: means,
+/// because a function is not looked for before `::`.
+Tensor std(const Tensor& x, const Axes& axes = Axes::all(), std::int64_t correction = 1, bool keep_axes = false);
+/// (Σ|x|ᵖ)^(1/p): 2 is Euclid's, ±infinity the largest and the smallest magnitude, 0 the number of elements that are
+/// not 0. Gradient 0 at elements that are 0 and where the norm is 0. Throws ShapeError for p < 0 and infinity of
+/// nothing.
+Tensor norm(const Tensor& x, double p = 2, const Axes& axes = Axes::all(), bool keep_axes = false);
+/// Products by pairs in a fixed tree; of nothing: 1. Of bool, u8 and i32 they are i64.
+Tensor prod(const Tensor& x, const Axes& axes = Axes::all(), bool keep_axes = false);
+/// Whether any element, or every one, is not 0 (bool). NaN is not 0; any of nothing is false, all of nothing true.
+Tensor any(const Tensor& x, const Axes& axes = Axes::all(), bool keep_axes = false);
+Tensor all(const Tensor& x, const Axes& axes = Axes::all(), bool keep_axes = false);
 /// A row of nothing but -infinity gives -infinity, with gradient 0.
 Tensor logsumexp(const Tensor& x, const Axes& axes = Axes::all(), bool keep_axes = false);
 /// Index (i64) of the first largest element along an axis, or of the flattened tensor. NaN counts as the largest.

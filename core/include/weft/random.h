@@ -47,4 +47,10 @@ Tensor randn(const Shape& shape, const TensorOptions& options = {}, double mean 
 Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, const TensorOptions& options = {},
                Generator& generator = default_generator());
 
+/// rand of x's shape, dtype and device. Throws DTypeError unless x is f32 or f64.
+Tensor rand_like(const Tensor& x, double low = 0, double high = 1, Generator& generator = default_generator());
+/// 1 with the probability that p (f32 or f64) has there, 0 otherwise, in p's shape and dtype; takes no gradient. A
+/// probability outside [0, 1] throws ValueError on the CPU, and counts as the nearer end, NaN as 0, on a GPU.
+Tensor bernoulli(const Tensor& p, Generator& generator = default_generator());
+
 }  // namespace weft
