@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "tests/device.h"
 #include "tests/error_support.h"
@@ -132,6 +133,80 @@ TEST(Composed, FullLikeKeepsTheOrderOfAxes) {
   const Tensor y = full_like(x, 7);
   EXPECT_EQ(y.array().layout().strides, x.array().layout().strides);
   EXPECT_EQ(y.to_vector<double>(), Numbers(24, 7));
+}
+
+// Element numbers in the storage, in the order of a layout's indices.
+std::vector<std::int64_t> places(const Layout& layout) {
+  std::vector<std::int64_t> all{layout.offset};
+  for (int axis = 0; axis < layout.rank(); ++axis) {
+    std::vector<std::int64_t> next;
+    for (const std::int64_t at : all) {
+      for (std::int64_t i = 0; i < layout.shape[axis]; ++i) next.push_back(at + i * layout.strides[axis]);
+    }
+    all = next;
+  }
+  return all;
+}
+
+// Each number of `from` goes to its place in the storage, whose sum the elements of `to` share equally.
+Numbers by_way_of_memory(const Layout& from, const Numbers& numbers, const Layout& to) {
+  std::map<std::int64_t, double> memory, shares;
+  const auto sources = places(from), targets = places(to);
+  for (std::size_t i = 0; i < sources.size(); ++i) memory[sources[i]] += numbers[i];
+  for (const std::int64_t at : targets) shares[at] += 1;
+  Numbers result;
+  for (const std::int64_t at : targets) result.push_back(memory[at] / shares[at]);
+  return result;
+}
+
+TEST(AsStrided, HasAGradientForEveryView) {
+  struct View {
+    Shape shape;
+    Strides strides;
+    std::int64_t offset;
+  };
+  const Tensor whole = arange(0, 90, 1, kWide);
+  const Tensor inner = whole.slice(0, 12, 48);  // memory lies before and after it
+  const Tensor sheet = inner.reshape({4, 9});
+  const std::vector<Tensor> inputs{
+      sheet.transpose(0, 1),
+      sheet.slice(1, 2, 7),
+      sheet.slice(0, std::nullopt, std::nullopt, -1).slice(1, std::nullopt, std::nullopt, -2),
+      sheet.slice(1, 0, 1).expand({4, 3}),
+      as_strided(inner, {5, 4}, {3, 2}),
+      sheet,
+      Tensor(whole.array().view(Layout({0}, {1}, 20))),
+      sheet.select(0, 1).select(0, 3)};
+  const std::vector<View> views{{{3, 4}, {2, 3}, 0},  {{5}, {-1}, 4},        {{2, 3, 2}, {0, 4, -1}, 1},
+                                {{4, 4}, {1, 1}, -2}, {{0, 3}, {1, 1}, 100}, {{}, {}, 5}};
+  for (const Tensor& input : inputs) {
+    for (const View& v : views) {
+      SCOPED_TRACE(to_string(input.shape()) + to_string(input.array().strides()) + " " + to_string(v.shape) +
+                   to_string(v.strides));
+      if (input.size() == 0 && v.offset < 0) continue;  // it lies at the start of its storage
+      const Tensor x(input.array(), true);
+      const Tensor y = as_strided(x, v.shape, v.strides, v.offset);
+      Generator generator(1);
+      const Tensor g(rand(y.shape(), kWide, -1, 1, generator).array(), true);
+      const Tensor first = grad({y}, {x}, {g}, {.create_graph = true})[0];
+      const Layout seen = y.array().layout(), had = x.array().layout();
+      const Numbers expected = by_way_of_memory(seen, g.to_vector<double>(), had), found = first.to_vector<double>();
+      ASSERT_EQ(found.size(), expected.size());
+      for (std::size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], 1e-14) << i;
+      // The gradient is linear in g: its own gradient maps back, each element by its share.
+      const Tensor probe = rand(x.shape(), kWide, -1, 1, generator);
+      const Numbers second = grad({first}, {g}, {probe})[0].to_vector<double>();
+      Numbers shared = probe.to_vector<double>();
+      const auto own = places(had);
+      for (std::size_t i = 0; i < own.size(); ++i)
+        shared[i] /= static_cast<double>(std::count(own.begin(), own.end(), own[i]));
+      std::map<std::int64_t, double> memory;
+      for (std::size_t i = 0; i < own.size(); ++i) memory[own[i]] += shared[i];
+      const auto read = places(seen);
+      ASSERT_EQ(second.size(), read.size());
+      for (std::size_t i = 0; i < read.size(); ++i) EXPECT_NEAR(second[i], memory[read[i]], 1e-14) << i;
+    }
+  }
 }
 
 TEST(ComposedRandom, DrawsAreThoseOfTheCPU) {

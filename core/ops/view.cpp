@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstdlib>
 
 #include "core/ops/op_support.h"
 
@@ -85,17 +86,70 @@ Tensor flip(const Tensor& x, const Axes& axes) {
                 [axes](const SavedValues&, const Tensor& g) { return std::vector<Tensor>{flip(g, axes)}; });
 }
 
+namespace {
+
+/// Whether two indices may share an element; never false where they do.
+bool may_overlap(const Layout& x) {
+  std::vector<std::pair<std::int64_t, std::int64_t>> axes;  // distance of neighbours, from the first to the last
+  for (int i = 0; i < x.rank(); ++i) {
+    const std::int64_t step = std::abs(x.strides[i]);
+    if (x.shape[i] > 1) axes.emplace_back(step, step * (x.shape[i] - 1));
+  }
+  std::sort(axes.begin(), axes.end());
+  std::int64_t reach = 0;
+  for (const auto& axis : axes) {
+    if (axis.first <= reach) return true;
+    reach += axis.second;
+  }
+  return false;
+}
+
+/// A layout over memory from `first` on, whatever the layout of that memory.
+LayoutMap at(Layout x, std::int64_t first) {
+  if (x.size() == 0) {
+    x = Layout::row_major(x.shape);
+  } else {
+    x.offset -= first;
+  }
+  return [x](const Layout& memory) {
+    Layout y = x;
+    y.offset += memory.offset;
+    return y;
+  };
+}
+
+/// as_strided of an x with gaps, with elements that share memory, or of memory beyond x. Its gradient goes by way of
+/// all the memory that x and the view touch.
+Tensor view_of_memory(const Tensor& x, const Layout& to) {
+  Array out = x.array().view(to);
+  const Layout from = x.array().layout();
+  const auto [x_first, x_last] = layout::extent(from);
+  const auto [first, last] = layout::extent(to);
+  const bool has_x = from.size() > 0, has_view = to.size() > 0;
+  const std::int64_t begin = !has_x ? first : !has_view ? x_first : std::min(first, x_first);
+  const std::int64_t end = !has_x ? last : !has_view ? x_last : std::max(last, x_last);
+  const Layout memory = Layout::row_major({end - begin + 1});
+  const LayoutMap of_x = at(from, begin), of_view = at(to, begin);
+  const bool shares = may_overlap(from);
+  return record("as_strided", std::move(out), {x}, {}, [=](const SavedValues&, const Tensor& g) {
+    Tensor gradient = view("as_strided", embed("as_strided", g, memory, of_view, 0, true), of_x, true);
+    if (shares) {
+      const Tensor once = ones(from.shape, {.dtype = g.dtype(), .device = g.device()});
+      gradient = gradient / view("as_strided", embed("as_strided", once, memory, of_x, 0, true), of_x, true);
+    }
+    return std::vector<Tensor>{gradient};
+  });
+}
+
+}  // namespace
+
 Tensor as_strided(const Tensor& x, const Shape& shape, const Strides& strides, std::int64_t offset) {
   const auto map = [=](const Layout& base) { return layout::as_strided(base, shape, strides, offset); };
   if (is_recorded({x})) {
     Layout base = x.array().layout();
     base.offset = 0;
     const auto [first, last] = layout::extent(map(base));
-    if (!base.is_dense() || first < 0 || last >= base.size()) {
-      throw AutogradError("as_strided: a gradient needs a dense input that holds the whole view, not shape " +
-                          to_string(x.shape()) + " with strides " + to_string(x.array().strides()) +
-                          "; make it contiguous() first");
-    }
+    if (!base.is_dense() || first < 0 || last >= base.size()) return view_of_memory(x, map(x.array().layout()));
   }
   return view("as_strided", x, map, true);
 }

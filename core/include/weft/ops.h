@@ -63,7 +63,8 @@ Tensor squeeze(const Tensor& x, const Axes& axes = Axes::all());
 Tensor unsqueeze(const Tensor& x, int axis);
 Tensor flip(const Tensor& x, const Axes& axes);
 /// Any layout over x's storage, strides and offset in elements, offset counted from x's first element. Throws
-/// IndexError outside of it.
+/// IndexError outside of it. Memory that x does not show takes no gradient; the elements of x that share memory each
+/// take an equal part of it, as in PyTorch.
 Tensor as_strided(const Tensor& x, const Shape& shape, const Strides& strides, std::int64_t offset = 0);
 
 // Copies and joins.
