@@ -11,9 +11,10 @@ namespace weft::cases {
 const std::vector<OpCase>& op_cases() {
   static const std::vector<OpCase> all = [] {
     std::vector<OpCase> rows;
-    for (const auto& family : {unary_cases, activation_cases, binary_cases, view_cases, copy_cases, reduce_cases,
-                               composed_cases, matmul_cases, conv_cases, conv_family_cases, im2col_cases, pool_cases,
-                               pool_family_cases, interpolate_cases, norm_cases, group_norm_cases, loss_cases}) {
+    for (const auto& family :
+         {unary_cases, activation_cases, binary_cases, view_cases, copy_cases, indexing_cases, reduce_cases,
+          composed_cases, matmul_cases, conv_cases, conv_family_cases, im2col_cases, pool_cases, pool_family_cases,
+          interpolate_cases, norm_cases, group_norm_cases, loss_cases}) {
       const std::vector<OpCase> more = family();
       rows.insert(rows.end(), more.begin(), more.end());
     }

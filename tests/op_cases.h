@@ -58,6 +58,7 @@ std::vector<OpCase> activation_cases();
 std::vector<OpCase> binary_cases();
 std::vector<OpCase> view_cases();
 std::vector<OpCase> copy_cases();
+std::vector<OpCase> indexing_cases();
 std::vector<OpCase> reduce_cases();
 std::vector<OpCase> composed_cases();
 std::vector<OpCase> matmul_cases();

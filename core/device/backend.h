@@ -189,6 +189,25 @@ struct CrossEntropyGradient {
   View logits_grad;
 };
 
+/// Elements of x by their places along one axis: out(i) = x(i with index(i) along the axis). x has out's rank, and
+/// along the other axes at least out's sizes; index is i64 of out's shape. x and out have one dtype of any kind. An
+/// index outside of the axis gives NaN, of integers and bool 0.
+struct GatherCall {
+  ConstView x, index;
+  int axis = 0;
+  View out;
+};
+
+/// The adjoint: for each i in row-major order, out(i with index(i) along the axis) = source(i), or += source(i) where
+/// it adds (then not f16 and not bool). index is i64 of source's shape. out has the same rank, and along the other axes
+/// at least these sizes. An index outside of the axis has no effect.
+struct ScatterCall {
+  ConstView source, index;
+  int axis = 0;
+  bool adds = false;
+  View out;
+};
+
 /// Sums of a batch for a log: loss_sum += the sum of losses in double, in a fixed tree; hits += the number of rows of
 /// dense logits (rows, classes), f32 or f64 (bf16), whose argmax is the label.
 struct TallyCall {
@@ -301,11 +320,21 @@ class Backend {
   /// out[j] += in[j] for all j in row-major order, where positions of out may overlap. f32, f64, i32, i64.
   virtual void accumulate(const ConstView& in, const View& out) = 0;
 
+  virtual void gather(const GatherCall& call) = 0;
+  virtual void scatter(const ScatterCall& call) = 0;
+
   // Reductions: out has x's rank, with size 1 where an axis is reduced. x and out have one dtype (f32, f64, i32, i64,
   // u8, bool for max and min), except that a sum (of bf16) may be f32.
   virtual void reduce(ReduceOp op, const ConstView& x, const View& out) = 0;
   /// Along one axis, of size > 0; out is i64 with size 1 there. The first of equals wins; NaN wins.
   virtual void arg_reduce(ArgReduceOp op, const ConstView& x, int axis, const View& out) = 0;
+
+  /// Running sums along one axis: out at j is the sum of x at 0 to j, in an order that the shape and the strides fix. x
+  /// and out have one shape and dtype: f32 (summed in f64), f64, i64, which wraps (bf16, summed in f64).
+  virtual void cumsum(const ConstView& x, int axis, const View& out) = 0;
+  /// indices, i64 of x's shape: the places along the axis of its elements in order. Equal ones, -0 and +0 among them,
+  /// keep theirs; NaN is larger than all else. Every dtype except f16 (bf16).
+  virtual void argsort(const ConstView& x, int axis, bool descending, const View& indices) = 0;
 
   /// (B, m, k) x (B, k, n) -> dense row-major (B, m, n); strides of a and b are free. f32, f64, i32, i64, u8 (bf16).
   /// precision: in which products of f32 are computed, fp32 or tf32.

@@ -146,24 +146,6 @@ Classes check_scores(const std::string& op, const std::string& what, const Tenso
   return result;
 }
 
-// The position of a row in the labels' shape.
-Dims position_of(std::int64_t row, const Shape& shape) {
-  Dims position = Dims::filled(shape.rank(), 0);
-  for (int axis = shape.rank() - 1; axis >= 0; row /= shape[axis--]) position[axis] = row % shape[axis];
-  return position;
-}
-
-// Whether each is in [0, classes), told without a branch.
-bool all_classes(std::span<const std::int64_t> labels, std::int64_t classes) {
-  const auto last = static_cast<std::uint64_t>(classes) - 1;
-  std::uint64_t outside = 0;  // where negative
-  for (const std::int64_t label : labels) {
-    const auto value = static_cast<std::uint64_t>(label);
-    outside |= value | (last - value);
-  }
-  return static_cast<std::int64_t>(outside) >= 0;
-}
-
 [[noreturn]] void fail_label(const std::string& op, std::int64_t label, const Shape& position, const std::string& what,
                              const Tensor& scores) {
   const std::string count = std::to_string(scores.size(1));
@@ -176,7 +158,7 @@ void check_range(const std::string& op, const std::string& what, const Tensor& s
                  const Shape& positions, std::optional<std::int64_t> ignore_index) {
   const std::int64_t classes = scores.size(1);
   const std::span labels(rows.array().data_as<std::int64_t>(), static_cast<std::size_t>(rows.size()));
-  if (all_classes(labels, classes)) return;
+  if (all_below(labels, classes)) return;
   for (std::size_t row = 0; row < labels.size(); ++row) {
     const std::int64_t label = labels[row];
     if ((label >= 0 && label < classes) || label == ignore_index) continue;

@@ -71,6 +71,22 @@ DType result_dtype(const Tensor& a, const Tensor& b) {
   return promote(a.dtype(), b.dtype());
 }
 
+Dims position_of(std::int64_t i, const Shape& shape) {
+  Dims position = Dims::filled(shape.rank(), 0);
+  for (int axis = shape.rank() - 1; axis >= 0; i /= shape[axis--]) position[axis] = i % shape[axis];
+  return position;
+}
+
+bool all_below(std::span<const std::int64_t> indices, std::int64_t count) {
+  const auto last = static_cast<std::uint64_t>(count) - 1;
+  std::uint64_t outside = 0;  // where negative
+  for (const std::int64_t index : indices) {
+    const auto value = static_cast<std::uint64_t>(index);
+    outside |= value | (last - value);
+  }
+  return static_cast<std::int64_t>(outside) >= 0;
+}
+
 Array unary_array(UnaryOp op, const Array& x) {
   const DType dtype = is_predicate(op) ? DType::boolean : x.dtype();
   Array out = Array::empty_like(x.layout(), dtype, x.device());

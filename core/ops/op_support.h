@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,6 +45,11 @@ DType result_dtype(const Tensor& a, const Tensor& b);
 /// The dtype of a number in an expression with a tensor of dtype x.
 DType scalar_dtype(DType x, const Scalar& value);
 
+/// The position in row-major order of element number `i` of a shape.
+Dims position_of(std::int64_t i, const Shape& shape);
+/// Whether each is in [0, count), told without a branch.
+bool all_below(std::span<const std::int64_t> indices, std::int64_t count);
+
 // Array-level kernels, output allocated here. Operands of binary broadcast and have one dtype already.
 Array unary_array(UnaryOp op, const Array& x);
 Array binary_array(std::string_view name, BinaryOp op, const Array& a, const Array& b);
@@ -64,6 +70,9 @@ Tensor embed(std::string_view name, const Tensor& x, const Layout& base, const L
 void check_edges(std::string_view op, const Shape& x, int axis, std::int64_t before, std::int64_t after, PadMode mode);
 /// Pads one axis by checked amounts.
 Tensor pad_edges(const Tensor& x, int axis, std::int64_t before, std::int64_t after, PadMode mode);
+
+/// gather of indices that are i64 and inside of the axis; x has axes.
+Tensor take_along(std::string_view name, const Tensor& x, int axis, const Tensor& indices);
 
 /// g where y > 0 and 0 elsewhere; y takes no gradient.
 Tensor relu_grad(const Tensor& g, const Tensor& y);

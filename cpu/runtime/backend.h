@@ -39,9 +39,13 @@ class CpuBackend final : public Backend {
   void binary(BinaryOp op, const ConstView& a, const ConstView& b, const View& out) override;
   void where(const ConstView& condition, const ConstView& a, const ConstView& b, const View& out) override;
   void accumulate(const ConstView& in, const View& out) override;
+  void gather(const GatherCall& call) override;
+  void scatter(const ScatterCall& call) override;
 
   void reduce(ReduceOp op, const ConstView& x, const View& out) override;
   void arg_reduce(ArgReduceOp op, const ConstView& x, int axis, const View& out) override;
+  void cumsum(const ConstView& x, int axis, const View& out) override;
+  void argsort(const ConstView& x, int axis, bool descending, const View& indices) override;
   void matmul(const ConstView& a, const ConstView& b, Precision precision, const View& out) override;
 
   void conv(const ConvCall& call) override;

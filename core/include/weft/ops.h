@@ -6,11 +6,13 @@
 #include <vector>
 
 #include "weft/conv.h"
+#include "weft/indexing.h"
 #include "weft/interpolate_options.h"
 #include "weft/pool.h"
 #include "weft/tensor.h"
 
-/// The differentiable functions; those of convolution and of pooling are in weft/conv.h and weft/pool.h. Every one
+/// The differentiable functions; those of convolution, of pooling and of indices are in weft/conv.h, weft/pool.h and
+/// weft/indexing.h. Every one
 /// accepts any strides, returns a new tensor (or a view, where it says so; or its argument or a view of it where there
 /// is nothing to compute: padding that only crops, reductions of no axes), and throws ShapeError, DTypeError,
 /// DeviceError, ValueError or IndexError naming itself, the rule and the values. Binary ones broadcast and promote as

@@ -1,0 +1,85 @@
+#include <algorithm>
+#include <cstdint>
+#include <string>
+
+#include "core/device/order.h"
+#include "cpu/array/nest.h"
+#include "cpu/runtime/backend.h"
+#include "cpu/runtime/threads.h"
+#include "weft/error.h"
+
+namespace weft::cpu {
+
+namespace {
+
+struct Entry {
+  std::int64_t key, place;
+
+  friend bool operator<(const Entry& a, const Entry& b) { return a.key != b.key ? a.key < b.key : a.place < b.place; }
+};
+
+/// The axis that is sorted: its size, and its strides in the indices and in x.
+struct SortAxis {
+  std::int64_t size, indices, x;
+};
+
+/// Sorts one line by its keys, inverted where the order descends.
+template <class T>
+void argsort_line(const SortAxis& axis, bool descending, std::int64_t* indices, const T* x) {
+  auto* const entries =
+      static_cast<Entry*>(scratch(ScratchSlot::task, static_cast<std::size_t>(axis.size) * sizeof(Entry)));
+  for (std::int64_t j = 0; j < axis.size; ++j) {
+    const std::int64_t key = scalar::order_key(x[j * axis.x]);
+    entries[j] = {descending ? ~key : key, j};
+  }
+  std::sort(entries, entries + axis.size);
+  for (std::int64_t j = 0; j < axis.size; ++j) indices[j * axis.indices] = entries[j].place;
+}
+
+template <class T>
+void argsort_of(const ConstView& x, int at, bool descending, const View& indices) {
+  const SortAxis axis{x.shape[at], indices.strides[at], x.strides[at]};
+  Shape lines = x.shape;
+  lines[at] = 1;
+  if (axis.size == 0) return;
+  View results = indices;
+  ConstView elements = x;
+  results.shape = elements.shape = lines;
+  const Nest nest(lines, {results, elements});
+  constexpr std::int64_t kGrain = 2048;  // elements of a task: sorting one takes several times a copy's time
+  nest.for_tiles_in_parallel(
+      [&](const Tile& tile) {
+        for (std::int64_t row = 0; row < tile.rows; ++row) {
+          for (std::int64_t i = 0; i < tile.n; ++i) {
+            argsort_line(axis, descending,
+                         static_cast<std::int64_t*>(tile.data[0]) + row * tile.row_stride[0] + i * tile.stride[0],
+                         static_cast<const T*>(tile.data[1]) + row * tile.row_stride[1] + i * tile.stride[1]);
+          }
+        }
+      },
+      std::max<std::int64_t>(1, kGrain / axis.size));
+}
+
+}  // namespace
+
+void CpuBackend::argsort(const ConstView& x, int axis, bool descending, const View& indices) {
+  const DenormalMode keeps(false);
+  switch (x.dtype) {
+    case DType::boolean:
+      return argsort_of<bool>(x, axis, descending, indices);
+    case DType::u8:
+      return argsort_of<std::uint8_t>(x, axis, descending, indices);
+    case DType::i32:
+      return argsort_of<std::int32_t>(x, axis, descending, indices);
+    case DType::i64:
+      return argsort_of<std::int64_t>(x, axis, descending, indices);
+    case DType::f32:
+      return argsort_of<float>(x, axis, descending, indices);
+    case DType::f64:
+      return argsort_of<double>(x, axis, descending, indices);
+    default:
+      throw DTypeError("sort: no kernel for dtype " + std::string(name(x.dtype)));
+  }
+}
+
+}  // namespace weft::cpu
