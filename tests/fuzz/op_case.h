@@ -53,9 +53,10 @@ struct Case {
 using Draw = Case (*)(OpInput& in);
 
 /// The families of functions; what an input's first byte means is its place in these lists, so they only grow.
-std::span<const Draw> basic_families();   ///< numbers 0 to 31
-std::span<const Draw> window_families();  ///< 32 to 63: convolution, pooling, interpolation
-std::span<const Draw> layer_families();   ///< 64 to 95: products, norms, losses
+std::span<const Draw> basic_families();     ///< numbers 0 to 31
+std::span<const Draw> window_families();    ///< 32 to 63: convolution, pooling, interpolation
+std::span<const Draw> layer_families();     ///< 64 to 95: products, norms, losses
+std::span<const Draw> indexing_families();  ///< 96 to 127: indices, sorting, running sums
 
 /// Whether both have one shape and dtype and their elements agree.
 bool agree(const Array& a, const Array& b, Match match, double tolerance);

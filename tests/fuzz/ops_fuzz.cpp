@@ -124,7 +124,7 @@ std::optional<Case> draw(OpInput& in) {
   const std::span<const Draw> families = group == 0   ? basic_families()
                                          : group == 1 ? window_families()
                                          : group == 2 ? layer_families()
-                                                      : std::span<const Draw>();
+                                                      : indexing_families();
   const auto place = static_cast<std::size_t>(number % 32);
   if (place >= families.size()) return {};
   in.special = in.rarely(4);
