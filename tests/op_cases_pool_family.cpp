@@ -119,7 +119,7 @@ Plain means(const Family& f, const Plain& x, bool count_padding, std::optional<s
       if (is_inside(f, at, false)) sum += x.values[image * volume_of(f.in) + flat(f.in, at)];
       count += is_inside(f, at, count_padding) ? 1 : 0;
     });
-    return sum / (divisor ? static_cast<double>(*divisor) : count);
+    return sum / (divisor ? static_cast<double>(*divisor) : std::fmax(count, 1));
   });
 }
 
@@ -129,11 +129,11 @@ MaxPoolOptions<N> max_options(const Family& f) {
 }
 template <int N>
 AvgPoolOptions<N> avg_options(const Family& f, bool count_padding, std::optional<std::int64_t> divisor) {
-  return {last<N>(f.stride), last<N>(f.padding), f.ceil_mode, count_padding, divisor};
+  return {last<N>(f.stride), last<N>(f.padding), f.ceil_mode, count_padding, divisor, last<N>(f.dilation)};
 }
 template <int N>
 LPPoolOptions<N> lp_options(const Family& f) {
-  return {last<N>(f.stride), f.ceil_mode};
+  return {last<N>(f.stride), f.ceil_mode, last<N>(f.dilation)};
 }
 
 template <int N>
@@ -322,6 +322,8 @@ std::vector<Family> dilated_windows() {
       windows("dilated by 3 with stride 2", 1, {1, 17}, {1, 1, 11}, {1, 1, 2}, {1, 1, 2}, {0, 0, 0}, {1, 1, 3}),
       windows("plane, dilated, padded", 2, {2, 3}, {1, 6, 7}, {1, 2, 3}, {1, 1, 2}, {0, 1, 1}, {1, 3, 2}),
       windows("C == H == W, dilated", 2, {1, 4}, {1, 4, 4}, {1, 2, 2}, {1, 1, 1}, {0, 0, 1}, {1, 2, 3}),
+      windows("no image, dilated", 2, {0, 3}, {1, 4, 5}, {1, 2, 2}, {1, 1, 1}, {0, 1, 0}, {1, 2, 3}),
+      windows("no channel, dilated", 1, {2, 0}, {1, 1, 5}, {1, 1, 2}, {1, 1, 1}, {0, 0, 1}, {1, 1, 2}),
       windows("volume, dilated", 3, {1, 2}, {4, 3, 5}, {2, 2, 2}, {1, 2, 2}, {1, 0, 1}, {3, 2, 1}),
       ceiling(windows("line, dilated, padded", 1, {2, 2}, {1, 1, 8}, {1, 1, 3}, {1, 1, 3}, {0, 0, 1}, {1, 1, 2})),
       ceiling(windows("plane, dilated", 2, {1, 2}, {1, 6, 5}, {1, 2, 2}, {1, 3, 2}, {0, 1, 0}, {1, 2, 2})),
@@ -419,6 +421,8 @@ std::vector<OpCase> pool_family_cases() {
     rows.push_back(max_case(f));
     rows.push_back(max_with_indices_case(f, true));
     rows.push_back(max_with_indices_case(f, false));
+    add_averages(rows, f);
+    rows.push_back(avg_case(f, true, 3));
   }
   for (const int axes : {1, 2, 3}) {
     const Triple two{axes > 2 ? 2 : 1, axes > 1 ? 2 : 1, 2};

@@ -77,6 +77,7 @@ Pooling max_pooling(std::string_view op, const PerAxis<N>& kernel, const MaxPool
 }
 
 Tensor average(const Pooling& p, const Tensor& x) {
+  if (p.shape.dilation != Triple{1, 1, 1}) return dilated_average(p, x);
   return linear_pool(PoolPass::average, PoolPass::average_grad, true, p, x, Array());
 }
 

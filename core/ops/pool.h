@@ -24,11 +24,11 @@ struct Pooling {
 /// The windows of another kind of pooling, as those of a max pooling.
 template <int N>
 MaxPoolOptions<N> windows(const AvgPoolOptions<N>& o) {
-  return {.stride = o.stride, .padding = o.padding, .ceil_mode = o.ceil_mode};
+  return {.stride = o.stride, .padding = o.padding, .dilation = o.dilation, .ceil_mode = o.ceil_mode};
 }
 template <int N>
 MaxPoolOptions<N> windows(const LPPoolOptions<N>& o) {
-  return {.stride = o.stride, .ceil_mode = o.ceil_mode};
+  return {.stride = o.stride, .dilation = o.dilation, .ceil_mode = o.ceil_mode};
 }
 template <int N>
 MaxPoolOptions<N> windows(const MaxUnpoolOptions<N>& o) {
@@ -48,5 +48,7 @@ Pooling unpooling(std::string_view op, const PerAxis<N>& kernel, const MaxUnpool
                   const PerAxis<N>& output_size, const Tensor& y, const Tensor& indices);
 /// Sets what averages divide by.
 void set_divisor(Pooling& pooling, bool count_padding);
+/// The averages of windows with gaps. The divisor is set.
+Tensor dilated_average(const Pooling& p, const Tensor& x);
 
 }  // namespace weft

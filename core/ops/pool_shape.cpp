@@ -232,7 +232,8 @@ void set_divisor(Pooling& pooling, bool count_padding) {
   s.count_padding = count_padding;
   s.divisor = s.adaptive ? 0 : 1;
   for (std::size_t d = 0; d < 3; ++d) {
-    const bool whole = (s.out[d] - 1) * s.stride[d] + s.kernel[d] <= s.in[d] + 2 * s.padding[d];
+    const std::int64_t reach = s.dilation[d] * (s.kernel[d] - 1) + 1;
+    const bool whole = (s.out[d] - 1) * s.stride[d] + reach <= s.in[d] + 2 * s.padding[d];
     const bool alike = whole && (count_padding || s.padding[d] == 0);
     s.divisor = alike ? s.divisor * static_cast<double>(s.kernel[d]) : 0;
   }

@@ -58,7 +58,7 @@ inline Tensor max_unpool3d(const Tensor& x, const Tensor& indices, PerAxis<3> ke
 }
 
 /// The mean of each window. Padding counts as zeros. The divisor is divisor_override, or the number of a window's
-/// positions in the padded input, or without count_include_pad in the input.
+/// positions in the padded input, or without count_include_pad in the input. Without a position to count it gives 0.
 template <int N>
 Tensor avg_pool(const Tensor& x, PerAxis<N> kernel, const AvgPoolOptions<N>& options = {});
 inline Tensor avg_pool1d(const Tensor& x, PerAxis<1> kernel, const AvgPool1dOptions& options = {}) {

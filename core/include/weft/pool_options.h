@@ -30,6 +30,7 @@ struct AvgPoolOptions {
   bool ceil_mode = false;
   bool count_include_pad = true;  ///< the divisor counts the zeros of the padding too
   std::optional<std::int64_t> divisor_override = {};
+  PerAxis<N> dilation = 1;  ///< the distance of a window's elements; PyTorch has none
 };
 using AvgPool1dOptions = AvgPoolOptions<1>;
 using AvgPool2dOptions = AvgPoolOptions<2>;
@@ -39,6 +40,7 @@ template <int N>
 struct LPPoolOptions {
   PerAxis<N> stride = 0;  ///< 0: the kernel
   bool ceil_mode = false;
+  PerAxis<N> dilation = 1;  ///< the distance of a window's elements; PyTorch has none
 };
 using LPPool1dOptions = LPPoolOptions<1>;
 using LPPool2dOptions = LPPoolOptions<2>;
