@@ -53,6 +53,8 @@ TEST(Composed, ErrorsNameTheRule) {
   expect_error<ValueError>("linspace: 300 does not fit u8", [&] { linspace(0, 300, 3, {.dtype = DType::u8}); });
   expect_error<ValueError>("full_like: 300 does not fit u8", [&] { full_like(x.to(DType::u8), 300); });
   expect_error<DTypeError>("rand_like: gives f32 or f64, not i64", [&] { rand_like(x.to(DType::i64)); });
+  expect_error<ValueError>("randperm: n must not be -1", [] { randperm(-1); });
+  expect_error<ValueError>("randperm: 256 does not fit u8", [] { randperm(257, {.dtype = DType::u8}); });
   expect_error<DTypeError>("bernoulli: gives f32 or f64, not i64", [&] { bernoulli(x.to(DType::i64)); });
   expect_error<ValueError>("bernoulli: a probability must not be 1.5", [] { bernoulli(full({3}, 1.5)); });
   expect_error<ValueError>("bernoulli: a probability must not be -1", [] { bernoulli(full({3}, -1.0)); });
@@ -222,6 +224,30 @@ TEST(ComposedRandom, DrawsAreThoseOfTheCPU) {
     Generator d(9), e(9);
     EXPECT_EQ(values(rand_like(p, -1, 3, d)), values(rand({1003}, host, -1, 3, e)));
   }
+}
+
+TEST(ComposedRandom, APermutationHasEveryNumberOnce) {
+  for (const std::int64_t n : {0, 1, 2, 1000}) {
+    Generator a(7), b(7);
+    const Numbers found = values(randperm(n, {.device = kTestDevice}, a));
+    EXPECT_EQ(found, values(randperm(n, {}, b)));
+    Numbers sorted = found, all;
+    std::sort(sorted.begin(), sorted.end());
+    for (std::int64_t i = 0; i < n; ++i) all.push_back(static_cast<double>(i));
+    EXPECT_EQ(sorted, all);
+    EXPECT_TRUE(n < 1000 || found != all);
+  }
+  EXPECT_EQ(randperm(256, {.dtype = DType::u8, .device = kTestDevice}).dtype(), DType::u8);
+  // Every number stands at every place equally often.
+  constexpr int kDraws = 600;
+  std::map<std::pair<int, int>, int> counts;
+  Generator generator(11);
+  for (int i = 0; i < kDraws; ++i) {
+    const Numbers order = values(randperm(5, {.device = kTestDevice}, generator));
+    for (int place = 0; place < 5; ++place) ++counts[{place, static_cast<int>(order[static_cast<std::size_t>(place)])}];
+  }
+  EXPECT_EQ(counts.size(), 25u);
+  for (const auto& entry : counts) EXPECT_NEAR(entry.second, kDraws / 5, 5 * std::sqrt(kDraws / 5 * 0.8));
 }
 
 TEST(ComposedRandom, BernoulliHasTheProbabilityOfEachElement) {

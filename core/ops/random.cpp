@@ -1,5 +1,6 @@
 #include "weft/random.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "core/autograd/recording.h"
@@ -99,6 +100,14 @@ Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, const Te
 Tensor rand_like(const Tensor& x, double low, double high, Generator& generator) {
   check_floating("rand_like", x.dtype());
   return rand(x.shape(), {.dtype = x.dtype(), .device = x.device()}, low, high, generator);
+}
+
+Tensor randperm(std::int64_t n, const TensorOptions& options, Generator& generator) {
+  if (n < 0) throw ValueError("randperm: n must not be " + std::to_string(n));
+  const DType dtype = options.dtype.value_or(DType::i64);
+  check_fits("randperm", std::max<std::int64_t>(n - 1, 0), dtype);
+  const Tensor keys = rand({n}, {.dtype = DType::f64, .device = options.device}, 0, 1, generator);
+  return Tensor(argsort(keys).to(dtype).array(), options.requires_grad);
 }
 
 Tensor bernoulli(const Tensor& p, Generator& generator) {

@@ -49,6 +49,9 @@ Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, const Te
 
 /// rand of x's shape, dtype and device. Throws DTypeError unless x is f32 or f64.
 Tensor rand_like(const Tensor& x, double low = 0, double high = 1, Generator& generator = default_generator());
+/// The numbers 0 to n - 1 in random order: where the n numbers that rand gives in f64 stand when they are sorted. i64
+/// where the options name no dtype. Throws ValueError when n is negative or an integer dtype cannot hold n - 1.
+Tensor randperm(std::int64_t n, const TensorOptions& options = {}, Generator& generator = default_generator());
 /// 1 with the probability that p (f32 or f64) has there, 0 otherwise, in p's shape and dtype; takes no gradient. A
 /// probability outside [0, 1] throws ValueError on the CPU, and counts as the nearer end, NaN as 0, on a GPU.
 Tensor bernoulli(const Tensor& p, Generator& generator = default_generator());
