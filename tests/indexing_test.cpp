@@ -12,6 +12,7 @@
 #include <random>
 #include <span>
 
+#include "cpu/runtime/threads.h"
 #include "tests/device.h"
 #include "weft/weft.h"
 
@@ -238,6 +239,27 @@ TEST(Cumsum, LongSumsOfFloatsAreRoundedOnce) {
       }
     }
   }
+}
+
+// Each result has more elements than a task, or more lines.
+TEST(Indexing, OneThreadAndThreeGiveTheSameBits) {
+  const TensorOptions options{.device = kTestDevice};
+  const Tensor x = rand({700, 90}, options), many = rand({2000, 90}, options);
+  const Tensor rows = randint(0, 700, {2000}, options), by = randint(0, 700, {2000, 90}, options);
+  const auto results = [&](int threads) {
+    cpu::set_thread_count(threads);
+    std::vector<std::vector<float>> all;
+    for (const Tensor& y :
+         {index_select(x, 0, rows), gather(x, 0, by), scatter(x, 0, by, many), scatter_add(x, 0, by, many),
+          scatter_add(transpose(x, 0, 1), 1, transpose(by, 0, 1), transpose(many, 0, 1)), embedding(rows, x),
+          cumsum(many, 0), cumsum(many, 1), sort(many, 0).values, argsort(many, 1, true).to(DType::f32)}) {
+      all.push_back(y.to_vector<float>());
+    }
+    return all;
+  };
+  const auto one = results(1), three = results(3);
+  cpu::set_thread_count(cpu::allowed_cpus());
+  EXPECT_EQ(one, three);
 }
 
 TEST(Cumsum, IntegersWrap) {
