@@ -159,13 +159,13 @@ TEST(Augmentation, OfEachRecipe) {
 }
 
 /// Keeps what it is given.
-class Witness : public Module {
+class Witness : public Layer {
  public:
-  Tensor forward(const Tensor& x) override {
+  Tensor forward(const Tensor& x) const override {
     seen.push_back(x.detach());
     return layer_(flatten_(x));
   }
-  std::vector<Tensor> seen;
+  mutable std::vector<Tensor> seen;
 
  private:
   Flatten flatten_ = register_module("flatten", Flatten());

@@ -94,9 +94,9 @@ TEST(ResNet9, LearnsOneBatch) {
   EXPECT_EQ(model.state_dict().at("0.1.num_batches_tracked").item<std::int64_t>(), 8);
 }
 
-class Tied final : public Module {
+class Tied final : public Layer {
  public:
-  Tensor forward(const Tensor& x) override { return second_(first_(x)) * scale_; }
+  Tensor forward(const Tensor& x) const override { return second_(first_(x)) * scale_; }
 
  private:
   Linear first_ = register_module("first", Linear(3, 3));
@@ -118,9 +118,38 @@ TEST(Module, CopiesAreHandlesToOneState) {
   for (const Tensor& parameter : copy.parameters()) EXPECT_FALSE(parameter.grad().defined());
 }
 
-class Registers final : public Module {
+/// Two inputs and two outputs, which no Layer has.
+class Both final : public Module {
  public:
-  Tensor forward(const Tensor& x) override { return x; }
+  std::pair<Tensor, Tensor> operator()(const Tensor& a, const Tensor& b) const {
+    return {(*left_)(a) + right_(b), norm_(b)};
+  }
+  const std::shared_ptr<Linear>& left() const { return left_; }
+
+ private:
+  std::shared_ptr<Linear> left_ = register_module("left", std::make_shared<Linear>(2, 3));
+  Linear right_ = register_module("right", Linear(4, 3));
+  BatchNorm1d norm_ = register_module("norm", BatchNorm1d(4));
+};
+
+TEST(Module, MayHaveSeveralInputsAndOutputs) {
+  const Both model;
+  EXPECT_EQ(model.named_children()[0].second, model.left());
+  const auto [y, normalized] = model(ones({5, 2}), full({5, 4}, 3.0));
+  EXPECT_EQ(y.shape(), (Shape{5, 3}));
+  EXPECT_EQ(normalized.to_vector<float>(), std::vector<float>(20, 0));
+  sum(y).backward();
+  for (const auto& [name, parameter] : model.named_parameters()) {
+    EXPECT_EQ(parameter.grad().defined(), name.rfind("norm", 0) != 0) << name;
+  }
+  // A const module's statistics move: they are buffers that all its handles share.
+  EXPECT_EQ(model.state_dict().at("norm.num_batches_tracked").item<std::int64_t>(), 1);
+  EXPECT_NEAR(model.state_dict().at("norm.running_mean").to_vector<float>()[0], 0.3, 1e-6);
+}
+
+class Registers final : public Layer {
+ public:
+  Tensor forward(const Tensor& x) const override { return x; }
   using Module::register_buffer;
   using Module::register_module;
   using Module::register_parameter;

@@ -151,16 +151,16 @@ TEST(Recipe, InitialisationOfEachModel) {
 }
 
 /// Notes the sizes of its batches and whether it was in training mode.
-class Witness : public Module {
+class Witness : public Layer {
  public:
-  Tensor forward(const Tensor& x) override {
+  Tensor forward(const Tensor& x) const override {
     sizes.push_back(x.shape()[0]);
     trained = trained && is_training();
     evaluated = evaluated && !is_training();
     return layer_(flatten_(x));
   }
-  std::vector<std::int64_t> sizes;
-  bool trained = true, evaluated = true;  // by every call
+  mutable std::vector<std::int64_t> sizes;
+  mutable bool trained = true, evaluated = true;  // by every call
 
  private:
   Flatten flatten_ = register_module("flatten", Flatten());

@@ -16,10 +16,10 @@ constexpr std::size_t kPicked = 16;
 constexpr double kBound = 1e-9;
 
 /// Gives a model in f64 the loader's batches.
-class InDouble : public nn::Module {
+class InDouble : public nn::Layer {
  public:
   explicit InDouble(const nn::Sequential& model) : model_(register_module("model", model)) {}
-  Tensor forward(const Tensor& x) override { return model_.forward(x.to(DType::f64)); }
+  Tensor forward(const Tensor& x) const override { return model_.forward(x.to(DType::f64)); }
 
  private:
   nn::Sequential model_;

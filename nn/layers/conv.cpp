@@ -63,7 +63,7 @@ ConvNd<N>::ConvNd(std::int64_t in_channels, std::int64_t out_channels, PerAxis<N
 }
 
 template <int N>
-Tensor ConvNd<N>::forward(const Tensor& x) {
+Tensor ConvNd<N>::forward(const Tensor& x) const {
   return conv<N>(x, weight_, bias_, options_);
 }
 
@@ -96,7 +96,7 @@ ConvTransposeNd<N>::ConvTransposeNd(std::int64_t in_channels, std::int64_t out_c
 }
 
 template <int N>
-Tensor ConvTransposeNd<N>::forward(const Tensor& x) {
+Tensor ConvTransposeNd<N>::forward(const Tensor& x) const {
   return conv_transpose<N>(x, weight_, bias_, options_);
 }
 

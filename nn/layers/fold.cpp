@@ -56,15 +56,15 @@ void check_evaluation(const Module& module, const std::string& prefix) {
 }
 
 /// The layer and the norm as one, where they are of these types; null otherwise.
-template <class Layer, class Norm>
-std::shared_ptr<Module> folded_pair(const Module& layer, const Module& norm) {
-  const auto* first = dynamic_cast<const Layer*>(&layer);
+template <class First, class Norm>
+std::shared_ptr<Layer> folded_pair(const Layer& layer, const Layer& norm) {
+  const auto* first = dynamic_cast<const First*>(&layer);
   const auto* second = dynamic_cast<const Norm*>(&norm);
   if (first == nullptr || second == nullptr) return nullptr;
-  return std::make_shared<Layer>(fold_batch_norm(*first, *second));
+  return std::make_shared<First>(fold_batch_norm(*first, *second));
 }
 
-std::shared_ptr<Module> folded_pair(const Module& layer, const Module& norm) {
+std::shared_ptr<Layer> folded_pair(const Layer& layer, const Layer& norm) {
   if (auto pair = folded_pair<Conv, BatchNorm2d>(layer, norm)) return pair;
   if (auto pair = folded_pair<Conv1d, BatchNorm1d>(layer, norm)) return pair;
   if (auto pair = folded_pair<Conv2d, BatchNorm2d>(layer, norm)) return pair;
@@ -76,26 +76,25 @@ std::shared_ptr<Module> folded_pair(const Module& layer, const Module& norm) {
 
 void append_folded(const Sequential& from, Sequential& to);
 
-std::shared_ptr<Module> folded_tree(const std::shared_ptr<Module>& module) {
-  if (const auto* sequence = dynamic_cast<const Sequential*>(module.get())) {
+std::shared_ptr<Layer> folded_tree(const std::shared_ptr<Layer>& layer) {
+  if (const auto* sequence = dynamic_cast<const Sequential*>(layer.get())) {
     Sequential result;
     append_folded(*sequence, result);
     return std::make_shared<Sequential>(result);
   }
-  if (const auto* residual = dynamic_cast<const Residual*>(module.get())) {
+  if (const auto* residual = dynamic_cast<const Residual*>(layer.get())) {
     Residual result;
     append_folded(residual->body(), result.body());
     return std::make_shared<Residual>(result);
   }
-  return module;
+  return layer;
 }
 
 void append_folded(const Sequential& from, Sequential& to) {
-  const Module::Children& children = from.named_children();
-  for (std::size_t i = 0; i < children.size(); ++i) {
-    const std::shared_ptr<Module> pair =
-        i + 1 < children.size() ? folded_pair(*children[i].second, *children[i + 1].second) : nullptr;
-    to.append(pair ? pair : folded_tree(children[i].second));
+  const std::vector<std::shared_ptr<Layer>>& layers = from.layers();
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const std::shared_ptr<Layer> pair = i + 1 < layers.size() ? folded_pair(*layers[i], *layers[i + 1]) : nullptr;
+    to.append(pair ? pair : folded_tree(layers[i]));
     if (!pair) continue;
     to.append(Identity());
     ++i;

@@ -20,14 +20,18 @@ Tensor interpolate_2d(const char* owner, const Tensor& x, const InterpolateOptio
 }  // namespace
 
 Upsample::Upsample(const InterpolateOptions& options) : options_(checked("Upsample", options)) {}
-Tensor Upsample::forward(const Tensor& x) { return interpolate(x, options_); }
+Tensor Upsample::forward(const Tensor& x) const { return interpolate(x, options_); }
 
 UpsamplingNearest2d::UpsamplingNearest2d(const Upsampling2dOptions& options)
     : options_(checked("UpsamplingNearest2d", {options.size, options.scale_factor})) {}
-Tensor UpsamplingNearest2d::forward(const Tensor& x) { return interpolate_2d("UpsamplingNearest2d", x, options_); }
+Tensor UpsamplingNearest2d::forward(const Tensor& x) const {
+  return interpolate_2d("UpsamplingNearest2d", x, options_);
+}
 
 UpsamplingBilinear2d::UpsamplingBilinear2d(const Upsampling2dOptions& options)
     : options_(checked("UpsamplingBilinear2d", {options.size, options.scale_factor, InterpolateMode::linear, true})) {}
-Tensor UpsamplingBilinear2d::forward(const Tensor& x) { return interpolate_2d("UpsamplingBilinear2d", x, options_); }
+Tensor UpsamplingBilinear2d::forward(const Tensor& x) const {
+  return interpolate_2d("UpsamplingBilinear2d", x, options_);
+}
 
 }  // namespace weft::nn

@@ -39,6 +39,6 @@ Linear Linear::with_parameters(const Tensor& weight, const Tensor& bias) const {
   return Linear(weight, bias);
 }
 
-Tensor Linear::forward(const Tensor& x) { return linear(x, weight_, bias_); }
+Tensor Linear::forward(const Tensor& x) const { return linear(x, weight_, bias_); }
 
 }  // namespace weft::nn

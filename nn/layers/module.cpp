@@ -5,7 +5,6 @@
 
 #include "layers/load_report.h"
 #include "weft/error.h"
-#include "weft/rollback.h"
 
 namespace weft::nn {
 
@@ -90,16 +89,6 @@ void replace_arrays(const NamedTensors& tensors, const Convert& convert) {
 }
 
 }  // namespace
-
-Tensor Module::operator()(const Tensor& x) {
-  const Rollback as_before;
-  return forward(x);
-}
-
-Module::Fused Module::forward_fused(const Tensor& x, std::span<const Children::value_type> /*following*/,
-                                    const Tensor& /*residual*/) {
-  return {forward(x)};
-}
 
 Module::Module() : state_(std::make_shared<State>()) {}
 
@@ -195,7 +184,7 @@ Tensor Module::register_buffer(const std::string& name, Tensor buffer) {
   return buffer;
 }
 
-void Module::register_module(const std::string& name, std::shared_ptr<Module> child) {
+void Module::add_child(const std::string& name, std::shared_ptr<Module> child) {
   state_->check_name(name);
   if (child == nullptr) throw ValueError("Module: child \"" + name + "\" is null");
   if (child->state_->holds(state_.get())) throw ValueError("Module: child \"" + name + "\" holds this module");

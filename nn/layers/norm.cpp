@@ -22,15 +22,14 @@ BatchNorm::BatchNorm(std::int64_t features, const BatchNormOptions& options) : o
   batches_ = register_buffer("num_batches_tracked", zeros({}, {.dtype = DType::i64}));
 }
 
-Tensor BatchNorm::forward_fused(const Tensor& x, bool relu, const Tensor& residual) {
+Tensor BatchNorm::forward_fused(const Tensor& x, bool relu, const Tensor& residual) const {
   check(x);
   return batch_norm(x, weight_, bias_, running_mean_, running_var_, options_,
                     {.training = is_training(), .relu = relu, .residual = residual, .batches = batches_});
 }
 
-Module::Fused BatchNorm::forward_fused(const Tensor& x, std::span<const Children::value_type> following,
-                                       const Tensor& residual) {
-  const bool rectifies = !following.empty() && following.front().second->is_relu();
+Layer::Fused BatchNorm::forward_fused(const Tensor& x, Following following, const Tensor& residual) const {
+  const bool rectifies = !following.empty() && following.front()->is_relu();
   const std::size_t layers = rectifies ? 1 : 0;
   // A residual of another shape or dtype broadcasts or promotes, as sums do.
   const bool adds = following.size() == layers && residual.defined() && residual.shape() == x.shape() &&
@@ -60,7 +59,7 @@ GroupNorm::GroupNorm(std::int64_t groups, std::int64_t channels, const GroupNorm
   bias_ = register_parameter("bias", zeros({channels}));
 }
 
-Tensor GroupNorm::forward(const Tensor& x) { return group_norm(x, groups_, weight_, bias_, eps_); }
+Tensor GroupNorm::forward(const Tensor& x) const { return group_norm(x, groups_, weight_, bias_, eps_); }
 
 LayerNorm::LayerNorm(const Shape& normalized_shape, const LayerNormOptions& options)
     : normalized_shape_(normalized_shape), eps_(options.eps) {
@@ -72,7 +71,7 @@ LayerNorm::LayerNorm(const Shape& normalized_shape, const LayerNormOptions& opti
   if (options.bias) bias_ = register_parameter("bias", zeros(normalized_shape));
 }
 
-Tensor LayerNorm::forward(const Tensor& x) { return layer_norm(x, normalized_shape_, weight_, bias_, eps_); }
+Tensor LayerNorm::forward(const Tensor& x) const { return layer_norm(x, normalized_shape_, weight_, bias_, eps_); }
 
 InstanceNorm::InstanceNorm(std::int64_t features, const InstanceNormOptions& options)
     : features_(features), eps_(options.eps) {
@@ -83,7 +82,7 @@ InstanceNorm::InstanceNorm(std::int64_t features, const InstanceNormOptions& opt
   bias_ = register_parameter("bias", zeros({features}));
 }
 
-Tensor InstanceNorm::forward(const Tensor& x) {
+Tensor InstanceNorm::forward(const Tensor& x) const {
   check(x);
   if (x.size(1) != features_) {
     throw ShapeError("InstanceNorm: input " + to_string(x.shape()) + " has not the " + std::to_string(features_) +

@@ -18,7 +18,7 @@ MaxPoolNd<N>::MaxPoolNd(PerAxis<N> kernel, const MaxPoolOptions<N>& options) : k
 }
 
 template <int N>
-Tensor MaxPoolNd<N>::forward(const Tensor& x) {
+Tensor MaxPoolNd<N>::forward(const Tensor& x) const {
   return max_pool<N>(x, kernel_, options_);
 }
 
@@ -44,7 +44,7 @@ AvgPoolNd<N>::AvgPoolNd(PerAxis<N> kernel, const AvgPoolOptions<N>& options) : k
 }
 
 template <int N>
-Tensor AvgPoolNd<N>::forward(const Tensor& x) {
+Tensor AvgPoolNd<N>::forward(const Tensor& x) const {
   return avg_pool<N>(x, kernel_, options_);
 }
 
@@ -55,7 +55,7 @@ LPPoolNd<N>::LPPoolNd(double norm, PerAxis<N> kernel, const LPPoolOptions<N>& op
 }
 
 template <int N>
-Tensor LPPoolNd<N>::forward(const Tensor& x) {
+Tensor LPPoolNd<N>::forward(const Tensor& x) const {
   return lp_pool<N>(x, norm_, kernel_, options_);
 }
 
@@ -65,7 +65,7 @@ AdaptiveAvgPoolNd<N>::AdaptiveAvgPoolNd(PerAxis<N> output_size) : output_size_(o
 }
 
 template <int N>
-Tensor AdaptiveAvgPoolNd<N>::forward(const Tensor& x) {
+Tensor AdaptiveAvgPoolNd<N>::forward(const Tensor& x) const {
   return adaptive_avg_pool<N>(x, output_size_);
 }
 
@@ -75,7 +75,7 @@ AdaptiveMaxPoolNd<N>::AdaptiveMaxPoolNd(PerAxis<N> output_size) : output_size_(o
 }
 
 template <int N>
-Tensor AdaptiveMaxPoolNd<N>::forward(const Tensor& x) {
+Tensor AdaptiveMaxPoolNd<N>::forward(const Tensor& x) const {
   return adaptive_max_pool<N>(x, output_size_);
 }
 
@@ -96,6 +96,6 @@ WEFT_POOL_LAYERS(2)
 WEFT_POOL_LAYERS(3)
 #undef WEFT_POOL_LAYERS
 
-Tensor GlobalAvgPool2d::forward(const Tensor& x) { return global_avg_pool2d(x); }
+Tensor GlobalAvgPool2d::forward(const Tensor& x) const { return global_avg_pool2d(x); }
 
 }  // namespace weft::nn

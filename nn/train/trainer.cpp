@@ -51,7 +51,7 @@ class EvaluationMode {
 
 }  // namespace
 
-Metrics evaluate(Module& model, const ImageDataset& dataset, const Device& device, std::int64_t batch_size,
+Metrics evaluate(Layer& model, const ImageDataset& dataset, const Device& device, std::int64_t batch_size,
                  Precision precision) {
   const EvaluationMode mode(model);
   const NoGrad no_grad;
@@ -98,7 +98,7 @@ class Trainer::DeviceSteps {
   StepGraph graph_;
 };
 
-Trainer::Trainer(Module& model, const ImageDataset& train, const TrainerOptions& options)
+Trainer::Trainer(Layer& model, const ImageDataset& train, const TrainerOptions& options)
     : model_(model),
       options_(options),
       loader_(train, loader_options(options, Device::cpu())),

@@ -5,7 +5,7 @@
 namespace weft {
 namespace {
 
-class ComposedConv final : public nn::Module {
+class ComposedConv final : public nn::Layer {
  public:
   ComposedConv(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride, bool bias)
       : options_{.stride = stride, .padding = (kernel - 1) / 2} {
@@ -14,7 +14,7 @@ class ComposedConv final : public nn::Module {
     if (bias) bias_ = register_parameter("bias", made.bias());
   }
 
-  Tensor forward(const Tensor& x) override {
+  Tensor forward(const Tensor& x) const override {
     const auto backward = [options = options_](const SavedValues& saved, const Tensor& gradient) {
       const Tensor input = saved["x"], weight = saved["weight"];
       std::vector<Tensor> gradients(2);

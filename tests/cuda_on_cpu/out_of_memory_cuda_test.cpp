@@ -37,7 +37,7 @@ std::vector<float> values_of(const Module& model) {
 TEST(OutOfMemoryOnDevice, StepsOfAStepGraph) {
   const Tensor images = randn({3, 2, 4, 4}, {.device = Device::cuda()});
   const Tensor labels = zeros({3}, {.dtype = DType::i64, .device = Device::cuda()});
-  const auto train = [&](Module& model, Optimizer& optimizer) {
+  const auto train = [&](Layer& model, Optimizer& optimizer) {
     optimizer.zero_grad();
     cross_entropy(model(images), labels).backward();
     optimizer.step();

@@ -1,15 +1,15 @@
 #pragma once
 
-#include "weft/nn/module.h"
+#include "weft/nn/layer.h"
 #include "weft/ops.h"
 
 namespace weft::nn {
 
 /// (N, C, ...) with one to three spatial axes, as weft::interpolate.
-class Upsample final : public Module {
+class Upsample final : public Layer {
  public:
   explicit Upsample(const InterpolateOptions& options);
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& x) const override;
 
  private:
   InterpolateOptions options_;
@@ -22,20 +22,20 @@ struct Upsampling2dOptions {
 };
 
 /// (N, C, H, W), the nearest element.
-class UpsamplingNearest2d final : public Module {
+class UpsamplingNearest2d final : public Layer {
  public:
   explicit UpsamplingNearest2d(const Upsampling2dOptions& options);
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& x) const override;
 
  private:
   InterpolateOptions options_;
 };
 
 /// (N, C, H, W), bilinear with aligned corners.
-class UpsamplingBilinear2d final : public Module {
+class UpsamplingBilinear2d final : public Layer {
  public:
   explicit UpsamplingBilinear2d(const Upsampling2dOptions& options);
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& x) const override;
 
  private:
   InterpolateOptions options_;

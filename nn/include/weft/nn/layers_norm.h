@@ -3,22 +3,21 @@
 #include <cstdint>
 #include <string>
 
-#include "weft/nn/module.h"
+#include "weft/nn/layer.h"
 #include "weft/ops.h"
 
 namespace weft::nn {
 
 /// What BatchNorm1d, BatchNorm2d and BatchNorm3d share: weight and bias (C,), buffers running_mean, running_var (C,)
 /// and num_batches_tracked (), an i64 counted on the device.
-class BatchNorm : public Module {
+class BatchNorm : public Layer {
  public:
-  Tensor forward(const Tensor& x) override { return forward_fused(x, false); }
+  Tensor forward(const Tensor& x) const override { return forward_fused(x, false); }
   /// forward(x), with relu what relu makes of that, plus a residual of x's shape and dtype unless it is undefined: in
   /// one function.
-  Tensor forward_fused(const Tensor& x, bool relu, const Tensor& residual = {});
+  Tensor forward_fused(const Tensor& x, bool relu, const Tensor& residual = {}) const;
   /// Takes over a ReLU that follows, and after that the sum with a residual of x's shape and dtype.
-  Fused forward_fused(const Tensor& x, std::span<const Children::value_type> following,
-                      const Tensor& residual) override;
+  Fused forward_fused(const Tensor& x, Following following, const Tensor& residual) const override;
   const Tensor& weight() const { return weight_; }
   const Tensor& bias() const { return bias_; }
   const Tensor& running_mean() const { return running_mean_; }
@@ -67,10 +66,10 @@ struct GroupNormOptions {
 };
 
 /// x (N, C, ...) as weft::group_norm. Throws ValueError when the groups do not divide the channels.
-class GroupNorm final : public Module {
+class GroupNorm final : public Layer {
  public:
   GroupNorm(std::int64_t groups, std::int64_t channels, const GroupNormOptions& options = {});
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& x) const override;
 
  private:
   std::int64_t groups_;
@@ -85,11 +84,11 @@ struct LayerNormOptions {
 };
 
 /// The last axes of x, which have to be of `normalized_shape`, as weft::layer_norm.
-class LayerNorm final : public Module {
+class LayerNorm final : public Layer {
  public:
   explicit LayerNorm(const Shape& normalized_shape, const LayerNormOptions& options = {});
   explicit LayerNorm(std::int64_t size, const LayerNormOptions& options = {}) : LayerNorm(Shape{size}, options) {}
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& x) const override;
 
  private:
   Shape normalized_shape_;
@@ -104,9 +103,9 @@ struct InstanceNormOptions {
 
 /// What InstanceNorm1d, InstanceNorm2d and InstanceNorm3d share: weft::instance_norm, in training and evaluation alike.
 /// Throws ShapeError when the input has not the features.
-class InstanceNorm : public Module {
+class InstanceNorm : public Layer {
  public:
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& x) const override;
 
  protected:
   InstanceNorm(std::int64_t features, const InstanceNormOptions& options);

@@ -1,16 +1,16 @@
 #pragma once
 
-#include "weft/nn/module.h"
+#include "weft/nn/layer.h"
 #include "weft/pool.h"
 
 /// Pooling over one to three spatial axes, as the functions of the same names in weft/pool.h; x may lack N too.
 namespace weft::nn {
 
 template <int N>
-class MaxPoolNd final : public Module {
+class MaxPoolNd final : public Layer {
  public:
   explicit MaxPoolNd(PerAxis<N> kernel, const MaxPoolOptions<N>& options = {});
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& x) const override;
   MaxPoolResult forward_with_indices(const Tensor& x) const;
 
  private:
@@ -21,7 +21,7 @@ using MaxPool1d = MaxPoolNd<1>;
 using MaxPool2d = MaxPoolNd<2>;
 using MaxPool3d = MaxPoolNd<3>;
 
-/// The way back from forward_with_indices of a MaxPool with these options. Takes two tensors, so it is no Module.
+/// The way back from forward_with_indices of a MaxPool with these options. Takes two tensors, so it is no Layer.
 template <int N>
 class MaxUnpoolNd final {
  public:
@@ -40,10 +40,10 @@ using MaxUnpool2d = MaxUnpoolNd<2>;
 using MaxUnpool3d = MaxUnpoolNd<3>;
 
 template <int N>
-class AvgPoolNd final : public Module {
+class AvgPoolNd final : public Layer {
  public:
   explicit AvgPoolNd(PerAxis<N> kernel, const AvgPoolOptions<N>& options = {});
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& x) const override;
 
  private:
   PerAxis<N> kernel_;
@@ -54,10 +54,10 @@ using AvgPool2d = AvgPoolNd<2>;
 using AvgPool3d = AvgPoolNd<3>;
 
 template <int N>
-class LPPoolNd final : public Module {
+class LPPoolNd final : public Layer {
  public:
   LPPoolNd(double norm, PerAxis<N> kernel, const LPPoolOptions<N>& options = {});
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& x) const override;
 
  private:
   double norm_;
@@ -69,10 +69,10 @@ using LPPool2d = LPPoolNd<2>;
 using LPPool3d = LPPoolNd<3>;
 
 template <int N>
-class AdaptiveAvgPoolNd final : public Module {
+class AdaptiveAvgPoolNd final : public Layer {
  public:
   explicit AdaptiveAvgPoolNd(PerAxis<N> output_size);
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& x) const override;
 
  private:
   PerAxis<N> output_size_;
@@ -82,10 +82,10 @@ using AdaptiveAvgPool2d = AdaptiveAvgPoolNd<2>;
 using AdaptiveAvgPool3d = AdaptiveAvgPoolNd<3>;
 
 template <int N>
-class AdaptiveMaxPoolNd final : public Module {
+class AdaptiveMaxPoolNd final : public Layer {
  public:
   explicit AdaptiveMaxPoolNd(PerAxis<N> output_size);
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& x) const override;
   MaxPoolResult forward_with_indices(const Tensor& x) const;
 
  private:
@@ -96,9 +96,9 @@ using AdaptiveMaxPool2d = AdaptiveMaxPoolNd<2>;
 using AdaptiveMaxPool3d = AdaptiveMaxPoolNd<3>;
 
 /// (N, C, H, W) -> (N, C, 1, 1), or (C, H, W) -> (C, 1, 1).
-class GlobalAvgPool2d final : public Module {
+class GlobalAvgPool2d final : public Layer {
  public:
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& x) const override;
 };
 
 }  // namespace weft::nn

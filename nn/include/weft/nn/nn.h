@@ -4,6 +4,7 @@
 #include "weft/nn/data.h"
 #include "weft/nn/fold.h"
 #include "weft/nn/init.h"
+#include "weft/nn/layer.h"
 #include "weft/nn/layers.h"
 #include "weft/nn/loss.h"
 #include "weft/nn/module.h"

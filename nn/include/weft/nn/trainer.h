@@ -4,7 +4,7 @@
 #include <functional>
 #include <map>
 
-#include "weft/nn/module.h"
+#include "weft/nn/layer.h"
 #include "weft/nn/recipe.h"
 #include "weft/precision.h"
 
@@ -20,7 +20,7 @@ struct Metrics {
 
 /// Loss and accuracy in evaluation mode, of images normalised by the data set's mean and stddev; the mode of every
 /// module is restored. Throws as DataLoader and cross_entropy.
-Metrics evaluate(Module& model, const ImageDataset& dataset, const Device& device, std::int64_t batch_size = 512,
+Metrics evaluate(Layer& model, const ImageDataset& dataset, const Device& device, std::int64_t batch_size = 512,
                  Precision precision = Precision::fp32);
 
 struct TrainerOptions {
@@ -46,7 +46,7 @@ class Trainer {
 
   /// Model and data set must outlive the trainer; the model's arrays stay in place while it lives. Throws ValueError
   /// where an epoch would have no batch, and as DataLoader.
-  Trainer(Module& model, const ImageDataset& train, const TrainerOptions& options);
+  Trainer(Layer& model, const ImageDataset& train, const TrainerOptions& options);
   ~Trainer();
 
   /// Trains one epoch and returns its training metrics; of the images seen until then when the callback stopped it.
@@ -71,7 +71,7 @@ class Trainer {
   void set_rate(std::int64_t step, std::int64_t steps);
   bool goes_on(const Callback& callback, std::int64_t step, std::int64_t steps);
 
-  Module& model_;
+  Layer& model_;
   TrainerOptions options_;
   DataLoader loader_;
   Schedule schedule_;
