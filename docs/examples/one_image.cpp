@@ -11,7 +11,7 @@ int main() {
   nn::Sequential model =
       nn::resnet9({.variant = nn::ResNet9::narrow, .classes = 10});  // load_state_dict has your weights
   model.eval();
-  nn::Sequential folded = nn::fold_batch_norms(model);
+  const nn::Sequential folded = nn::fold_batch_norms(model);
 
   // Bytes in the order rows, columns, colours, as cameras and decoders give them.
   const std::vector<std::uint8_t> bytes(32 * 32 * 3, 200);

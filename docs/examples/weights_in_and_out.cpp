@@ -10,9 +10,9 @@
 namespace nn = weft::nn;
 
 // The names of the children give the names of the weights: "features.0.weight", "features.1.running_mean", ...
-class Net final : public nn::Module {
+class Net final : public nn::Layer {
  public:
-  weft::Tensor forward(const weft::Tensor& x) override { return head_(mean(features_(x), {2, 3})); }
+  weft::Tensor forward(const weft::Tensor& x) const override { return head_(mean(features_(x), {2, 3})); }
 
  private:
   nn::Sequential features_ =
