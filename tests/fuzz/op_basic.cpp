@@ -330,6 +330,69 @@ Case places(OpInput& in) {
       {{x}, [=](const Tensors& t) { return Tensors{largest ? argmax(t[0], axis, keep) : argmin(t[0], axis, keep)}; }});
 }
 
+Case composed_reductions(OpInput& in) {
+  const Tensor x = in.tensor(in.shape(), in.dtype());
+  const Axes axes = in.axes(x.rank());
+  const bool keep = in.flag();
+  const int which = in.below(5);
+  const double p = in.rarely(2) ? in.number() : 2;
+  const std::int64_t correction = in.option(0, 3);
+  // Numbers near the ends of their range leave it in another order of the factors.
+  return counted({{x},
+                  [=](const Tensors& t) {
+                    return Tensors{which == 0   ? prod(t[0], axes, keep)
+                                   : which == 1 ? norm(t[0], p, axes, keep)
+                                   : which == 2 ? weft::std(t[0], axes, correction, keep)
+                                   : which == 3 ? any(t[0], axes, keep)
+                                                : all(t[0], axes, keep)};
+                  },
+                  which > 2 ? Match::exact : Match::none,
+                  0,
+                  0,
+                  10});
+}
+
+Case parts(OpInput& in) {
+  const Tensor x = in.tensor(in.shape(), in.dtype());
+  const int axis = in.axis(x.rank()), which = in.below(4);
+  std::int64_t length = 0;
+  if (axis >= -x.rank() && axis < x.rank()) length = x.size(axis);
+  std::vector<std::int64_t> sizes;
+  for (int i = in.below(4); i > 0; --i) sizes.push_back(in.option(0, 4));
+  if (in.rarely(2)) sizes = {length};
+  const std::int64_t number = in.option(1, 5);
+  const std::int64_t diagonal = in.option(-3, 7), chunks = 1 + in.below(5);
+  return {{x}, [=](const Tensors& t) -> Tensors {
+            if (which == 0) return split(t[0], number, axis);
+            if (which == 1) return split(t[0], sizes, axis);
+            if (which == 2) return chunk(t[0], chunks, axis);
+            return {diagonal % 2 == 0 ? tril(t[0], diagonal) : triu(t[0], diagonal)};
+          }};
+}
+
+Case tiles(OpInput& in) {
+  const Tensor x = in.tensor(in.shape(4), in.dtype());
+  Dims repeats;
+  for (int i = in.below(5); i > 0; --i) repeats.push_back(in.option(0, 4));
+  return {{x}, [=](const Tensors& t) { return Tensors{tile(t[0], repeats)}; }};
+}
+
+Case draws(OpInput& in) {
+  const Tensor x = in.tensor(in.shape(), in.dtype());
+  const int which = in.below(4);
+  const std::int64_t steps = in.option(0, 9);
+  const double start = in.number(), stop = in.number();
+  const TensorOptions options{.dtype = in.rarely(2) ? std::optional(in.dtype()) : std::nullopt};
+  return {{x},
+          [=](const Tensors& t) -> Tensors {
+            if (which == 0) return {linspace(start, stop, steps, options)};
+            if (which == 1) return {full_like(t[0], start)};
+            if (which == 2) return {randperm(steps, options), rand_like(t[0])};
+            return {bernoulli(t[0])};
+          },
+          Match::none};
+}
+
 Case printing(OpInput& in) {
   return of_one(in, [](const Tensor& x) {
     const std::string text = to_string(x);
@@ -340,10 +403,12 @@ Case printing(OpInput& in) {
 }  // namespace
 
 std::span<const Draw> basic_families() {
-  static const Draw families[] = {creation,    ranges,    one_hots,   reshapes,    permutes,    slices,    expands,
-                                  squeezes,    strides,   copies,     joins,       pads,        dilations, unary,
-                                  activations, clamps,    arithmetic, comparisons, with_number, choices,   sums,
-                                  extremes,    variances, places,     printing};
+  static const Draw families[] = {creation, ranges,     one_hots,    reshapes,    permutes,
+                                  slices,   expands,    squeezes,    strides,     copies,
+                                  joins,    pads,       dilations,   unary,       activations,
+                                  clamps,   arithmetic, comparisons, with_number, choices,
+                                  sums,     extremes,   variances,   places,      composed_reductions,
+                                  parts,    tiles,      draws,       printing};
   return families;
 }
 

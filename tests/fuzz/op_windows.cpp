@@ -272,12 +272,14 @@ Case averages(OpInput& in, F average, G lp) {
   o.padding = in.rarely(2) ? per_axis<N>(in, 0, 2) : PerAxis<N>(0);
   o.ceil_mode = in.flag();
   o.count_include_pad = !in.flag();
+  o.dilation = in.rarely(3) ? per_axis<N>(in, 1, 3) : PerAxis<N>(1);
   if (in.rarely(4)) o.divisor_override = in.option(1, 3);
   const double norm = in.rarely(2) ? in.number() : 2;
   LPPoolOptions<N> l;
   l.stride = o.stride;
   l.ceil_mode = o.ceil_mode;
-  const double steps = pool_work<N>(x.shape(), kernel, o, 1);
+  l.dilation = o.dilation;
+  const double steps = pool_work<N>(x.shape(), kernel, o, o.dilation);
   if (in.rarely(3))
     return {{x}, [=](const Tensors& t) { return Tensors{lp(t[0], norm, kernel, l)}; }, Match::none, steps};
   return {{x}, [=](const Tensors& t) { return Tensors{average(t[0], kernel, o)}; }, Match::close, steps};
