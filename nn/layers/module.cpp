@@ -11,7 +11,7 @@ namespace weft::nn {
 struct Module::State {
   NamedTensors parameters, buffers;
   Children children;
-  bool training = true;
+  bool training = true, frozen = false;
 
   bool has(const std::string& name) const {
     const auto named = [&](const auto& entry) { return entry.first == name; };
@@ -144,11 +144,33 @@ void Module::load_state_dict(const StateDict& state, bool strict) {
 }
 
 void Module::train(bool training) {
-  state_->training = training;
+  state_->training = training && !state_->frozen;
   for (const auto& entry : state_->children) entry.second->train(training);
 }
 
 bool Module::is_training() const { return state_->training; }
+
+void Module::requires_grad_(bool requires_grad) {
+  for (Tensor& parameter : parameters()) parameter.set_requires_grad(requires_grad);
+}
+
+void Module::freeze() {
+  requires_grad_(false);
+  mark_frozen(true);
+  eval();
+}
+
+void Module::unfreeze() {
+  requires_grad_(true);
+  mark_frozen(false);
+}
+
+bool Module::is_frozen() const { return state_->frozen; }
+
+void Module::mark_frozen(bool frozen) {
+  state_->frozen = frozen;
+  for (const auto& entry : state_->children) entry.second->mark_frozen(frozen);
+}
 
 void Module::to(const Device& device) {
   replace_arrays(without_repeats(state_->all()), [&](const Array& array) {

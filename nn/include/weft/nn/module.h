@@ -57,6 +57,16 @@ class Module {
   void eval() { train(false); }
   bool is_training() const;
 
+  /// Sets requires_grad of this module's parameters and of all below it.
+  void requires_grad_(bool requires_grad = true);
+  /// Leaves this module and all below it out of training: their parameters require no gradient, and they stay in
+  /// evaluation mode when train() is called here or above, so that a batch norm keeps its running statistics.
+  void freeze();
+  /// Undoes freeze() for this module and all below it, one inside of a frozen module too: their parameters require
+  /// gradients, and the next train() reaches them.
+  void unfreeze();
+  bool is_frozen() const;
+
   /// Moves parameters, their gradients and buffers, in place: handles to them, an optimizer's too, stay valid.
   void to(const Device& device);
   /// Converts those of a floating dtype. Throws DTypeError when `dtype` is not one.
@@ -87,6 +97,7 @@ class Module {
 
  private:
   struct State;
+  void mark_frozen(bool frozen);
   void add_child(const std::string& name, std::shared_ptr<Module> child);
 
   std::shared_ptr<State> state_;

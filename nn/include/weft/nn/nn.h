@@ -1,6 +1,8 @@
 #pragma once
 
 #include "weft/nn/checkpoint.h"
+#include "weft/nn/clone.h"
+#include "weft/nn/containers.h"
 #include "weft/nn/data.h"
 #include "weft/nn/fold.h"
 #include "weft/nn/init.h"
