@@ -14,6 +14,8 @@ Tensor SiLU::forward(const Tensor& x) const { return silu(x); }
 Tensor ReLU6::forward(const Tensor& x) const { return relu6(x); }
 Tensor Hardsigmoid::forward(const Tensor& x) const { return hardsigmoid(x); }
 Tensor Hardswish::forward(const Tensor& x) const { return hardswish(x); }
+Tensor Softmax::forward(const Tensor& x) const { return softmax(x, axis_); }
+Tensor LogSoftmax::forward(const Tensor& x) const { return log_softmax(x, axis_); }
 Tensor Tanh::forward(const Tensor& x) const { return tanh(x); }
 Tensor Sigmoid::forward(const Tensor& x) const { return sigmoid(x); }
 

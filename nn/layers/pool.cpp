@@ -97,5 +97,6 @@ WEFT_POOL_LAYERS(3)
 #undef WEFT_POOL_LAYERS
 
 Tensor GlobalAvgPool2d::forward(const Tensor& x) const { return global_avg_pool2d(x); }
+Tensor GlobalMaxPool2d::forward(const Tensor& x) const { return global_max_pool2d(x); }
 
 }  // namespace weft::nn

@@ -12,6 +12,7 @@
 #include "weft/nn/layers_interpolate.h"
 #include "weft/nn/layers_norm.h"
 #include "weft/nn/layers_pool.h"
+#include "weft/nn/layers_shape.h"
 #include "weft/ops.h"
 
 /// The layers. Shapes, memory order and errors are those of the functions in weft/ops.h; constructors throw ValueError

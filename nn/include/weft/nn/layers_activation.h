@@ -85,6 +85,24 @@ class Hardswish final : public Layer {
   Tensor forward(const Tensor& x) const override;
 };
 
+class Softmax final : public Layer {
+ public:
+  explicit Softmax(int axis = -1) : axis_(axis) {}
+  Tensor forward(const Tensor& x) const override;
+
+ private:
+  int axis_;
+};
+
+class LogSoftmax final : public Layer {
+ public:
+  explicit LogSoftmax(int axis = -1) : axis_(axis) {}
+  Tensor forward(const Tensor& x) const override;
+
+ private:
+  int axis_;
+};
+
 class Tanh final : public Layer {
  public:
   Tensor forward(const Tensor& x) const override;

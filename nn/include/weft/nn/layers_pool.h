@@ -101,4 +101,10 @@ class GlobalAvgPool2d final : public Layer {
   Tensor forward(const Tensor& x) const override;
 };
 
+/// (N, C, H, W) -> (N, C, 1, 1), or (C, H, W) -> (C, 1, 1).
+class GlobalMaxPool2d final : public Layer {
+ public:
+  Tensor forward(const Tensor& x) const override;
+};
+
 }  // namespace weft::nn
