@@ -276,6 +276,7 @@ void add_sorts(std::vector<OpCase>& rows) {
     add({{3, 0}, Values::distinct}, 0, descending, {});
     add({{5, 4}, Values::distinct}, 0, descending, 2);
     add({{2, 3, 7}, Values::distinct}, -1, descending, 7);
+    add({{40, 2}, Values::distinct}, 0, descending, 3);
     add({{4, 3}, Values::special}, 1, descending, 1);
     add({{4, 3}, Values::distinct}, 1, descending, 0);
     add({{}, Values::distinct}, 0, descending, 1);

@@ -332,8 +332,9 @@ class Backend {
   /// Running sums along one axis: out at j is the sum of x at 0 to j, in an order that the shape and the strides fix. x
   /// and out have one shape and dtype: f32 (summed in f64), f64, i64, which wraps (bf16, summed in f64).
   virtual void cumsum(const ConstView& x, int axis, const View& out) = 0;
-  /// indices, i64 of x's shape: the places along the axis of its elements in order. Equal ones, -0 and +0 among them,
-  /// keep theirs; NaN is larger than all else. Every dtype except f16 (bf16).
+  /// indices, i64: the places along the axis of x's elements in order. Along the axis it may be shorter than x, and
+  /// takes the first ones; otherwise it has x's shape. Equal elements, -0 and +0 among them, keep their order; NaN is
+  /// larger than all else. Every dtype except f16 (bf16).
   virtual void argsort(const ConstView& x, int axis, bool descending, const View& indices) = 0;
 
   /// (B, m, k) x (B, k, n) -> dense row-major (B, m, n); strides of a and b are free. f32, f64, i32, i64, u8 (bf16).

@@ -15,10 +15,11 @@ int sorted_axis(std::string_view op, const Tensor& x, int axis) {
   return layout::normalize_axis(op, axis, std::max(x.rank(), 1));
 }
 
-// The places of x along the axis in order.
-Tensor places_in_order(const Tensor& x, int axis, bool descending) {
-  if (x.rank() == 0) return zeros({}, {.dtype = DType::i64, .device = x.device()});
-  const Array indices = Array::empty_like(x.array().layout(), DType::i64, x.device());
+// The first `count` places of x, which has axes, along the axis in order.
+Tensor places_in_order(const Tensor& x, int axis, bool descending, std::int64_t count) {
+  Shape shape = x.shape();
+  shape[axis] = count;
+  const Array indices = Array::empty_like(layout::dense_like(x.array().layout(), shape), DType::i64, x.device());
   backend(x.device())->argsort(const_view(x.array()), axis, descending, mutable_view(indices));
   return Tensor(indices);
 }
@@ -26,12 +27,14 @@ Tensor places_in_order(const Tensor& x, int axis, bool descending) {
 }  // namespace
 
 Tensor argsort(const Tensor& x, int axis, bool descending) {
-  return places_in_order(x, sorted_axis("argsort", x, axis), descending);
+  const int at = sorted_axis("argsort", x, axis);
+  if (x.rank() == 0) return zeros({}, {.dtype = DType::i64, .device = x.device()});
+  return places_in_order(x, at, descending, x.shape()[at]);
 }
 
 Sorted sort(const Tensor& x, int axis, bool descending) {
   const int at = sorted_axis("sort", x, axis);
-  const Tensor indices = places_in_order(x, at, descending);
+  const Tensor indices = argsort(x, at, descending);
   return {x.rank() == 0 ? x : take_along("sort", x, at, indices), indices};
 }
 
@@ -44,7 +47,7 @@ Sorted topk(const Tensor& x, std::int64_t k, int axis, bool largest) {
                      "], the size of axis " + std::to_string(at) + " of " + to_string(x.shape()));
   }
   const Tensor from = x.rank() == 0 ? reshape(x, {1}) : x;
-  const Tensor indices = clone(slice(places_in_order(from, at, largest), at, 0, k));
+  const Tensor indices = places_in_order(from, at, largest, k);
   return {take_along("topk", from, at, indices), indices};
 }
 

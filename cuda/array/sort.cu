@@ -22,9 +22,10 @@ struct Entry {
   std::int64_t key, place;
 };
 
-/// The axis that is sorted: its size, its strides in the indices and in x, and the tiles that cover it.
+/// The axis that is sorted: its size, how many places are taken of it, its strides in the indices and in x, and the
+/// tiles that cover it.
 struct SortAxis {
-  std::int64_t size, indices, x, tiles;
+  std::int64_t size, taken, indices, x, tiles;
 };
 
 /// Sorts tile number blockIdx of all lines. The walk's operands are the indices and x; keys are inverted where the
@@ -81,9 +82,9 @@ WEFT_KERNEL merge_kernel(std::int64_t total, std::int64_t size, std::int64_t wid
 
 WEFT_KERNEL places_kernel(Walk<2> lines, SortAxis axis, const Entry* entries, std::int64_t* indices) {
   const std::int64_t i = global_thread();
-  if (i >= lines.size * axis.size) return;
-  const std::int64_t line = i / axis.size;
-  indices[lines(line).of[0] + (i - line * axis.size) * axis.indices] = entries[i].place;
+  if (i >= lines.size * axis.taken) return;
+  const std::int64_t line = i / axis.taken, at = i - line * axis.taken;
+  indices[lines(line).of[0] + at * axis.indices] = entries[line * axis.size + at].place;
 }
 
 }  // namespace
@@ -95,9 +96,10 @@ void CudaBackend::argsort(const ConstView& x, int at, bool descending, const Vie
   ConstView elements = x;
   results.shape = elements.shape = shape;
   const LoopNest nest(shape, {results, elements});
-  const SortAxis axis{x.shape[at], indices.strides[at], x.strides[at], blocks_for(x.shape[at], kTile)};
+  const SortAxis axis{x.shape[at], indices.shape[at], indices.strides[at], x.strides[at],
+                      blocks_for(x.shape[at], kTile)};
   const std::int64_t total = nest.size() * axis.size;
-  if (total == 0) return;
+  if (total == 0 || axis.taken == 0) return;
   const Walk<2> lines(nest);
   const std::size_t bytes = static_cast<std::size_t>(total) * sizeof(Entry);
   const Scratch first(context_, bytes), second(context_, axis.tiles > 1 ? bytes : 0);
@@ -112,8 +114,8 @@ void CudaBackend::argsort(const ConstView& x, int at, bool descending, const Vie
     launch({"sort", blocks, kTile, context_.stream}, merge_kernel, total, axis.size, width, sorted, next);
     std::swap(sorted, next);
   }
-  launch({"sort", blocks, kTile, context_.stream}, places_kernel, lines, axis, sorted,
-         static_cast<std::int64_t*>(nest.origin(0)));
+  launch({"sort", blocks_for(nest.size() * axis.taken, kTile), kTile, context_.stream}, places_kernel, lines, axis,
+         sorted, static_cast<std::int64_t*>(nest.origin(0)));
 }
 
 }  // namespace weft::cuda
