@@ -81,5 +81,21 @@ TEST(ShapeLayers, SoftmaxAndLargestOfAnImage) {
   }
 }
 
+TEST(ShapeLayers, PadsTheSidesOfImages) {
+  const std::vector<float> numbers{1, 2, 3, 4, 5, 6};
+  const Tensor x = Tensor::from(std::span<const float>(numbers), {1, 2, 3});
+  const Sides sides(2, 1, 1, 0);
+  EXPECT_EQ(ConstantPad2d(sides, 9)(x).to_vector<float>(),
+            (std::vector<float>{9, 9, 9, 9, 9, 9, 9, 9, 1, 2, 3, 9, 9, 9, 4, 5, 6, 9}));
+  EXPECT_EQ(ReflectionPad2d(sides)(x).to_vector<float>(),
+            (std::vector<float>{6, 5, 4, 5, 6, 5, 3, 2, 1, 2, 3, 2, 6, 5, 4, 5, 6, 5}));
+  EXPECT_EQ(ReplicationPad2d(sides)(x).to_vector<float>(),
+            (std::vector<float>{1, 1, 1, 2, 3, 3, 1, 1, 1, 2, 3, 3, 4, 4, 4, 5, 6, 6}));
+  EXPECT_EQ(CircularPad2d(sides)(x).to_vector<float>(),
+            (std::vector<float>{5, 6, 4, 5, 6, 4, 2, 3, 1, 2, 3, 1, 5, 6, 4, 5, 6, 4}));
+  EXPECT_EQ(ZeroPad2d(1)(zeros({2, 0, 3, 4})).shape(), (Shape{2, 0, 5, 6}));
+  EXPECT_THROW(ZeroPad2d(1)(zeros({3, 4})), ShapeError);
+}
+
 }  // namespace
 }  // namespace weft::nn

@@ -11,6 +11,7 @@
 #include "weft/nn/layers_conv.h"
 #include "weft/nn/layers_interpolate.h"
 #include "weft/nn/layers_norm.h"
+#include "weft/nn/layers_pad.h"
 #include "weft/nn/layers_pool.h"
 #include "weft/nn/layers_shape.h"
 #include "weft/ops.h"
