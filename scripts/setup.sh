@@ -2,7 +2,7 @@
 # Installs the Debian packages that weft is built and tested with; does nothing when they are there.
 #   setup.sh            to build and test
 #   setup.sh --fetch    also curl, for scripts/fetch_cifar10.sh
-#   setup.sh --format   also clang-format and clang-tidy, for scripts/check.sh and scripts/tidy.sh
+#   setup.sh --format   also clang-format, clang-tidy and Doxygen, for scripts/check.sh, scripts/tidy.sh and docs/Doxyfile
 #   setup.sh --bench    also PyTorch, for scripts/bench.sh --peer
 set -euo pipefail
 
@@ -11,7 +11,7 @@ packages=(g++ cmake ninja-build ccache pkg-config nlohmann-json3-dev libcli11-de
 for argument in "$@"; do
   case $argument in
     --fetch) packages+=(curl ca-certificates) ;;
-    --format) packages+=(clang-format clang-tidy) ;;
+    --format) packages+=(clang-format clang-tidy doxygen) ;;
     --bench) packages+=(python3-torch) ;;
     *)
       echo "usage: setup.sh [--fetch] [--format] [--bench]" >&2

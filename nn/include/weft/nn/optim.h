@@ -32,8 +32,8 @@ class Optimizer {
   /// Throws ValueError on a negative or infinite rate.
   void set_lr(double lr);
 
-  /// All that resuming needs: "lr" (), "<index>.<name>" shaped like parameter number <index>, and for Adam
-  /// "<index>.step" (), the i64 count of that parameter's steps. A parameter that was never stepped has none of them.
+  /// All that resuming needs: "lr" (), "0.NAME" shaped like parameter number 0 and so on, and for Adam "0.step" (), the
+  /// i64 count of that parameter's steps. A parameter that was never stepped has none of them.
   /// The state arrays are the optimizer's own, not copies.
   StateDict state_dict() const;
   /// Files of earlier versions have one "step" for all: it is that of every parameter whose state they hold. Throws one
