@@ -52,15 +52,47 @@ cmake --build find_package
 find_package/consumer
 check_libraries find_package/consumer
 check_flags find_package
+if [[ -x moved/bin/weft ]]; then moved/bin/weft info > /dev/null; fi
 
 echo "-- pkg-config, as the README writes it"
 command=$(grep -E '^ +g\+\+ .*pkg-config' "$source/README.md")
-command=${command/g++/"$compiler -Wall -Wextra -Werror"}
 command=${command//PREFIX\/lib\/pkgconfig/$(dirname "$(find "$work/moved" -name weft.pc)")}
-command=${command//main.cpp/$here/main.cpp}
-eval "$command"
-./my_program
-check_libraries ./my_program
+export LD_LIBRARY_PATH
+LD_LIBRARY_PATH=$(dirname "$(find "$work/moved" -name 'libweft.*' | head -n 1)") # nothing is in it where the build is static
+strangers=("$compiler")
+if command -v clang++ > /dev/null; then strangers+=(clang++); fi
+for stranger in "${strangers[@]}"; do
+  line=${command/g++/"$stranger -Wall -Wextra -Werror"}
+  eval "${line//main.cpp/$here/main.cpp}"
+  ./my_program
+  check_libraries ./my_program
+done
+
+echo "-- a program with a JSON library of its own"
+if "$compiler" -E -x c++ -include nlohmann/json.hpp /dev/null > /dev/null 2>&1; then
+  line=${command/g++/"$compiler"}
+  eval "${line//main.cpp/$here/own_json.cpp}"
+  ./my_program
+fi
+unset LD_LIBRARY_PATH
+
+# Its objects are those of the build at hand, except the one that knows whether there is a CUDA backend.
+echo "-- a shared library, installed and moved"
+if grep -q '^WEFT_PROGRAM:STRING=OFF$\|^BUILD_SHARED_LIBS:.*=ON$\|^WEFT_ONEDNN:STRING=ON$' "$build/CMakeCache.txt"; then
+  echo "   left out: the build has no program, is shared itself, or links oneDNN"
+else
+  cmake -S "$source" -B shared -G Ninja -DCMAKE_CXX_COMPILER="$compiler" -DBUILD_SHARED_LIBS=ON -DWEFT_TESTS=OFF \
+    -DWEFT_PROGRAM=ON -DWEFT_CUDA=OFF > /dev/null
+  ninja -C shared CMakeFiles/weft.dir/core/device/backend.cpp.o > /dev/null
+  cp -rs "$build"/CMakeFiles/weft_{objects,nn,simd_*,cli}.dir shared/CMakeFiles/
+  (cd shared && eval "$(ninja -t commands weft_program | grep -v -- ' -c ')")
+  cmake --install shared --prefix shared_installed > /dev/null
+  mv shared_installed shared_moved
+  shared_moved/bin/weft info > /dev/null
+  library=$(find shared_moved -name 'libweft.so.*' -type l)
+  readelf -d "$library" | grep -q "SONAME.*\[$(basename "$library")\]"
+  [[ $library =~ libweft\.so\.[0-9]+\.[0-9]+$ ]]
+fi
 
 echo "-- add_subdirectory"
 configure add_subdirectory -DWEFT_SOURCE="$source"
