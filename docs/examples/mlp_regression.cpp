@@ -2,17 +2,8 @@
 #include <weft/weft.h>
 #include <cmath>
 #include <iostream>
-#include <vector>
 
 namespace nn = weft::nn;
-
-// Scales the gradients so that their norm is at most `most`, all on the device: no number comes to the host.
-void clip_gradients(const std::vector<weft::Tensor>& parameters, double most) {
-  std::vector<weft::Tensor> norms;
-  for (const weft::Tensor& p : parameters) norms.push_back(norm(p.grad()));
-  const weft::Tensor factor = minimum(most / (norm(weft::stack(norms)) + 1e-6), 1.0);
-  for (weft::Tensor p : parameters) p.set_grad(p.grad() * factor);
-}
 
 int main() {
   weft::manual_seed(5);
@@ -25,7 +16,7 @@ int main() {
     loss = nn::mse_loss(model(x), y);
     optimizer.zero_grad();
     loss.backward();
-    clip_gradients(model.parameters(), 1);
+    nn::clip_grad_norm(model.parameters(), 1);
     optimizer.step();
   }
   std::cout << "root mean square error " << std::sqrt(loss.item<double>()) << '\n';

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "weft/nn/checkpoint.h"
+#include "weft/nn/clip.h"
 #include "weft/nn/clone.h"
 #include "weft/nn/containers.h"
 #include "weft/nn/data.h"
