@@ -4,8 +4,13 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "weft/error.h"
+#include "weft/io.h"
 
 namespace {
 
@@ -70,6 +75,48 @@ TEST(Schedule, OneCycleMayLackOnePhase) {
   EXPECT_DOUBLE_EQ(rising(9), 1);
 }
 
+// tests/golden/make_optim.py has the same schedules by name.
+TEST(Schedule, StepsDecaysAndWarmUpsArePyTorchs) {
+  const Schedule step = Schedule::step({.start = 0.1, .step_size = 7, .gamma = 0.3});
+  const Schedule multi_step = Schedule::multi_step({.start = 0.1, .milestones = {4, 9, 9, 30}, .gamma = 0.5});
+  const Schedule exponential = Schedule::exponential({.start = 0.1, .gamma = 0.9});
+  const std::map<std::string, Schedule> schedules{{"step", step},
+                                                  {"multi_step", multi_step},
+                                                  {"exponential", exponential},
+                                                  {"warmup_step", Schedule::warmup(5, 0.1, step)},
+                                                  {"warmup_multi_step", Schedule::warmup(3, 0.25, multi_step)},
+                                                  {"warmup_exponential", Schedule::warmup(10, 1.0 / 3, exponential)}};
+  const auto golden = weft::load_safetensors(WEFT_GOLDEN_DIR "/optim.safetensors").arrays;
+  std::size_t stored = 0;
+  for (const auto& entry : golden) stored += entry.first.starts_with("schedule.") ? 1 : 0;
+  EXPECT_EQ(stored, schedules.size());
+  for (const auto& [name, rate] : schedules) {
+    const std::vector<double> expected = golden.at("schedule." + name).to_vector<double>();
+    for (std::size_t t = 0; t < expected.size(); ++t) {
+      EXPECT_NEAR(rate(static_cast<double>(t)), expected[t], 1e-15) << name << ", step " << t;
+    }
+  }
+}
+
+TEST(Schedule, DecaysTakeFractionsAndTimesBeforeTheFirst) {
+  const Schedule step = Schedule::step({.start = 2, .step_size = 0.5, .gamma = 0.5});
+  EXPECT_EQ(step(0.25), 2);
+  EXPECT_EQ(step(0.75), 1);
+  EXPECT_EQ(step(-3), 2);
+  const Schedule multi_step = Schedule::multi_step({.start = 2, .milestones = {0.5}, .gamma = 0.5});
+  EXPECT_EQ(multi_step(0.25), 2);
+  EXPECT_EQ(multi_step(0.5), 1);
+  EXPECT_EQ(Schedule::multi_step({.start = 2})(9), 2);
+  const Schedule exponential = Schedule::exponential({.start = 2, .gamma = 0.25});
+  EXPECT_EQ(exponential(0.5), 1);
+  EXPECT_EQ(exponential(-1), 2);
+  const Schedule warmup = Schedule::warmup(2, 0.5, exponential);
+  EXPECT_EQ(warmup(-1), 1);
+  EXPECT_EQ(warmup(1), 1.5);
+  EXPECT_EQ(warmup(2), 2);
+  EXPECT_EQ(warmup(2.5), 1);
+}
+
 TEST(Schedule, BadOptionsNameTheValue) {
   EXPECT_THROW(Schedule(nullptr), ValueError);
   const double nan = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
@@ -85,6 +132,15 @@ TEST(Schedule, BadOptionsNameTheValue) {
   EXPECT_THROW(Schedule::one_cycle({.peak = 1, .steps = 9, .rising = 1.5}), ValueError);
   EXPECT_THROW(Schedule::one_cycle({.peak = 1, .steps = 9, .div_factor = 0}), ValueError);
   EXPECT_THROW(Schedule::one_cycle({.peak = 1, .steps = 9, .final_div_factor = -1}), ValueError);
+  EXPECT_THROW(Schedule::step({.step_size = 0}), ValueError);
+  EXPECT_THROW(Schedule::step({.start = -1}), ValueError);
+  EXPECT_THROW(Schedule::step({.gamma = nan}), ValueError);
+  EXPECT_THROW(Schedule::multi_step({.milestones = {3, 2}}), ValueError);
+  EXPECT_THROW(Schedule::multi_step({.milestones = {-1}}), ValueError);
+  EXPECT_THROW(Schedule::multi_step({.milestones = {infinity}}), ValueError);
+  EXPECT_THROW(Schedule::exponential({.gamma = -0.5}), ValueError);
+  EXPECT_THROW(Schedule::warmup(0, 0.5, Schedule::constant(1)), ValueError);
+  EXPECT_THROW(Schedule::warmup(2, 1.5, Schedule::constant(1)), ValueError);
   try {
     Schedule::one_cycle({.peak = 1, .steps = 9, .rising = 1.5});
     FAIL();

@@ -72,4 +72,46 @@ Schedule Schedule::one_cycle(const OneCycleOptions& options) {
   });
 }
 
+Schedule Schedule::step(const StepOptions& options) {
+  constexpr const char* kName = "Schedule::step";
+  require_not_negative(kName, "start", options.start);
+  require(options.step_size > 0 && std::isfinite(options.step_size), kName, "step_size", "positive", options.step_size);
+  require_not_negative(kName, "gamma", options.gamma);
+  return Schedule([options](double time) {
+    return options.start * std::pow(options.gamma, std::floor(std::max(time, 0.0) / options.step_size));
+  });
+}
+
+Schedule Schedule::multi_step(const MultiStepOptions& options) {
+  constexpr const char* kName = "Schedule::multi_step";
+  require_not_negative(kName, "start", options.start);
+  double last = 0;
+  for (const double milestone : options.milestones) {
+    require(milestone >= last && std::isfinite(milestone), kName, "each milestone", "at least the one before and 0",
+            milestone);
+    last = milestone;
+  }
+  require_not_negative(kName, "gamma", options.gamma);
+  return Schedule([options](double time) {
+    const auto next = std::upper_bound(options.milestones.begin(), options.milestones.end(), time);
+    return options.start * std::pow(options.gamma, static_cast<double>(next - options.milestones.begin()));
+  });
+}
+
+Schedule Schedule::exponential(const ExponentialOptions& options) {
+  require_not_negative("Schedule::exponential", "start", options.start);
+  require_not_negative("Schedule::exponential", "gamma", options.gamma);
+  return Schedule([options](double time) { return options.start * std::pow(options.gamma, std::max(time, 0.0)); });
+}
+
+Schedule Schedule::warmup(double steps, double start_factor, Schedule after) {
+  constexpr const char* kName = "Schedule::warmup";
+  require(steps > 0 && std::isfinite(steps), kName, "steps", "positive", steps);
+  require(start_factor >= 0 && start_factor <= 1, kName, "start_factor", "in [0, 1]", start_factor);
+  return Schedule([=, after = std::move(after)](double time) {
+    if (time >= steps) return after(time - steps);
+    return after(0) * straight(start_factor, 1, std::max(time, 0.0) / steps);
+  });
+}
+
 }  // namespace weft::nn
