@@ -68,12 +68,15 @@ for stranger in "${strangers[@]}"; do
   check_libraries ./my_program
 done
 
-echo "-- a program with a JSON library of its own"
-if "$compiler" -E -x c++ -include nlohmann/json.hpp /dev/null > /dev/null 2>&1; then
-  line=${command/g++/"$compiler"}
-  eval "${line//main.cpp/$here/own_json.cpp}"
+echo "-- what a stranger adds to weft"
+programs=(two_inputs)
+if "$compiler" -E -x c++ -include nlohmann/json.hpp /dev/null > /dev/null 2>&1; then programs+=(own_json); fi
+for program in "${programs[@]}"; do
+  line=${command/g++/"$compiler -Wall -Wextra -Werror"}
+  line=${line/-O2/-O0}
+  eval "${line//main.cpp/$here/$program.cpp}"
   ./my_program
-fi
+done
 unset LD_LIBRARY_PATH
 
 # Its objects are those of the build at hand, except the one that knows whether there is a CUDA backend.
