@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Write what PyTorch gives for the clipping of gradients and for schedules of the learning rate, in double precision.
+"""Write what PyTorch gives for clipping, schedules and averages of a training in double precision.
 
     make_optim.py [OUT]    default: optim.safetensors beside this file
 
-tests/clip_test.cpp and tests/schedule_test.cpp have the same cases by name. The file is a safetensors file of F64
+tests/clip_test.cpp, tests/schedule_test.cpp and tests/ema_test.cpp have the same cases by name. The file is a safetensors file of F64
 tensors:
 
     clip.<n>.gradient                   the gradient of parameter number n
@@ -11,6 +11,10 @@ tensors:
     clip_grad_norm.<case>.<n>           the gradient that it leaves
     clip_grad_value.<case>.<n>          the gradient that clip_grad_value_ leaves
     schedule.<case>                     the rate of the steps 0, 1, ...
+    train.x, .y                         the batch of a training of Linear, BatchNorm1d, Tanh, Linear by AdamW with clipped
+                                        gradients and a schedule
+    train.first.<name>, .last.<name>    the model's state before and after it
+    train.average.<name>                the average of that state after it
 """
 import os
 import sys
@@ -29,6 +33,7 @@ NORMS = {"clipped": (1.5, 2.0), "within": (100.0, 2.0), "one": (1.5, 1.0), "thre
          "infinity": (0.25, float("inf")), "nothing": (0.0, 2.0)}
 VALUES = {"half": 0.5, "wide": 50.0}
 STEPS = 40
+TRAINING_STEPS = 20
 
 
 def warmup(optimizer, after, steps=5, start_factor=0.1):
@@ -73,6 +78,39 @@ def parameters():
     return made
 
 
+def trained():
+    """AveragedModel copies the model in its first update, so that the decays of the following ones are EMA's."""
+    torch.manual_seed(3)
+    # A bias in front of the norm would have a gradient of rounding errors alone, which Adam scales up.
+    model = torch.nn.Sequential(torch.nn.Linear(4, 5, bias=False), torch.nn.BatchNorm1d(5), torch.nn.Tanh(),
+                                torch.nn.Linear(5, 1))
+    model = model.double()
+    x, y = torch.randn(9, 4, dtype=torch.float64), torch.randn(9, 1, dtype=torch.float64)
+    tensors = {"train.x": x, "train.y": y}
+    tensors |= {f"train.first.{name}": value.clone().double() for name, value in model.state_dict().items()}
+
+    def average(averaged, value, count):  # update number n follows the copy: count is n + 1
+        if not value.is_floating_point():
+            return value
+        decay = torch.clamp((1 + (count - 1)) / (10 + (count - 1)), max=0.5).double()
+        return decay * averaged + (1 - decay) * value
+
+    averaged = torch.optim.swa_utils.AveragedModel(model, avg_fn=average, use_buffers=True)
+    averaged.update_parameters(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.05, weight_decay=0.1)
+    schedule = warmup(optimizer, step)
+    for _ in range(TRAINING_STEPS):
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(model(x), y).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+        schedule.step()
+        averaged.update_parameters(model)
+    tensors |= {f"train.last.{name}": value.double() for name, value in model.state_dict().items()}
+    tensors |= {f"train.average.{name}": value.double() for name, value in averaged.module.state_dict().items()}
+    return tensors
+
+
 def main():
     path = sys.argv[1] if len(sys.argv) > 1 else os.path.join(HERE, "optim.safetensors")
     tensors = {f"clip.{n}.gradient": p.grad for n, p in enumerate(parameters())}
@@ -85,7 +123,8 @@ def main():
         torch.nn.utils.clip_grad_value_(changed, clip_value)
         tensors |= {f"clip_grad_value.{name}.{n}": p.grad for n, p in enumerate(changed)}
     tensors |= {f"schedule.{name}": rates(make) for name, make in SCHEDULES.items()}
-    write_safetensors(path, {name: x.contiguous().numpy() for name, x in tensors.items()},
+    tensors |= trained()
+    write_safetensors(path, {name: x.detach().contiguous().numpy() for name, x in tensors.items()},
                       {"torch": torch.__version__})
 
 
