@@ -416,6 +416,40 @@ TEST(OutOfMemory, RandomNumbers) {
   }
 }
 
+TEST(OutOfMemory, ClippingAndAverages) {
+  for_each_point("clipping and averages", [](std::int64_t point, bool lastingly) {
+    const Sequential model = small_model();
+    const SGD optimizer(model.parameters());
+    EMA ema(model);
+    for (Tensor parameter : model.parameters()) {
+      parameter.set_grad(Tensor(Array::full(parameter.shape(), 2.0)));
+      Array value = parameter.array();
+      value.fill(0.5);
+    }
+    const auto bits = [&] {
+      const Exempt exempt;
+      Bits all = bits_of(model, optimizer);
+      all.merge(bits_of(ema.state_dict(), "ema."));
+      return all;
+    };
+    const std::function<void()> calls[] = {
+        [&] { clip_grad_norm(model.parameters(), 1); },
+        [&] { clip_grad_value(model.parameters(), 0.01); },
+        [&] { ema.update(); },
+        [&] { const EMA::Evaluation evaluation(ema); },
+    };
+    const Failing fails(point, lastingly);
+    for (const auto& call : calls) {
+      const Bits before = bits();
+      const bool finished = outcome_of(call) == Outcome::finished;
+      const Exempt exempt;
+      const bool puts_back = &call == &calls[3];
+      EXPECT_EQ(difference(before, bits()).empty(), !finished || puts_back) << difference(before, bits());
+    }
+    return failing::allocations.load();
+  });
+}
+
 // Not memory alone: a later layer that refuses its input leaves the running statistics of those before it.
 TEST(OutOfMemory, StatisticsStayWhereALaterLayerThrows) {
   Sequential model(BatchNorm2d(2), Dropout(0.5), Flatten(), Linear(7, 2));
