@@ -6,9 +6,16 @@
 #include <string>
 #include <vector>
 
+#include "weft/tensor.h"
+
 namespace weft::nn {
 
 enum class Split { train, test };
+
+struct LabelledImage {
+  Tensor image;  ///< f32 (C, H, W), normalised
+  Tensor label;  ///< i64 ()
+};
 
 /// Labelled 8-bit images in host memory, planar (N, C, H, W) bytes as in the CIFAR-10 files. A network gets
 /// (byte / 255 - mean) / stddev, by channel. Both splits of a data set need the same mean and stddev: those of the
@@ -23,6 +30,8 @@ struct ImageDataset {
   std::array<float, 3> stddev = {1, 1, 1};  ///< their standard deviation
 
   std::int64_t size() const { return static_cast<std::int64_t>(labels.size()); }
+  /// The image that a DataLoader without augmentation gives. Throws IndexError unless the index is in [0, size()).
+  LabelledImage get(std::int64_t index) const;
 };
 
 /// CIFAR-10 from its official binary files (https://www.cs.toronto.edu/~kriz/cifar.html) in `folder` or in

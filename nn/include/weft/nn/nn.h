@@ -5,6 +5,7 @@
 #include "weft/nn/clone.h"
 #include "weft/nn/containers.h"
 #include "weft/nn/data.h"
+#include "weft/nn/datasets.h"
 #include "weft/nn/ema.h"
 #include "weft/nn/fold.h"
 #include "weft/nn/init.h"
