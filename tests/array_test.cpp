@@ -227,16 +227,66 @@ TEST(Creation, WhatTakesNoNumberHasItsOwnDType) {
   EXPECT_EQ(rand({2}, of(DType::f64)).dtype(), DType::f64);
 }
 
-TEST(ScalarLike, RefusesWhatAnIntegerDTypeCannotHold) {
+TEST(FromBlob, SeesForeignMemoryUntilTheLastArray) {
+  const Array owner = Array::from(std::span<const float>(std::vector<float>{1, 2, 3, 4, 5, 6}), {6}, kTestDevice);
+  int deleted = 0;
+  {
+    Array view;
+    {
+      const Array array = Array::from_blob(owner.data(), Layout({2, 2}, {-3, 1}, 4), DType::f32, kTestDevice,
+                                           [&](void* data) { deleted += data == owner.data() ? 1 : 100; });
+      EXPECT_EQ(array.to_vector<float>(), (std::vector<float>{5, 6, 2, 3}));
+      view = array.view(Layout({2}, {1}, 1));
+    }
+    EXPECT_EQ(deleted, 0);
+    view.fill(9);
+    EXPECT_EQ(owner.to_vector<float>(), (std::vector<float>{1, 9, 9, 4, 5, 6}));
+    EXPECT_EQ((Tensor(view) * 2).to_vector<float>(), (std::vector<float>{18, 18}));
+  }
+  EXPECT_EQ(deleted, 1);
+  EXPECT_EQ(Array::from_blob(nullptr, Layout::row_major({0, 3}), DType::f64, kTestDevice).size(), 0);
+}
+
+TEST(FromBlob, NamesWhatIsWrongAndLeavesTheMemory) {
+  const Array owner = Array::empty({4}, DType::f32, kTestDevice);
+  const auto blob = [&](void* data, const Layout& layout, DType dtype) {
+    Array::from_blob(data, layout, dtype, kTestDevice, [](void*) { FAIL() << "the deleter was called"; });
+  };
+  expect_error<ValueError>("from_blob: the address is null",
+                           [&] { blob(nullptr, Layout::row_major({2}), DType::f32); });
+  expect_error<ValueError>("from_blob: the address is not a multiple of 4 bytes, the size of f32", [&] {
+    blob(static_cast<std::byte*>(owner.data()) + 2, Layout::row_major({2}), DType::f32);
+  });
+  expect_error<IndexError>(
+      "from_blob: shape (3,), strides (-1,), offset 1 reach outside the memory from the address on",
+      [&] { blob(owner.data(), Layout({3}, {-1}, 1), DType::f32); });
+  expect_error<ShapeError>("from_blob: shape (3,) and strides (1, 1) differ in length", [&] {
+    blob(owner.data(), Layout({3}, {1, 1}), DType::f32);
+  });
+}
+
+TEST(Span, IsOfRowMajorElements) {
+  if (!kTestDevice.is_cpu()) GTEST_SKIP() << "elements of a GPU have no host address";
+  Array x = Array::from(std::span<const float>(std::vector<float>{1, 2, 3, 4}), {2, 2});
+  const std::uint64_t version = x.version();
+  EXPECT_EQ(x.span<const float>()[3], 4);
+  EXPECT_EQ(x.version(), version);
+  x.span<float>()[3] = 7;
+  EXPECT_EQ(x.version(), version + 1);
+  EXPECT_EQ(x.to_vector<float>(), (std::vector<float>{1, 2, 3, 7}));
+  const Array transposed = x.view(Layout({2, 2}, {1, 2}));
+  expect_error<ShapeError>("span: shape (2, 2) with strides (1, 2) is not row-major; contiguous() is",
+                           [&] { transposed.span<const float>(); });
+  expect_error<DTypeError>("array: elements are f32, not f64", [&] { x.span<const double>(); });
+}
+
+TEST(Scalars, MustFitTheIntegerDTypeOfTheOtherOperand) {
   const Tensor x = full({2}, 44, of(DType::u8));
-  const std::string message = "scalar_like: 300 does not fit u8";
-  expect_error<ValueError>(message, [&] { scalar_like(x, 300); });
-  expect_error<ValueError>(message, [&] { x + 300; });
-  expect_error<ValueError>(message, [&] { 300 - x; });
-  expect_error<ValueError>(message, [&] { maximum(x, 300); });
-  expect_error<ValueError>(message, [&] { less(x, scalar_like(x, 300)); });
-  expect_error<ValueError>(message, [&] { where(equal(x, x), x, scalar_like(x, 300)); });
-  expect_error<ValueError>("scalar_like: -1 does not fit u8", [&] { x * -1; });
+  expect_error<ValueError>("add: 300 does not fit u8", [&] { x + 300; });
+  expect_error<ValueError>("subtract: 300 does not fit u8", [&] { 300 - x; });
+  expect_error<ValueError>("maximum: 300 does not fit u8", [&] { maximum(x, 300); });
+  expect_error<ValueError>("where: 300 does not fit u8", [&] { where(x == x, x, 300); });
+  expect_error<ValueError>("multiply: -1 does not fit u8", [&] { x * -1; });
   EXPECT_EQ((x + 300.5).to_vector<float>(), (std::vector<float>{344.5, 344.5}));
   EXPECT_EQ(integers(x + 211), (Integers{255, 255}));
   EXPECT_EQ(integers(x.to(DType::boolean) + 300), (Integers{301, 301}));

@@ -16,7 +16,7 @@ using Inputs = std::vector<Tensor>;
 using Function = std::function<Tensor(const Tensor&)>;
 
 // x with a 0 wherever it is below 1.
-Tensor with_zeros(const Tensor& x) { return where(less(x, scalar_like(x, 1)), zeros_like(x), x); }
+Tensor with_zeros(const Tensor& x) { return where(x < 1, zeros_like(x), x); }
 
 // The parts as one row, each times its number from 1 on.
 Tensor weighted_parts(const std::vector<Tensor>& parts) {

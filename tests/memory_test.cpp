@@ -86,7 +86,7 @@ TEST(Memory, BlocksOfAnyOrderAreWholeAndGoBackWhole) {
     for (std::int64_t i = 0; i < 4000; ++i) {
       Array& array = arrays[static_cast<std::size_t>(random() % 64)];
       if (array.defined()) {  // both ends are what they were
-        const auto* bytes = array.data_as<std::uint8_t>();
+        const auto* bytes = array.data_as<const std::uint8_t>();
         ASSERT_EQ(bytes[0], bytes[array.size() - 1]);
       }
       array = Array();
@@ -132,7 +132,7 @@ TEST(Memory, EverySizeIsWholeAndItsOwn) {
     if (size > 0) std::memset(arrays.back().data(), static_cast<int>(size % 251), static_cast<std::size_t>(size));
   }
   for (std::int64_t size = 1; size < 700; ++size) {
-    const auto* bytes = arrays[static_cast<std::size_t>(size)].data_as<std::uint8_t>();
+    const auto* bytes = arrays[static_cast<std::size_t>(size)].data_as<const std::uint8_t>();
     for (std::int64_t i = 0; i < size; ++i) ASSERT_EQ(bytes[i], size % 251) << size;
   }
 }

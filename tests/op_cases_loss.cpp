@@ -124,7 +124,7 @@ OpCase nll_case(std::string what, Sizes scores, Input labels, NllLossOptions opt
 OpCase with_default_ignored(OpCase row, double classes) {
   row.what += ", -100";
   row.run = [run = row.run, classes](std::vector<Tensor> t) {
-    t[1] = where(equal(t[1], scalar_like(t[1], classes - 1)), scalar_like(t[1], -100), t[1]);
+    t[1] = where(t[1] == classes - 1, -100, t[1]);
     return run(t);
   };
   row.reference = [reference = row.reference, classes](std::vector<Plain> t) {

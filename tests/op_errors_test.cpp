@@ -15,7 +15,7 @@ TEST(OpErrors, Values) {
     Tensor::from({1.0f, 2.0f, 3.0f}, {2, 2});
   });
   const Array floats = Array::full({2}, 1, DType::f32);
-  expect_error<DTypeError>("array: elements are f32, not i64", [&] { floats.data_as<std::int64_t>(); });
+  expect_error<DTypeError>("array: elements are f32, not i64", [&] { floats.data_as<const std::int64_t>(); });
   expect_error<DTypeError>("array: elements are f32, not f64", [&] { floats.to_vector<double>(); });
 }
 

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <new>
 #include <queue>
+#include <span>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -26,9 +27,11 @@ std::atomic<std::uint64_t> next_sequence{1};
 
 std::string message(std::string_view op, const std::string& text) { return std::string(op) + ": " + text; }
 
-std::string describe(const Array& array) {
-  return std::string(name(array.dtype())) + " " + to_string(array.shape()) + " on " + to_string(array.device());
+std::string describe(const GradientForm& form) {
+  return std::string(name(form.dtype)) + " " + to_string(form.shape) + " on " + to_string(form.device);
 }
+
+GradientForm form_of(const Array& array) { return {array.shape(), array.dtype(), array.device()}; }
 
 void check_unchanged(const Node& node, const Node::Saved& value) {
   if (!value.what.array.defined() || value.what.array.version() == value.version) return;
@@ -40,6 +43,11 @@ void check_unchanged(const Node& node, const Node::Saved& value) {
 AutogradError used_up(std::string_view op) {
   return AutogradError(
       message(op, "backward ran a second time through a graph that was already used; pass retain_graph to the first"));
+}
+
+bool is_recorded(std::span<const Tensor> inputs) {
+  return recording &&
+         std::any_of(inputs.begin(), inputs.end(), [](const Tensor& t) { return t.defined() && t.requires_grad(); });
 }
 
 /// `all_needed`: the gradients of all inputs are. Otherwise a saved input may be one that nothing reads.
@@ -56,8 +64,9 @@ bool grad_enabled() { return recording; }
 GradMode::GradMode(bool enabled) : previous_(recording) { recording = enabled; }
 GradMode::~GradMode() { recording = previous_; }
 
-Node::Node(std::string_view op, std::vector<Edge> edges, std::vector<Saved> values, BackwardFunction function)
-    : name(op),
+Node::Node(std::string_view function_name, std::vector<Edge> edges, std::vector<Saved> values,
+           BackwardFunction function)
+    : name(function_name),
       sequence(next_sequence.fetch_add(1)),
       inputs(std::move(edges)),
       saved(std::move(values)),
@@ -91,8 +100,9 @@ void Node::release() {
 Edge edge_of(const Tensor& tensor) {
   const std::shared_ptr<TensorState>& state = state_of(tensor);
   if (!state || !state->requires_grad) return {};
-  if (state->node) return {state->node, nullptr};
-  return {nullptr, state->alias_of ? state->alias_of : state};
+  const GradientForm form = form_of(state->array);
+  if (state->node) return {state->node, nullptr, form};
+  return {nullptr, state->alias_of ? state->alias_of : state, form};
 }
 
 Tensor SavedValues::operator[](std::string_view name) const {
@@ -117,18 +127,41 @@ Tensor SavedValues::operator[](std::string_view name) const {
   return tensor;
 }
 
-bool is_recorded(std::initializer_list<Tensor> inputs) {
-  return recording &&
-         std::any_of(inputs.begin(), inputs.end(), [](const Tensor& t) { return t.defined() && t.requires_grad(); });
+bool SavedValues::needs(std::size_t input) const {
+  if (input >= needs_.size()) {
+    throw IndexError(message(node_->name, "needs(" + std::to_string(input) + ") of a function of " +
+                                              std::to_string(needs_.size()) + " inputs"));
+  }
+  return needs_[input];
 }
+
+bool is_recorded(std::initializer_list<Tensor> inputs) { return is_recorded(std::span(inputs.begin(), inputs.size())); }
+
+namespace {
+
+/// Throws unless each value to save exists, under a name of its own.
+void check_saves(std::string_view name, const std::vector<Tensor>& inputs, const std::vector<Save>& saves) {
+  for (auto save = saves.begin(); save != saves.end(); ++save) {
+    const bool exists = save->source == Save::kOutput || save->source == Save::kConstant ||
+                        (save->source >= 0 && static_cast<std::size_t>(save->source) < inputs.size());
+    if (!exists) {
+      throw IndexError(message(name, "\"" + save->name + "\" is input " + std::to_string(save->source) +
+                                         " of a function of " + std::to_string(inputs.size()) + " inputs"));
+    }
+    if (std::any_of(saves.begin(), save, [&](const Save& other) { return other.name == save->name; }))
+      throw ValueError(message(name, "two values are saved under the name \"" + save->name + "\""));
+  }
+}
+
+}  // namespace
 
 Tensor record(std::string_view name, Array output, const std::vector<Tensor>& inputs, const std::vector<Save>& saves,
               BackwardFunction backward) {
+  if (!output.defined()) throw Error(message(name, "the output is undefined"));
   Tensor result(std::move(output));
-  if (!recording ||
-      std::none_of(inputs.begin(), inputs.end(), [](const Tensor& t) { return t.defined() && t.requires_grad(); })) {
-    return result;
-  }
+  if (!is_recorded(std::span(inputs)) || !is_floating_point(result.dtype())) return result;
+  check_saves(name, inputs, saves);
+  if (backward == nullptr) throw ValueError(message(name, "the backward function is empty"));
   std::vector<Edge> edges;
   edges.reserve(inputs.size());
   for (const Tensor& input : inputs) edges.push_back(edge_of(input));
@@ -147,8 +180,17 @@ Tensor record(std::string_view name, Array output, const std::vector<Tensor>& in
 
 Tensor record(std::string_view name, Array output, std::initializer_list<Tensor> inputs,
               std::initializer_list<Save> saves, BackwardFunction backward) {
-  if (!is_recorded(inputs)) return Tensor(std::move(output));
+  if (output.defined() && !is_recorded(inputs)) return Tensor(std::move(output));
   return record(name, std::move(output), std::vector<Tensor>(inputs), std::vector<Save>(saves), std::move(backward));
+}
+
+Tensor record(std::string_view name, const std::vector<Array>& outputs, const std::vector<Tensor>& inputs,
+              const std::vector<Save>& saves, BackwardFunction backward) {
+  if (outputs.size() != 1) {
+    throw AutogradError(message(name, "has " + std::to_string(outputs.size()) +
+                                          " outputs, and a recorded function has one; record a function for each"));
+  }
+  return record(name, outputs.front(), inputs, saves, std::move(backward));
 }
 
 namespace {
@@ -192,9 +234,9 @@ class LeafGradients {
   void add(const std::shared_ptr<TensorState>& leaf, Tensor gradient) {
     const Array& array = leaf->array;
     if (gradient.shape() != array.shape() || gradient.dtype() != array.dtype() || gradient.device() != array.device()) {
-      throw AutogradError(message("backward", "a leaf was given another array, " + describe(array) +
+      throw AutogradError(message("backward", "a leaf was given another array, " + describe(form_of(array)) +
                                                   ", since its values were used; the gradient is " +
-                                                  describe(gradient.array())));
+                                                  describe(form_of(gradient.array()))));
     }
     const auto [place, first] = places_.try_emplace(leaf.get(), entries_.size());
     if (first) {
@@ -296,9 +338,25 @@ class Engine {
     std::vector<Tensor> results = node->backward(SavedValues(node, needs), gradient);
     gradient = Tensor();
     const std::vector<Edge> edges = node->inputs;
+    check_results(*node, needs, results);
     if (!options_.retain_graph && !options_.create_graph) node->release();
     for (std::size_t i = 0; i < edges.size(); ++i) {
       if (needs[i] && results[i].defined()) flow(edges[i], std::move(results[i]));
+    }
+  }
+
+  static void check_results(const Node& node, const std::vector<bool>& needs, const std::vector<Tensor>& results) {
+    if (results.size() != node.inputs.size()) {
+      throw AutogradError(message(node.name, "the backward returned " + std::to_string(results.size()) +
+                                                 " gradients of " + std::to_string(node.inputs.size()) + " inputs"));
+    }
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      if (!needs[i] || !results[i].defined()) continue;
+      const GradientForm& form = node.inputs[i].form;
+      const Array& result = results[i].array();
+      if (result.shape() == form.shape && result.dtype() == form.dtype && result.device() == form.device) continue;
+      throw AutogradError(message(node.name, "the gradient of input " + std::to_string(i) + " is " +
+                                                 describe(form_of(result)) + ", and the input is " + describe(form)));
     }
   }
 
@@ -358,7 +416,7 @@ class Engine {
 
   BackwardOptions options_;
   bool selective_ = false;
-  std::string_view released_;  // the name of such a node
+  std::string released_;  // the name of such a node
   std::unordered_set<const void*> wanted_;
   std::unordered_set<const void*> useful_;
   std::unordered_map<const void*, Tensor> found_;

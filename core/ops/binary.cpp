@@ -63,11 +63,6 @@ Tensor share(const Tensor& wins, const Tensor& ties, const Tensor& g) {
   return g * (wins.to(g.dtype()) + ties.to(g.dtype()) * 0.5);
 }
 
-Tensor predicate(BinaryOp op, std::string_view name, const Tensor& a, const Tensor& b) {
-  const Operands operands = promoted(name, a, b);
-  return Tensor(binary_array(name, op, operands.a.array(), operands.b.array()));
-}
-
 bool both_boolean(const Tensor& a, const Tensor& b) {
   return a.dtype() == DType::boolean && b.dtype() == DType::boolean;
 }
@@ -147,7 +142,7 @@ Tensor power(const Tensor& a, Scalar b) {
   } else if (b.is_integer() && exponent < 0) {
     throw ValueError("power: integers have no power of " + to_string(b));
   }
-  return power(a, scalar_like(a, b));
+  return power(a, scalar_operand("power", a, b));
 }
 
 Tensor maximum(const Tensor& a, const Tensor& b) {
@@ -203,17 +198,22 @@ Tensor relu_grad(const Tensor& g, const Tensor& y) {
                 [](const SavedValues& saved, const Tensor& gg) { return Values{relu_grad(gg, saved["mask"])}; });
 }
 
-Tensor equal(const Tensor& a, const Tensor& b) { return predicate(BinaryOp::equal, "equal", a, b); }
-Tensor not_equal(const Tensor& a, const Tensor& b) { return predicate(BinaryOp::not_equal, "not_equal", a, b); }
-Tensor less(const Tensor& a, const Tensor& b) { return predicate(BinaryOp::less, "less", a, b); }
-Tensor less_equal(const Tensor& a, const Tensor& b) { return predicate(BinaryOp::less_equal, "less_equal", a, b); }
-Tensor greater(const Tensor& a, const Tensor& b) { return predicate(BinaryOp::greater, "greater", a, b); }
-Tensor greater_equal(const Tensor& a, const Tensor& b) {
-  return predicate(BinaryOp::greater_equal, "greater_equal", a, b);
+Tensor add(const Tensor& a, Scalar b) { return add(a, scalar_operand("add", a, b)); }
+Tensor subtract(const Tensor& a, Scalar b) { return subtract(a, scalar_operand("subtract", a, b)); }
+Tensor subtract(Scalar a, const Tensor& b) { return subtract(scalar_operand("subtract", b, a), b); }
+Tensor multiply(const Tensor& a, Scalar b) { return multiply(a, scalar_operand("multiply", a, b)); }
+Tensor divide(const Tensor& a, Scalar b) { return divide(a, scalar_operand("divide", a, b.as_double())); }
+Tensor divide(Scalar a, const Tensor& b) { return divide(scalar_operand("divide", b, a.as_double()), b); }
+Tensor floor_divide(const Tensor& a, Scalar b) { return floor_divide(a, scalar_operand("floor_divide", a, b)); }
+Tensor remainder(const Tensor& a, Scalar b) { return remainder(a, scalar_operand("remainder", a, b)); }
+Tensor maximum(const Tensor& a, Scalar b) { return maximum(a, scalar_operand("maximum", a, b)); }
+Tensor minimum(const Tensor& a, Scalar b) { return minimum(a, scalar_operand("minimum", a, b)); }
+Tensor where(const Tensor& condition, const Tensor& a, Scalar b) {
+  return where(condition, a, scalar_operand("where", a, b));
 }
-Tensor logical_and(const Tensor& a, const Tensor& b) { return predicate(BinaryOp::logical_and, "logical_and", a, b); }
-Tensor logical_or(const Tensor& a, const Tensor& b) { return predicate(BinaryOp::logical_or, "logical_or", a, b); }
-Tensor logical_xor(const Tensor& a, const Tensor& b) { return predicate(BinaryOp::logical_xor, "logical_xor", a, b); }
+Tensor where(const Tensor& condition, Scalar a, const Tensor& b) {
+  return where(condition, scalar_operand("where", b, a), b);
+}
 
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   const Device& device = common_device("where", {condition, a, b});

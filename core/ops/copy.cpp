@@ -67,13 +67,14 @@ Tensor concatenate(const std::vector<Tensor>& xs, int axis) {
   }
   std::vector<DType> dtypes;
   std::transform(xs.begin(), xs.end(), std::back_inserter(dtypes), [](const Tensor& x) { return x.dtype(); });
-  return record("concatenate", std::move(out), xs, {}, [at, starts, dtypes](const SavedValues& saved, const Tensor& g) {
+  const auto backward = [at, starts, dtypes](const SavedValues& saved, const Tensor& g) {
     std::vector<Tensor> gradients(dtypes.size());
     for (std::size_t i = 0; i < dtypes.size(); ++i) {
       if (saved.needs(i)) gradients[i] = slice(g, at, starts[i], starts[i + 1]).to(dtypes[i]);
     }
     return gradients;
-  });
+  };
+  return record("concatenate", std::move(out), xs, {}, BackwardFunction(backward));
 }
 
 Tensor stack(const std::vector<Tensor>& xs, int axis) {

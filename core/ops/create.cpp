@@ -109,15 +109,4 @@ Tensor one_hot(const Tensor& indices, std::int64_t classes, DType dtype) {
   return equal(unsqueeze(indices, -1), numbers).to(dtype);
 }
 
-DType scalar_dtype(DType x, const Scalar& value) {
-  if (value.is_floating_point() && !is_floating_point(x)) return DType::f32;
-  return value.is_integer() && x == DType::boolean ? DType::i64 : x;
-}
-
-Tensor scalar_like(const Tensor& x, Scalar value) {
-  const DType dtype = scalar_dtype(x.dtype(), value);
-  check_fits("scalar_like", value, dtype);
-  return full({}, value, {.dtype = dtype, .device = x.device()});
-}
-
 }  // namespace weft

@@ -23,7 +23,7 @@ Array positions(std::string_view op, const Tensor& index, const Shape& x, int ax
   Array result = index.array().to(DType::i64);
   if (!result.device().is_cpu() || result.size() == 0) return result;
   const Array dense = result.contiguous();
-  const std::span values(dense.data_as<std::int64_t>(), static_cast<std::size_t>(dense.size()));
+  const std::span values(dense.data_as<const std::int64_t>(), static_cast<std::size_t>(dense.size()));
   if (all_below(values, x[axis])) return result;
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (values[i] >= 0 && values[i] < x[axis]) continue;

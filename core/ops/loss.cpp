@@ -157,7 +157,7 @@ Classes check_scores(const std::string& op, const std::string& what, const Tenso
 void check_range(const std::string& op, const std::string& what, const Tensor& scores, const Tensor& rows,
                  const Shape& positions, std::optional<std::int64_t> ignore_index) {
   const std::int64_t classes = scores.size(1);
-  const std::span labels(rows.array().data_as<std::int64_t>(), static_cast<std::size_t>(rows.size()));
+  const std::span labels(rows.array().data_as<const std::int64_t>(), static_cast<std::size_t>(rows.size()));
   if (all_below(labels, classes)) return;
   for (std::size_t row = 0; row < labels.size(); ++row) {
     const std::int64_t label = labels[row];

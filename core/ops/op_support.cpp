@@ -1,6 +1,7 @@
 #include "core/ops/op_support.h"
 
 #include "core/device/overlap.h"
+#include "core/value/number.h"
 #include "core/value/views.h"
 #include "weft/precision.h"
 
@@ -87,6 +88,17 @@ bool all_below(std::span<const std::int64_t> indices, std::int64_t count) {
   return static_cast<std::int64_t>(outside) >= 0;
 }
 
+DType scalar_dtype(DType x, const Scalar& value) {
+  if (value.is_floating_point() && !is_floating_point(x)) return DType::f32;
+  return value.is_integer() && x == DType::boolean ? DType::i64 : x;
+}
+
+Tensor scalar_operand(std::string_view op, const Tensor& x, Scalar value) {
+  const DType dtype = scalar_dtype(x.dtype(), value);
+  check_fits(op, value, dtype);
+  return full({}, value, {.dtype = dtype, .device = x.device()});
+}
+
 Array unary_array(UnaryOp op, const Array& x) {
   const DType dtype = is_predicate(op) ? DType::boolean : x.dtype();
   Array out = Array::empty_like(x.layout(), dtype, x.device());
@@ -132,9 +144,10 @@ Tensor view(std::string_view name, const Tensor& x, const LayoutMap& map, bool o
   Layout base = array.layout();
   base.offset = 0;
   if (!base.is_dense()) base = Layout::row_major(base.shape);
-  return record(name, std::move(out), {x}, {}, [name, base, map, overlap](const SavedValues&, const Tensor& g) {
+  const auto backward = [name, base, map, overlap](const SavedValues&, const Tensor& g) {
     return std::vector<Tensor>{embed(name, g, base, map, 0, overlap)};
-  });
+  };
+  return record(name, std::move(out), {x}, {}, BackwardFunction(backward));
 }
 
 Tensor embed(std::string_view name, const Tensor& x, const Layout& base, const LayoutMap& map, Scalar fill,
@@ -154,7 +167,7 @@ Tensor embed(std::string_view name, const Tensor& x, const Layout& base, const L
     device->copy(const_view(values), place);
   }
   out = out.to(x.dtype());
-  return record(name, std::move(out), {x}, {}, [name, base, map, overlap](const SavedValues&, const Tensor& g) {
+  const auto backward = [name, base, map, overlap](const SavedValues&, const Tensor& g) {
     const bool same = g.array().layout().is_dense() && g.array().strides() == base.strides;
     if (!overlap || same) return std::vector<Tensor>{view(name, g, map, overlap)};
     // An overlapping map counts in the memory order of `base`.
@@ -163,7 +176,8 @@ Tensor embed(std::string_view name, const Tensor& x, const Layout& base, const L
     const Tensor dense = record("copy", std::move(copy), {g}, {},
                                 [](const SavedValues&, const Tensor& gg) { return std::vector<Tensor>{gg}; });
     return std::vector<Tensor>{view(name, dense, map, overlap)};
-  });
+  };
+  return record(name, std::move(out), {x}, {}, BackwardFunction(backward));
 }
 
 }  // namespace weft

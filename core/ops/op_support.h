@@ -44,6 +44,11 @@ Tensor autocast(const Tensor& x);
 DType result_dtype(const Tensor& a, const Tensor& b);
 /// The dtype of a number in an expression with a tensor of dtype x.
 DType scalar_dtype(DType x, const Scalar& value);
+/// The number as a 0-dimensional operand of an expression with x, of that dtype and on x's device. Throws ValueError,
+/// naming op, when an integer dtype cannot hold it.
+Tensor scalar_operand(std::string_view op, const Tensor& x, Scalar value);
+/// The same for numbers that fit.
+inline Tensor scalar_like(const Tensor& x, Scalar value) { return scalar_operand("scalar_like", x, value); }
 
 /// The position in row-major order of element number `i` of a shape.
 Dims position_of(std::int64_t i, const Shape& shape);

@@ -262,9 +262,4 @@ Tensor is_finite(const Tensor& x) {
   return Tensor(unary_array(UnaryOp::is_finite, x.array()));
 }
 
-Tensor logical_not(const Tensor& x) {
-  check_computes("logical_not", x.dtype(), x.device());
-  return Tensor(unary_array(UnaryOp::logical_not, x.array()));
-}
-
 }  // namespace weft

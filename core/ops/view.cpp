@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstdlib>
 
 #include "core/ops/op_support.h"
 
@@ -88,22 +87,6 @@ Tensor flip(const Tensor& x, const Axes& axes) {
 
 namespace {
 
-/// Whether two indices may share an element; never false where they do.
-bool may_overlap(const Layout& x) {
-  std::vector<std::pair<std::int64_t, std::int64_t>> axes;  // distance of neighbours, from the first to the last
-  for (int i = 0; i < x.rank(); ++i) {
-    const std::int64_t step = std::abs(x.strides[i]);
-    if (x.shape[i] > 1) axes.emplace_back(step, step * (x.shape[i] - 1));
-  }
-  std::sort(axes.begin(), axes.end());
-  std::int64_t reach = 0;
-  for (const auto& axis : axes) {
-    if (axis.first <= reach) return true;
-    reach += axis.second;
-  }
-  return false;
-}
-
 /// A layout over memory from `first` on, whatever the layout of that memory.
 LayoutMap at(Layout x, std::int64_t first) {
   if (x.size() == 0) {
@@ -130,15 +113,16 @@ Tensor view_of_memory(const Tensor& x, const Layout& to) {
   const std::int64_t end = !has_x ? last : !has_view ? x_last : std::max(last, x_last);
   const Layout memory = Layout::row_major({end - begin + 1});
   const LayoutMap of_x = at(from, begin), of_view = at(to, begin);
-  const bool shares = may_overlap(from);
-  return record("as_strided", std::move(out), {x}, {}, [=](const SavedValues&, const Tensor& g) {
+  const bool shares = layout::may_overlap(from);
+  const auto backward = [=](const SavedValues&, const Tensor& g) {
     Tensor gradient = view("as_strided", embed("as_strided", g, memory, of_view, 0, true), of_x, true);
     if (shares) {
       const Tensor once = ones(from.shape, {.dtype = g.dtype(), .device = g.device()});
       gradient = gradient / view("as_strided", embed("as_strided", once, memory, of_x, 0, true), of_x, true);
     }
     return std::vector<Tensor>{gradient};
-  });
+  };
+  return record("as_strided", std::move(out), {x}, {}, BackwardFunction(backward));
 }
 
 }  // namespace

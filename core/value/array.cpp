@@ -11,7 +11,16 @@ namespace weft {
 Storage::Storage(const Device& device, std::size_t bytes)
     : device_(device), bytes_(bytes), data_(backend(device)->allocate(bytes)) {}
 
-Storage::~Storage() { backend(device_).unlocked().deallocate(data_, bytes_); }
+Storage::Storage(const Device& device, void* data, std::size_t bytes, std::function<void(void*)> deleter)
+    : device_(device), bytes_(bytes), data_(data), foreign_(true), deleter_(std::move(deleter)) {}
+
+Storage::~Storage() {
+  if (!foreign_) {
+    backend(device_).unlocked().deallocate(data_, bytes_);
+  } else if (deleter_) {
+    deleter_(data_);
+  }
+}
 
 namespace {
 
@@ -26,6 +35,12 @@ std::size_t checked_bytes(const Shape& shape, DType dtype) {
 
 void check_defined(const Array& array) {
   if (!array.defined()) throw Error("array: the array is undefined");
+}
+
+void check_view(std::string_view op, const Layout& layout) {
+  if (layout.shape.rank() == layout.strides.rank()) return;
+  throw ShapeError(std::string(op) + ": shape " + to_string(layout.shape) + " and strides " +
+                   to_string(layout.strides) + " differ in length");
 }
 
 void check_dtype(const Array& array, DType dtype) {
@@ -65,6 +80,30 @@ Array Array::from_host(const void* values, std::size_t count, DType dtype, const
   return array;
 }
 
+Array Array::from_blob(void* data, const Layout& layout, DType dtype, const Device& device,
+                       std::function<void(void*)> deleter) {
+  require_device(device);
+  check_view("from_blob", layout);
+  const auto [first, last] = layout::extent(layout);
+  std::int64_t capacity = 0;
+  if (__builtin_add_overflow(last < first ? -1 : last, 1, &capacity) || (first < 0 && capacity > 0)) {
+    throw IndexError("from_blob: shape " + to_string(layout.shape) + ", strides " + to_string(layout.strides) +
+                     ", offset " + std::to_string(layout.offset) + " reach outside the memory from the address on");
+  }
+  const std::size_t bytes = checked_bytes({capacity}, dtype);
+  if (bytes > 0 && data == nullptr) throw ValueError("from_blob: the address is null");
+  if (reinterpret_cast<std::uintptr_t>(data) % size_of(dtype) != 0) {
+    throw ValueError("from_blob: the address is not a multiple of " + std::to_string(size_of(dtype)) +
+                     " bytes, the size of " + std::string(name(dtype)));
+  }
+  Array array;
+  array.storage_ = std::make_shared<Storage>(device, data, bytes, std::move(deleter));
+  array.layout_ = layout;
+  if (capacity == 0) array.layout_.offset = 0;
+  array.dtype_ = dtype;
+  return array;
+}
+
 const Device& Array::device() const {
   check_defined(*this);
   return storage_->device();
@@ -80,12 +119,16 @@ void Array::check_host(DType dtype) const {
   check_dtype(*this, dtype);
 }
 
+void Array::check_row_major() const {
+  check_defined(*this);
+  if (layout_.is_row_major()) return;
+  throw ShapeError("span: shape " + to_string(shape()) + " with strides " + to_string(strides()) +
+                   " is not row-major; contiguous() is");
+}
+
 Array Array::view(const Layout& layout) const {
   check_defined(*this);
-  if (layout.shape.rank() != layout.strides.rank()) {
-    throw ShapeError("view: shape " + to_string(layout.shape) + " and strides " + to_string(layout.strides) +
-                     " differ in length");
-  }
+  check_view("view", layout);
   const auto [first, last] = layout::extent(layout);
   const auto capacity = static_cast<std::int64_t>(storage_->bytes() / size_of(dtype_));
   if (first < 0 || last >= capacity) {

@@ -1,7 +1,10 @@
 #include "core/value/layout.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/device/integer.h"
 #include "weft/error.h"
@@ -274,6 +277,22 @@ std::pair<std::int64_t, std::int64_t> extent(const Layout& x) {
     }
   }
   return {first, last};
+}
+
+bool may_overlap(const Layout& x) {
+  if (x.size() == 0) return false;
+  std::vector<std::pair<std::int64_t, std::int64_t>> axes;  // distance of neighbours, from the first to the last
+  for (int i = 0; i < x.rank(); ++i) {
+    const std::int64_t step = std::abs(x.strides[i]);
+    if (x.shape[i] > 1) axes.emplace_back(step, step * (x.shape[i] - 1));
+  }
+  std::sort(axes.begin(), axes.end());
+  std::int64_t reach = 0;
+  for (const auto& axis : axes) {
+    if (axis.first <= reach) return true;
+    reach += axis.second;
+  }
+  return false;
 }
 
 }  // namespace weft::layout

@@ -41,5 +41,7 @@ Layout dense_like(const Layout& x, const Shape& shape);
 
 /// The first and last storage element that a layout touches, {0, -1} when empty. Throws IndexError on 64-bit overflow.
 std::pair<std::int64_t, std::int64_t> extent(const Layout& x);
+/// Whether two indices may share an element; never false where they do.
+bool may_overlap(const Layout& x);
 
 }  // namespace weft::layout

@@ -233,8 +233,8 @@ class Printer {
   Scalar value(std::int64_t at) const {
     const Array& a = values_;
     const std::int64_t index = at - a.layout().offset;
-    if (a.dtype() == DType::f64) return a.data_as<double>()[index];
-    return a.data_as<std::int64_t>()[index];
+    if (a.dtype() == DType::f64) return a.data_as<const double>()[index];
+    return a.data_as<const std::int64_t>()[index];
   }
 
   // The positions along an axis of the shown items; -1 stands for the dots.

@@ -30,16 +30,16 @@ Tensor reduced(const Tensor& losses, Reduction reduction) {
 Tensor smooth_l1(const Tensor& d, double beta) {
   const Tensor size = abs(d);
   if (beta == 0 || (d.dtype() != DType::f64 && static_cast<float>(beta) == 0)) return size;
-  const Tensor small = less(size, scalar_like(size, beta));
-  const Tensor inside = where(small, d, scalar_like(d, 0));  // elsewhere d² may overflow
+  const Tensor small = size < beta;
+  const Tensor inside = where(small, d, 0);  // elsewhere d² may overflow
   return where(small, inside / beta * inside * 0.5, size - 0.5 * beta);
 }
 
 // d²/2 where |d| < delta, delta·(|d| - delta/2) elsewhere.
 Tensor huber(const Tensor& d, double delta) {
   if (d.dtype() != DType::f64 && delta > std::numeric_limits<float>::max()) return d * 0.5 * d;
-  const Tensor size = abs(d), small = less(size, scalar_like(size, delta));
-  const Tensor inside = where(small, d, scalar_like(d, 0));
+  const Tensor size = abs(d), small = size < delta;
+  const Tensor inside = where(small, d, 0);
   return where(small, inside * 0.5 * inside, (size - 0.5 * delta) * delta);
 }
 

@@ -16,7 +16,7 @@ Tensor indices(OpInput& in, const Shape& shape) {
 
 /// The indices inside of an axis, unless the input wants them as they are.
 Tensor inside(const Tensor& index, std::int64_t size, bool raw) {
-  return raw || size == 0 ? index : remainder(index, scalar_like(index, size));
+  return raw || size == 0 ? index : remainder(index, size);
 }
 
 std::int64_t axis_size(const Tensor& x, int axis) {

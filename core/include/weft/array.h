@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <iosfwd>
 #include <limits>
 #include <memory>
@@ -23,6 +24,8 @@ class Storage {
  public:
   /// Uninitialised memory. Throws OutOfMemoryError.
   Storage(const Device& device, std::size_t bytes);
+  /// Memory of someone else. The deleter, which may be empty, is called with the address after the last array.
+  Storage(const Device& device, void* data, std::size_t bytes, std::function<void(void*)> deleter);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
@@ -38,6 +41,8 @@ class Storage {
   Device device_;
   std::size_t bytes_ = 0;
   void* data_ = nullptr;
+  bool foreign_ = false;  // not of the device's cache
+  std::function<void(void*)> deleter_;
   std::atomic<std::uint64_t> version_{0};
 };
 
@@ -59,6 +64,15 @@ class Array {
     return from_host(values.data(), values.size(), dtype_of<T>, shape, device);
   }
 
+  /// Sees memory of someone else, on the device, as elements of the dtype: `data` is the address of the element at
+  /// offset 0 of the layout. No element is copied. The memory must stay until `deleter`, which may be empty, is called
+  /// with `data` after the last array, from any thread. On a GPU, work that is still queued (weft/cuda.h) may use the
+  /// memory then. Throws ValueError on a null or misaligned address, IndexError on a layout that reaches before it or
+  /// beyond 64 bits, ShapeError when shape and strides differ in length, DeviceError without such a device. Where it
+  /// throws, the deleter is not called.
+  static Array from_blob(void* data, const Layout& layout, DType dtype = DType::f32,
+                         const Device& device = Device::cpu(), std::function<void(void*)> deleter = {});
+
   bool defined() const { return storage_ != nullptr; }
   const Layout& layout() const { return layout_; }
   const Shape& shape() const { return layout_.shape; }
@@ -68,13 +82,37 @@ class Array {
   DType dtype() const { return dtype_; }
   const Device& device() const;
   const std::shared_ptr<Storage>& storage() const { return storage_; }
-  /// Device address of the first element.
+  /// Returns the device address of the first element. The elements lie as strides() says. Convolutions, poolings, norms
+  /// and interpolate write channels-last memory: the values 1 to 8 of an x (1, 2, 2, 2), after a 1x1 convolution that
+  /// keeps them, lie there as 1 5 2 6 3 7 4 8. contiguous() gives row-major order. A write through this address is not
+  /// noticed by autograd: data_as() is for that.
   void* data() const;
-  /// Address of the first element as T. Throws DeviceError off the CPU, DTypeError on another dtype.
+  /// Returns the address of the first element, to be read as `const T` or written as `T`. The latter counts as a new
+  /// version of the storage, so that autograd refuses a value that it saved before. Throws DeviceError off the CPU,
+  /// DTypeError on another dtype.
   template <class T>
-  T* data_as() const {
-    check_host(dtype_of<T>);
+  T* data_as() const requires(std::is_const_v<T>) {
+    check_host(dtype_of<std::remove_const_t<T>>);
     return static_cast<T*>(data());
+  }
+  template <class T>
+  T* data_as() requires(!std::is_const_v<T>) {
+    check_host(dtype_of<T>);
+    storage_->bump_version();
+    return static_cast<T*>(data());
+  }
+  /// Returns all elements in row-major order, to be read as `const T` or written as `T`. Throws as data_as, and
+  /// ShapeError unless the array is row-major.
+  template <class T>
+  requires std::is_const_v<T> std::span<T> span()
+  const {
+    check_row_major();
+    return {data_as<T>(), static_cast<std::size_t>(size())};
+  }
+  template <class T>
+  std::span<T> span() requires(!std::is_const_v<T>) {
+    check_row_major();
+    return {data_as<T>(), static_cast<std::size_t>(size())};
   }
   std::uint64_t version() const { return storage_ ? storage_->version() : 0; }
 
@@ -130,6 +168,7 @@ class Array {
   void write_host(const void* values, std::size_t count, DType dtype);
   void to_host(void* values, DType dtype) const;
   void check_host(DType dtype) const;
+  void check_row_major() const;
   static void check_item(const Scalar& value, int bits, bool is_signed);
 
   std::shared_ptr<Storage> storage_;

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "weft/compare.h"
 #include "weft/conv.h"
 #include "weft/indexing.h"
 #include "weft/interpolate_options.h"
@@ -12,7 +13,7 @@
 #include "weft/tensor.h"
 
 /// The differentiable functions; those of convolution, of pooling and of indices are in weft/conv.h, weft/pool.h and
-/// weft/indexing.h. Every one
+/// weft/indexing.h, comparisons in weft/compare.h. Every one
 /// accepts any strides, returns a new tensor (or a view, where it says so; or its argument or a view of it where there
 /// is nothing to compute: padding that only crops, reductions of no axes), and throws ShapeError, DTypeError,
 /// DeviceError, ValueError or IndexError naming itself, the rule and the values. Binary ones broadcast and promote as
@@ -32,9 +33,13 @@ namespace weft {
 Tensor empty(const Shape& shape, const TensorOptions& options = {});  ///< f32; uninitialised
 Tensor zeros(const Shape& shape, const TensorOptions& options = {});  ///< f32
 Tensor ones(const Shape& shape, const TensorOptions& options = {});   ///< f32
+inline Tensor empty(const Shape& shape, DType dtype) { return empty(shape, {.dtype = dtype}); }
+inline Tensor zeros(const Shape& shape, DType dtype) { return zeros(shape, {.dtype = dtype}); }
+inline Tensor ones(const Shape& shape, DType dtype) { return ones(shape, {.dtype = dtype}); }
 /// i64 of an integer, bool of a bool, f32 of any other number. Throws ValueError when an integer dtype cannot hold the
 /// value; fractions are cut off.
 Tensor full(const Shape& shape, Scalar value, const TensorOptions& options = {});
+inline Tensor full(const Shape& shape, Scalar value, DType dtype) { return full(shape, value, {.dtype = dtype}); }
 Tensor zeros_like(const Tensor& x);  ///< x's shape, dtype, device and order of axes
 Tensor ones_like(const Tensor& x);   ///< the same
 /// The value in x's shape, dtype, device and order of axes. Throws ValueError as full.
@@ -150,7 +155,6 @@ Tensor round(const Tensor& x);  ///< halves to even
 Tensor clamp(const Tensor& x, std::optional<Scalar> low, std::optional<Scalar> high);
 Tensor is_nan(const Tensor& x);
 Tensor is_finite(const Tensor& x);
-Tensor logical_not(const Tensor& x);
 
 // Elementwise, two operands.
 Tensor add(const Tensor& a, const Tensor& b);
@@ -165,40 +169,40 @@ Tensor minimum(const Tensor& a, const Tensor& b);
 Tensor atan2(const Tensor& y, const Tensor& x);  ///< gradient 0 where an operand is infinite, NaN where both are 0
 /// weight·x, and 0 where the weight is 0 and x infinite: what does not count adds nothing. Integers give f32.
 Tensor weighted(const Tensor& weight, const Tensor& x);
-Tensor equal(const Tensor& a, const Tensor& b);
-Tensor not_equal(const Tensor& a, const Tensor& b);
-Tensor less(const Tensor& a, const Tensor& b);
-Tensor less_equal(const Tensor& a, const Tensor& b);
-Tensor greater(const Tensor& a, const Tensor& b);
-Tensor greater_equal(const Tensor& a, const Tensor& b);
-Tensor logical_and(const Tensor& a, const Tensor& b);
-Tensor logical_or(const Tensor& a, const Tensor& b);
-Tensor logical_xor(const Tensor& a, const Tensor& b);
 /// a where condition (bool) holds, b elsewhere; all three broadcast.
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
 
-/// A 0-dimensional operand of an expression with x: x's device, and x's dtype unless the number's kind is higher (2.5
-/// with an integer x is f32). Throws ValueError when an integer dtype cannot hold the number.
-Tensor scalar_like(const Tensor& x, Scalar value);
+// The same with a number, which has the other operand's dtype unless the number's kind is higher: 2.5 beside an integer
+// tensor is f32. Throws ValueError when an integer dtype cannot hold the number.
+Tensor add(const Tensor& a, Scalar b);
+Tensor subtract(const Tensor& a, Scalar b);
+Tensor subtract(Scalar a, const Tensor& b);
+Tensor multiply(const Tensor& a, Scalar b);
+Tensor divide(const Tensor& a, Scalar b);
+Tensor divide(Scalar a, const Tensor& b);
+Tensor floor_divide(const Tensor& a, Scalar b);
+Tensor remainder(const Tensor& a, Scalar b);
+/// Exponents 2, 3, 0.5 and -1 of floating dtypes are computed without pow. Throws ValueError on integers or bools to a
+/// negative integer power.
+Tensor power(const Tensor& a, Scalar b);
+Tensor maximum(const Tensor& a, Scalar b);
+Tensor minimum(const Tensor& a, Scalar b);
+Tensor where(const Tensor& condition, const Tensor& a, Scalar b);
+Tensor where(const Tensor& condition, Scalar a, const Tensor& b);
 
 inline Tensor operator-(const Tensor& x) { return negative(x); }
 inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
 inline Tensor operator-(const Tensor& a, const Tensor& b) { return subtract(a, b); }
 inline Tensor operator*(const Tensor& a, const Tensor& b) { return multiply(a, b); }
 inline Tensor operator/(const Tensor& a, const Tensor& b) { return divide(a, b); }
-inline Tensor operator+(const Tensor& a, Scalar b) { return add(a, scalar_like(a, b)); }
-inline Tensor operator-(const Tensor& a, Scalar b) { return subtract(a, scalar_like(a, b)); }
-inline Tensor operator*(const Tensor& a, Scalar b) { return multiply(a, scalar_like(a, b)); }
-inline Tensor operator/(const Tensor& a, Scalar b) { return divide(a, scalar_like(a, b.as_double())); }
-inline Tensor operator+(Scalar a, const Tensor& b) { return add(scalar_like(b, a), b); }
-inline Tensor operator-(Scalar a, const Tensor& b) { return subtract(scalar_like(b, a), b); }
-inline Tensor operator*(Scalar a, const Tensor& b) { return multiply(scalar_like(b, a), b); }
-inline Tensor operator/(Scalar a, const Tensor& b) { return divide(scalar_like(b, a.as_double()), b); }
-/// Exponents 2, 3, 0.5 and -1 of floating dtypes go without pow. Throws ValueError on integers or bools to a negative
-/// integer power.
-Tensor power(const Tensor& a, Scalar b);
-inline Tensor maximum(const Tensor& a, Scalar b) { return maximum(a, scalar_like(a, b)); }
-inline Tensor minimum(const Tensor& a, Scalar b) { return minimum(a, scalar_like(a, b)); }
+inline Tensor operator+(const Tensor& a, Scalar b) { return add(a, b); }
+inline Tensor operator-(const Tensor& a, Scalar b) { return subtract(a, b); }
+inline Tensor operator*(const Tensor& a, Scalar b) { return multiply(a, b); }
+inline Tensor operator/(const Tensor& a, Scalar b) { return divide(a, b); }
+inline Tensor operator+(Scalar a, const Tensor& b) { return add(b, a); }
+inline Tensor operator-(Scalar a, const Tensor& b) { return subtract(a, b); }
+inline Tensor operator*(Scalar a, const Tensor& b) { return multiply(b, a); }
+inline Tensor operator/(Scalar a, const Tensor& b) { return divide(a, b); }
 
 // Reductions. `keep_axes` leaves reduced axes with size 1. Sums of bool, u8 and i32 are i64; mean, var and logsumexp of
 // integers are f32.

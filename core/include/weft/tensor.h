@@ -1,9 +1,11 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <iosfwd>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <span>
 #include <vector>
 
@@ -40,6 +42,12 @@ class Tensor {
   static Tensor from(std::initializer_list<T> values, const Shape& shape, const TensorOptions& options = {}) {
     return from(std::span<const T>(values.begin(), values.size()), shape, options);
   }
+  template <std::ranges::contiguous_range Values>
+  requires requires { dtype_of<std::ranges::range_value_t<Values>>; }
+  static Tensor from(const Values& values, const Shape& shape, const TensorOptions& options = {}) {
+    using T = std::ranges::range_value_t<Values>;
+    return from(std::span<const T>(std::ranges::data(values), std::ranges::size(values)), shape, options);
+  }
   template <class T>
   static Tensor from(std::span<const T> values, const Shape& shape, const TensorOptions& options = {}) {
     const Array array = Array::from(values, shape, options.device);
@@ -67,6 +75,21 @@ class Tensor {
   std::vector<T> to_vector() const {
     return array().to_vector<T>();
   }
+  /// All elements in row-major order, as Array::span.
+  template <class T>
+  std::span<T> span() const {
+    Array elements = array();
+    return elements.span<T>();
+  }
+  /// There is no conversion to bool: one of a == b would have to wait for the device, and of several elements it has no
+  /// meaning. item<bool>() converts one element; array_equal() and allclose() compare tensors.
+  template <std::same_as<bool> B>
+  explicit operator B() const {
+    static_assert(!std::same_as<B, bool>,
+                  "a Tensor does not convert to bool: use item<bool>(), array_equal(a, b) or allclose(a, b); is_same() "
+                  "and defined() ask about the handle");
+    return false;
+  }
 
   bool requires_grad() const;
   /// Only on leaves of a floating dtype. Throws AutogradError, DTypeError.
@@ -89,6 +112,21 @@ class Tensor {
   /// Replaces the elements' array in place, for example with a copy on another device; every handle sees it. Leaves
   /// only; a grad that is there must fit the array. Throws AutogradError, or as set_grad.
   void set_array(Array array);
+
+  // Writes in place, which every tensor of the same memory sees; autograd refuses a value that it saved before. Each
+  // returns this tensor. They throw AutogradError when this tensor has a graph, and when a gradient would be needed:
+  // gradients are enabled and this tensor or the operand requires one. They throw ShapeError when the operand does not
+  // broadcast to this shape and when elements may share memory, DTypeError when this dtype does not hold the operand's
+  // kind of number, DeviceError on operands of another device.
+  Tensor fill_(Scalar value);
+  Tensor copy_(const Tensor& source);              ///< converts dtypes and devices
+  Tensor add_(const Tensor& x, Scalar alpha = 1);  ///< adds alpha·x
+  Tensor add_(Scalar value);
+  Tensor mul_(const Tensor& x);
+  Tensor mul_(Scalar value);
+
+  /// select(0, index).
+  Tensor operator[](std::int64_t index) const { return select(0, index); }
 
   // The views and functions of ops.h that read best as members.
   Tensor reshape(const Shape& shape) const;
@@ -116,6 +154,17 @@ class Tensor {
 
   std::shared_ptr<TensorState> state_;
 };
+
+// a += b is a = a + b for this handle: no memory is written, and other handles of the tensor keep their values, unlike
+// in PyTorch. Throws AutogradError when a is a leaf that requires a gradient, and as a + b.
+Tensor& operator+=(Tensor& a, const Tensor& b);
+Tensor& operator-=(Tensor& a, const Tensor& b);
+Tensor& operator*=(Tensor& a, const Tensor& b);
+Tensor& operator/=(Tensor& a, const Tensor& b);
+Tensor& operator+=(Tensor& a, Scalar b);
+Tensor& operator-=(Tensor& a, Scalar b);
+Tensor& operator*=(Tensor& a, Scalar b);
+Tensor& operator/=(Tensor& a, Scalar b);
 
 std::string to_string(const Tensor& tensor);
 std::ostream& operator<<(std::ostream& stream, const Tensor& tensor);
