@@ -88,6 +88,15 @@ TEST(Clone, RefusesAnotherStructure) {
             "copy_state: a module of the model has 1 children, its copy 2");
 }
 
+TEST(Clone, RefusesTheModelsOwnTensors) {
+  const Linear inner(2, 3);  // a copy of a layer shares its parameters
+  const Sequential model(inner);
+  sum(model(ones({1, 2}))).backward();
+  EXPECT_EQ(message_of<ValueError>([&] { clone(model, [&] { return Sequential(inner); }); }),
+            "copy_state: parameter \"0.weight\" of the copy is the model's own tensor");
+  EXPECT_TRUE(model.parameters()[0].grad().defined());
+}
+
 TEST(ModuleList, HoldsModulesByIndex) {
   ModuleList list;
   list.append(Linear(2, 3)).append(std::make_shared<ReLU>());

@@ -29,6 +29,8 @@ void append_pairs(const std::string& kind, const NamedTensors& from, const Named
   for (const auto& [name, source] : from) {
     for (const auto& [other, target] : to) {
       if (name != other) continue;
+      if (source.is_same(target))
+        throw ValueError("copy_state: " + kind + " \"" + name + "\" of the copy is the model's own tensor");
       if (source.shape() != target.shape()) {
         throw ShapeError("copy_state: " + kind + " \"" + name + "\" has shape " + to_string(source.shape()) +
                          ", that of the copy " + to_string(target.shape()));

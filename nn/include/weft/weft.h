@@ -5,6 +5,7 @@
 #include "weft/device.h"
 #include "weft/dtype.h"
 #include "weft/error.h"
+#include "weft/function.h"
 #include "weft/graph.h"
 #include "weft/io.h"
 #include "weft/nn/nn.h"
