@@ -1,6 +1,6 @@
 #include "weft/nn/clone.h"
 
-#include <set>
+#include <map>
 #include <string>
 #include <utility>
 
@@ -15,31 +15,29 @@ struct Pair {
   bool requires_grad;
 };
 
+std::string named(const std::string& kind, const std::string& name) { return kind + " \"" + name + "\""; }
+
+Pair pair_of(const std::string& what, const Tensor& source, const Tensor& target) {
+  if (source.is_same(target)) throw ValueError("copy_state: " + what + " of the copy is the model's own tensor");
+  if (source.shape() != target.shape()) {
+    throw ShapeError("copy_state: " + what + " has shape " + to_string(source.shape()) + ", that of the copy " +
+                     to_string(target.shape()));
+  }
+  Array copy = Array::empty_like(source.array().layout(), source.dtype(), source.device());
+  copy.copy_from(source.array());
+  return {target, std::move(copy), source.requires_grad()};
+}
+
 /// Appends a pair for each tensor. `kind` is theirs in errors.
 void append_pairs(const std::string& kind, const NamedTensors& from, const NamedTensors& to, std::vector<Pair>& pairs) {
-  std::set<std::string> names, others;
-  for (const auto& entry : from) names.insert(entry.first);
-  for (const auto& entry : to) others.insert(entry.first);
-  for (const auto& name : names) {
-    if (others.count(name) == 0) throw ValueError("copy_state: the copy has no " + kind + " \"" + name + "\"");
+  const std::map<std::string, Tensor> sources(from.begin(), from.end()), targets(to.begin(), to.end());
+  for (const auto& [name, source] : sources) {
+    if (targets.count(name) == 0) throw ValueError("copy_state: the copy has no " + named(kind, name));
   }
-  for (const auto& [name, target] : to) {
-    if (names.count(name) == 0) throw ValueError("copy_state: the model has no " + kind + " \"" + name + "\"");
+  for (const auto& [name, target] : targets) {
+    if (sources.count(name) == 0) throw ValueError("copy_state: the model has no " + named(kind, name));
   }
-  for (const auto& [name, source] : from) {
-    for (const auto& [other, target] : to) {
-      if (name != other) continue;
-      if (source.is_same(target))
-        throw ValueError("copy_state: " + kind + " \"" + name + "\" of the copy is the model's own tensor");
-      if (source.shape() != target.shape()) {
-        throw ShapeError("copy_state: " + kind + " \"" + name + "\" has shape " + to_string(source.shape()) +
-                         ", that of the copy " + to_string(target.shape()));
-      }
-      Array copy = Array::empty_like(source.array().layout(), source.dtype(), source.device());
-      copy.copy_from(source.array());
-      pairs.push_back({target, std::move(copy), source.requires_grad()});
-    }
-  }
+  for (const auto& [name, source] : from) pairs.push_back(pair_of(named(kind, name), source, targets.at(name)));
 }
 
 void check_children(const Module& from, const Module& to) {
