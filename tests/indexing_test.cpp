@@ -202,6 +202,14 @@ TEST(Sort, KeepsBitsAndTheOrderOfEquals) {
 }
 
 // Several tiles, and runs of every length in the merges.
+TEST(Sort, ALineLongerThanTheMemoryIsAnError) {
+  for (const std::int64_t size : {std::int64_t{1} << 50, std::int64_t{1} << 60, INT64_MAX}) {
+    const Tensor x = zeros({1}).expand({size});
+    EXPECT_THROW(topk(x, 1), OutOfMemoryError) << size;
+    EXPECT_THROW(argsort(x), Error) << size;
+  }
+}
+
 TEST(Sort, LongLinesAreInOrder) {
   for (const std::int64_t n : {255, 256, 257, 511, 513, 1500}) {
     std::mt19937 random(static_cast<unsigned>(n));

@@ -23,11 +23,29 @@ struct SortAxis {
   std::int64_t size, taken, indices, x;
 };
 
+/// Room for the entries of one line, which may be longer than the memory: the line of an expanded x takes none itself.
+class LineEntries {
+ public:
+  /// Throws OutOfMemoryError.
+  LineEntries(CpuBackend& backend, std::int64_t size) : backend_(backend) {
+    if (__builtin_mul_overflow(static_cast<std::size_t>(size), sizeof(Entry), &bytes_)) bytes_ = SIZE_MAX;
+    entries_ = static_cast<Entry*>(backend_.allocate(bytes_));
+  }
+  ~LineEntries() { backend_.deallocate(entries_, bytes_); }
+  LineEntries(const LineEntries&) = delete;
+  LineEntries& operator=(const LineEntries&) = delete;
+
+  Entry* get() const { return entries_; }
+
+ private:
+  CpuBackend& backend_;
+  std::size_t bytes_ = 0;
+  Entry* entries_ = nullptr;
+};
+
 /// Sorts the first places of one line by its keys, inverted where the order descends.
 template <class T>
-void argsort_line(const SortAxis& axis, bool descending, std::int64_t* indices, const T* x) {
-  auto* const entries =
-      static_cast<Entry*>(scratch(ScratchSlot::task, static_cast<std::size_t>(axis.size) * sizeof(Entry)));
+void argsort_line(const SortAxis& axis, bool descending, std::int64_t* indices, const T* x, Entry* entries) {
   for (std::int64_t j = 0; j < axis.size; ++j) {
     const std::int64_t key = scalar::order_key(x[j * axis.x]);
     entries[j] = {descending ? ~key : key, j};
@@ -41,7 +59,7 @@ void argsort_line(const SortAxis& axis, bool descending, std::int64_t* indices, 
 }
 
 template <class T>
-void argsort_of(const ConstView& x, int at, bool descending, const View& indices) {
+void argsort_of(CpuBackend& backend, const ConstView& x, int at, bool descending, const View& indices) {
   const SortAxis axis{x.shape[at], indices.shape[at], indices.strides[at], x.strides[at]};
   Shape lines = x.shape;
   lines[at] = 1;
@@ -53,11 +71,13 @@ void argsort_of(const ConstView& x, int at, bool descending, const View& indices
   constexpr std::int64_t kGrain = 2048;  // elements of a task: sorting one takes several times a copy's time
   nest.for_tiles_in_parallel(
       [&](const Tile& tile) {
+        const LineEntries entries(backend, axis.size);
         for (std::int64_t row = 0; row < tile.rows; ++row) {
           for (std::int64_t i = 0; i < tile.n; ++i) {
             argsort_line(axis, descending,
                          static_cast<std::int64_t*>(tile.data[0]) + row * tile.row_stride[0] + i * tile.stride[0],
-                         static_cast<const T*>(tile.data[1]) + row * tile.row_stride[1] + i * tile.stride[1]);
+                         static_cast<const T*>(tile.data[1]) + row * tile.row_stride[1] + i * tile.stride[1],
+                         entries.get());
           }
         }
       },
@@ -70,17 +90,17 @@ void CpuBackend::argsort(const ConstView& x, int axis, bool descending, const Vi
   const DenormalMode keeps(false);
   switch (x.dtype) {
     case DType::boolean:
-      return argsort_of<bool>(x, axis, descending, indices);
+      return argsort_of<bool>(*this, x, axis, descending, indices);
     case DType::u8:
-      return argsort_of<std::uint8_t>(x, axis, descending, indices);
+      return argsort_of<std::uint8_t>(*this, x, axis, descending, indices);
     case DType::i32:
-      return argsort_of<std::int32_t>(x, axis, descending, indices);
+      return argsort_of<std::int32_t>(*this, x, axis, descending, indices);
     case DType::i64:
-      return argsort_of<std::int64_t>(x, axis, descending, indices);
+      return argsort_of<std::int64_t>(*this, x, axis, descending, indices);
     case DType::f32:
-      return argsort_of<float>(x, axis, descending, indices);
+      return argsort_of<float>(*this, x, axis, descending, indices);
     case DType::f64:
-      return argsort_of<double>(x, axis, descending, indices);
+      return argsort_of<double>(*this, x, axis, descending, indices);
     default:
       throw DTypeError("sort: no kernel for dtype " + std::string(name(x.dtype)));
   }
