@@ -92,6 +92,10 @@ TEST(Compare, RoundsAFloatingNumberToAFloatingDType) {
   EXPECT_EQ(truths(of<float>({0.1F, 0.2F}) == 0.1), (Truths{1, 0}));
   EXPECT_EQ(truths(of<float>({3e38F, std::numeric_limits<float>::infinity()}) < 1e300), (Truths{1, 0}));
   EXPECT_EQ(truths(of<float>({0x1p24F}) == 16777217), (Truths{0}));
+  if (kTestDevice.is_cuda()) {  // the CPU only stores bf16
+    EXPECT_EQ(truths(of<float>({0.1F}).to(DType::bf16) == 0.1), (Truths{1}));
+    EXPECT_EQ(truths(of<float>({257}).to(DType::bf16) == 257), (Truths{0}));
+  }
   EXPECT_EQ(truths(of<float>({0x1p63F}) > INT64_MAX), (Truths{1}));
 }
 

@@ -149,6 +149,22 @@ TEST(EMA, AveragesFollowTheModule) {
   EXPECT_EQ(average_of(ema), 2);
 }
 
+TEST(EMA, AnEvaluationServesAModuleThatMoved) {
+  Parts parts(DType::f32);
+  EMA ema(parts, {.decay = 0.75, .warmup = false});
+  parts.set(5, 0);
+  ema.update();
+  parts.to(DType::f64);
+  parts.to(Device::cpu());
+  {
+    const EMA::Evaluation evaluation(ema);
+    EXPECT_EQ(parts.state_dict().at("weight").dtype(), DType::f64);
+    EXPECT_EQ(parts.state_dict().at("weight").device(), Device::cpu());
+    EXPECT_EQ(numbers(parts.state_dict().at("weight"))[0], average_of(ema));
+  }
+  EXPECT_EQ(numbers(parts.state_dict().at("weight"))[0], 5);
+}
+
 TEST(EMA, LoadedStateGoesOnWithTheSameBits) {
   Parts parts;
   EMA ema(parts), resumed(parts);

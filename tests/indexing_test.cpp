@@ -204,7 +204,7 @@ TEST(Sort, KeepsBitsAndTheOrderOfEquals) {
 // Several tiles, and runs of every length in the merges.
 TEST(Sort, ALineLongerThanTheMemoryIsAnError) {
   for (const std::int64_t size : {std::int64_t{1} << 50, std::int64_t{1} << 60, INT64_MAX}) {
-    const Tensor x = zeros({1}).expand({size});
+    const Tensor x = zeros({1}, {.device = kTestDevice}).expand({size});
     EXPECT_THROW(topk(x, 1), OutOfMemoryError) << size;
     EXPECT_THROW(argsort(x), Error) << size;
   }

@@ -32,6 +32,8 @@ TEST(ShapeLayers, PixelShuffleMovesChannelsIntoImages) {
   EXPECT_THROW(PixelShuffle(2)(zeros({6, 1, 1})), ShapeError);
   EXPECT_THROW(PixelShuffle(2)(zeros({4, 4})), ShapeError);
   EXPECT_THROW(PixelShuffle(0), ValueError);
+  EXPECT_THROW(PixelShuffle{INT64_MAX}(zeros({4, 1, 1})), ShapeError);
+  EXPECT_THROW(PixelShuffle{INT64_MAX}(zeros({0, 2, 1})), ShapeError);
 }
 
 TEST(ShapeLayers, UnflattenUndoesFlatten) {
@@ -44,6 +46,7 @@ TEST(ShapeLayers, UnflattenUndoesFlatten) {
             }),
             "Unflatten: axis 1 of input " + to_string(x.shape()) + " does not split into (2, 2)");
   EXPECT_THROW(Unflatten(1, {0, -1})(x), ShapeError);
+  EXPECT_THROW(Unflatten(1, {std::int64_t{1} << 32, std::int64_t{1} << 32, -1})(x), ShapeError);
   EXPECT_THROW(Unflatten(4, {1})(x), IndexError);
   EXPECT_THROW(Unflatten(1, {-1, -1}), ValueError);
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
@@ -26,3 +27,18 @@ WEFT_SCALAR std::int64_t order_key(T x) {
 }
 
 }  // namespace weft::scalar
+
+namespace weft {
+
+/// What a line becomes to be sorted: an element's key, and its place in the line.
+struct SortEntry {
+  std::int64_t key, place;
+};
+
+/// The bytes of `count` entries; SIZE_MAX, which no device has, where they are more than that.
+inline std::size_t entries_bytes(std::int64_t count) {
+  std::size_t bytes = 0;
+  return __builtin_mul_overflow(static_cast<std::size_t>(count), sizeof(SortEntry), &bytes) ? SIZE_MAX : bytes;
+}
+
+}  // namespace weft

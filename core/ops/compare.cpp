@@ -2,29 +2,13 @@
 
 #include <cmath>
 
+#include "core/device/convert.h"
 #include "core/ops/op_support.h"
 #include "core/value/number.h"
 
 namespace weft {
 
 namespace {
-
-const char* name_of(BinaryOp op) {
-  switch (op) {
-    case BinaryOp::equal:
-      return "equal";
-    case BinaryOp::not_equal:
-      return "not_equal";
-    case BinaryOp::less:
-      return "less";
-    case BinaryOp::less_equal:
-      return "less_equal";
-    case BinaryOp::greater:
-      return "greater";
-    default:
-      return "greater_equal";
-  }
-}
 
 /// The op that gives op(a, b) as result(b, a).
 BinaryOp mirrored(BinaryOp op) {
@@ -71,19 +55,20 @@ std::optional<DType> exact_dtype(DType a, DType b) {
   return a == DType::i32 || b == DType::i32 || a == DType::f64 || b == DType::f64 ? DType::f64 : DType::f32;
 }
 
-Tensor compared(BinaryOp op, const Tensor& a, const Tensor& b) {
-  return Tensor(binary_array(name_of(op), op, a.array(), b.array()));
-}
+/// Operands of one dtype.
+Tensor compared(BinaryOp op, const Array& a, const Array& b) { return Tensor(binary_array(name(op), op, a, b)); }
+
+Array number_of(Scalar value, DType dtype, const Device& device) { return Array::full({}, value, dtype, device); }
 
 /// Compares i64 with a floating tensor. An integer is below y exactly where it is below the smallest integer that is
 /// not below y, and so on; beyond the range of i64 only the sign of y counts.
-Tensor compare_integers(BinaryOp op, const Tensor& integers, const Tensor& floats) {
-  const Tensor y = floats.detach().to(DType::f64);
+Tensor compare_integers(BinaryOp op, const Array& integers, const Array& floats) {
+  const Tensor y(floats.to(DType::f64));
   const bool by_ceiling = op == BinaryOp::less || op == BinaryOp::greater_equal;
   const Tensor whole = by_ceiling ? ceil(y) : floor(y);
   const Tensor above = whole >= 0x1p63, below = whole < -0x1p63;  // false of NaN
   const Tensor within = logical_not(above | below | is_nan(y));
-  Tensor result = compared(op, integers, where(within, whole, 0).to(DType::i64));
+  Tensor result = compared(op, integers, where(within, whole, 0).array().to(DType::i64));
   if (op == BinaryOp::equal) result = result & (whole == y);
   if (op == BinaryOp::not_equal) result = result | (whole != y);
   const auto otherwise = [&](const Tensor& condition, bool value) {
@@ -96,12 +81,13 @@ Tensor compare_integers(BinaryOp op, const Tensor& integers, const Tensor& float
 }
 
 Tensor compare(BinaryOp op, const Tensor& a, const Tensor& b) {
-  const Device& device = common_device(name_of(op), {a, b});
-  check_computes(name_of(op), a.dtype(), device);
-  check_computes(name_of(op), b.dtype(), device);
+  const Device& device = common_device(name(op), {a, b});
+  check_computes(name(op), a.dtype(), device);
+  check_computes(name(op), b.dtype(), device);
   if (const std::optional<DType> dtype = exact_dtype(a.dtype(), b.dtype()))
-    return compared(op, a.detach().to(*dtype), b.detach().to(*dtype));
-  return a.dtype() == DType::i64 ? compare_integers(op, a.detach(), b) : compare_integers(mirrored(op), b.detach(), a);
+    return compared(op, a.array().to(*dtype), b.array().to(*dtype));
+  return a.dtype() == DType::i64 ? compare_integers(op, a.array(), b.array())
+                                 : compare_integers(mirrored(op), b.array(), a.array());
 }
 
 Tensor constant(const Tensor& x, bool value) {
@@ -109,21 +95,32 @@ Tensor constant(const Tensor& x, bool value) {
 }
 
 /// The value that a floating dtype gives to a number.
-double rounded_to(DType dtype, double value) { return Array::full({}, value, dtype).to(DType::f64).item<double>(); }
+double rounded_to(DType dtype, double value) {
+  switch (dtype) {
+    case DType::f16:
+      return scalar::widen(scalar::convert<scalar::Half>(value));
+    case DType::bf16:
+      return scalar::widen(scalar::convert<scalar::Bfloat>(value));
+    case DType::f32:
+      return static_cast<float>(value);
+    default:
+      return value;
+  }
+}
 
-/// Compares floating numbers with a number.
+/// Compares floating numbers with a number: in x's dtype where that gives the same, otherwise in f64, and beside i64
+/// where f64 does not hold the integer.
 Tensor compare_floats(BinaryOp op, const Tensor& x, Scalar value) {
-  const auto in = [&](DType dtype, Scalar number) {
-    return compared(op, x.detach().to(dtype), full({}, number, {.dtype = dtype, .device = x.device()}));
-  };
-  if (x.dtype() == DType::f64 && value.dtype() != DType::i64) return in(DType::f64, value);
   const double number = value.as_double(), nearest = rounded_to(x.dtype(), number);
-  const bool overflows = std::isinf(nearest) && !std::isinf(number);
-  if (value.dtype() != DType::i64) return overflows ? in(DType::f64, value) : in(x.dtype(), value);
-  const bool is_exact = value.is_integer() && std::abs(number) < 0x1p53;
-  if (is_exact && nearest == number) return in(x.dtype(), value);
-  if (is_exact) return in(DType::f64, value);
-  return compare(op, x, full({}, value, {.device = x.device()}));
+  DType dtype = x.dtype();
+  if (value.dtype() == DType::i64) {
+    if (!value.is_integer() || std::abs(number) >= 0x1p53)
+      return compare(op, x, full({}, value, {.device = x.device()}));
+    if (nearest != number) dtype = DType::f64;
+  } else if (std::isinf(nearest) && !std::isinf(number)) {
+    dtype = DType::f64;
+  }
+  return compared(op, x.array().to(dtype), number_of(value, dtype, x.device()));
 }
 
 /// Compares integers or bool with a number.
@@ -142,11 +139,11 @@ Tensor compare_whole(BinaryOp op, const Tensor& x, Scalar value) {
   }
   const bool fits_dtype = x.dtype() == DType::boolean ? value.fits(1, false) : fits(value, x.dtype());
   if (!fits_dtype) return constant(x, holds(op, value.as_int() < 0 ? 1 : -1));
-  return compared(op, x, full({}, value, {.dtype = x.dtype(), .device = x.device()}));
+  return compared(op, x.array(), number_of(value, x.dtype(), x.device()));
 }
 
 Tensor compare(BinaryOp op, const Tensor& x, Scalar value) {
-  check_computes(name_of(op), x.dtype(), common_device(name_of(op), {x}));
+  check_computes(name(op), x.dtype(), common_device(name(op), {x}));
   return is_floating_point(x.dtype()) ? compare_floats(op, x, value) : compare_whole(op, x, value);
 }
 

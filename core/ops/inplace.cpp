@@ -10,19 +10,18 @@ namespace {
 void check_writable(std::string_view op, const Tensor& x, bool source_has_gradient) {
   if (!x.defined()) throw ValueError(std::string(op) + ": the tensor is undefined");
   if (!x.is_leaf()) {
-    throw AutogradError(std::string(op) +
-                        ": the tensor has a graph, which a write in place would make wrong; "
-                        "detach() gives one without");
+    throw AutogradError(
+        std::string(op) +
+        ": the tensor has a graph, which a write in place would make wrong; detach() gives one without");
   }
   if (grad_enabled() && x.requires_grad()) {
     throw AutogradError(std::string(op) +
-                        ": the tensor requires a gradient, which a write in place has not; NoGrad "
-                        "permits it");
+                        ": the tensor requires a gradient, which a write in place has not; NoGrad permits it");
   }
   if (grad_enabled() && source_has_gradient) {
-    throw AutogradError(std::string(op) +
-                        ": the operand requires a gradient, which a write in place has not; use its "
-                        "detach(), or NoGrad");
+    throw AutogradError(
+        std::string(op) +
+        ": the operand requires a gradient, which a write in place has not; use its detach(), or NoGrad");
   }
   if (layout::may_overlap(x.array().layout())) {
     throw ShapeError(std::string(op) + ": elements of shape " + to_string(x.shape()) + " with strides " +
@@ -34,8 +33,9 @@ void check_writable(std::string_view op, const Tensor& x, bool source_has_gradie
 Array operand_of(std::string_view op, const Tensor& target, const Tensor& x) {
   common_device(op, {target, x});
   const DType dtype = target.dtype();
-  if (result_dtype(target, x) != dtype && promote(dtype, x.dtype()) != dtype &&
-      (is_floating_point(x.dtype()) != is_floating_point(dtype) || dtype == DType::boolean)) {
+  const bool holds =
+      is_floating_point(dtype) || x.dtype() == DType::boolean || (dtype != DType::boolean && is_integer(x.dtype()));
+  if (!holds) {
     throw DTypeError(std::string(op) + ": the operand is " + std::string(name(x.dtype())) + ", which " +
                      std::string(name(dtype)) + " does not hold");
   }
@@ -59,8 +59,8 @@ Tensor update(std::string_view op, BinaryOp kind, const Tensor& target, const Te
 void check_replaceable(std::string_view op, const Tensor& a) {
   if (a.is_leaf() && a.requires_grad()) {
     throw AutogradError(std::string(op) +
-                        ": the tensor is a leaf that requires a gradient, and the result would be "
-                        "another tensor; write it in place under NoGrad");
+                        ": the tensor is a leaf that requires a gradient, and the result would be another tensor; "
+                        "write it in place under NoGrad");
   }
 }
 

@@ -12,11 +12,7 @@ namespace weft::cpu {
 
 namespace {
 
-struct Entry {
-  std::int64_t key, place;
-
-  friend bool operator<(const Entry& a, const Entry& b) { return a.key != b.key ? a.key < b.key : a.place < b.place; }
-};
+bool comes_before(const SortEntry& a, const SortEntry& b) { return a.key != b.key ? a.key < b.key : a.place < b.place; }
 
 /// The axis that is sorted: its size, how many places are taken of it, and its strides in the indices and in x.
 struct SortAxis {
@@ -27,33 +23,31 @@ struct SortAxis {
 class LineEntries {
  public:
   /// Throws OutOfMemoryError.
-  LineEntries(CpuBackend& backend, std::int64_t size) : backend_(backend) {
-    if (__builtin_mul_overflow(static_cast<std::size_t>(size), sizeof(Entry), &bytes_)) bytes_ = SIZE_MAX;
-    entries_ = static_cast<Entry*>(backend_.allocate(bytes_));
-  }
+  LineEntries(CpuBackend& backend, std::int64_t size)
+      : backend_(backend), bytes_(entries_bytes(size)), entries_(static_cast<SortEntry*>(backend.allocate(bytes_))) {}
   ~LineEntries() { backend_.deallocate(entries_, bytes_); }
   LineEntries(const LineEntries&) = delete;
   LineEntries& operator=(const LineEntries&) = delete;
 
-  Entry* get() const { return entries_; }
+  SortEntry* get() const { return entries_; }
 
  private:
   CpuBackend& backend_;
-  std::size_t bytes_ = 0;
-  Entry* entries_ = nullptr;
+  std::size_t bytes_;
+  SortEntry* entries_;
 };
 
 /// Sorts the first places of one line by its keys, inverted where the order descends.
 template <class T>
-void argsort_line(const SortAxis& axis, bool descending, std::int64_t* indices, const T* x, Entry* entries) {
+void argsort_line(const SortAxis& axis, bool descending, std::int64_t* indices, const T* x, SortEntry* entries) {
   for (std::int64_t j = 0; j < axis.size; ++j) {
     const std::int64_t key = scalar::order_key(x[j * axis.x]);
     entries[j] = {descending ? ~key : key, j};
   }
   if (axis.taken < axis.size / 8) {  // below that a heap of the places that are taken is faster
-    std::partial_sort(entries, entries + axis.taken, entries + axis.size);
+    std::partial_sort(entries, entries + axis.taken, entries + axis.size, comes_before);
   } else {
-    std::sort(entries, entries + axis.size);
+    std::sort(entries, entries + axis.size, comes_before);
   }
   for (std::int64_t j = 0; j < axis.taken; ++j) indices[j * axis.indices] = entries[j].place;
 }

@@ -16,11 +16,7 @@ namespace weft::cuda {
 
 namespace {
 
-constexpr int kTile = 256;  // as many comparisons for each thread of a tile, which read one address together
-
-struct Entry {
-  std::int64_t key, place;
-};
+constexpr int kTile = 256;  // the comparisons of a thread, which read one address together
 
 /// The axis that is sorted: its size, how many places are taken of it, its strides in the indices and in x, and the
 /// tiles that cover it.
@@ -32,7 +28,7 @@ struct SortAxis {
 /// order descends.
 template <class T>
 WEFT_KERNEL_OF(kTile)
-sort_tile_kernel(Walk<2> lines, SortAxis axis, bool descending, const T* x, Entry* entries) {
+sort_tile_kernel(Walk<2> lines, SortAxis axis, bool descending, const T* x, SortEntry* entries) {
   WEFT_SHARED(std::int64_t, keys, kTile);
   const std::int64_t line = blockIdx.x / axis.tiles;
   const std::int64_t first = (blockIdx.x - line * axis.tiles) * kTile;
@@ -56,14 +52,15 @@ sort_tile_kernel(Walk<2> lines, SortAxis axis, bool descending, const T* x, Entr
 }
 
 /// Merges the sorted runs of `width` entries of each line in pairs.
-WEFT_KERNEL merge_kernel(std::int64_t total, std::int64_t size, std::int64_t width, const Entry* in, Entry* out) {
+WEFT_KERNEL merge_kernel(std::int64_t total, std::int64_t size, std::int64_t width, const SortEntry* in,
+                         SortEntry* out) {
   const std::int64_t i = global_thread();
   if (i >= total) return;
   const std::int64_t line = i / size * size, at = i - line;
   const std::int64_t begin = at / (2 * width) * (2 * width);
   const std::int64_t middle = begin + width < size ? begin + width : size;
   const std::int64_t end = middle + width < size ? middle + width : size;
-  const Entry own = in[i];
+  const SortEntry own = in[i];
   const bool is_left = at < middle;
   const std::int64_t other = is_left ? middle : begin;
   std::int64_t low = other, high = is_left ? end : middle;
@@ -80,7 +77,7 @@ WEFT_KERNEL merge_kernel(std::int64_t total, std::int64_t size, std::int64_t wid
   out[line + begin + in_own + (low - other)] = own;
 }
 
-WEFT_KERNEL places_kernel(Walk<2> lines, SortAxis axis, const Entry* entries, std::int64_t* indices) {
+WEFT_KERNEL places_kernel(Walk<2> lines, SortAxis axis, const SortEntry* entries, std::int64_t* indices) {
   const std::int64_t i = global_thread();
   if (i >= lines.size * axis.taken) return;
   const std::int64_t line = i / axis.taken, at = i - line * axis.taken;
@@ -101,9 +98,9 @@ void CudaBackend::argsort(const ConstView& x, int at, bool descending, const Vie
   const std::int64_t total = nest.size() * axis.size;
   if (total == 0 || axis.taken == 0) return;
   const Walk<2> lines(nest);
-  const std::size_t bytes = static_cast<std::size_t>(total) * sizeof(Entry);
+  const std::size_t bytes = entries_bytes(total);
   const Scratch first(context_, bytes), second(context_, axis.tiles > 1 ? bytes : 0);
-  Entry *sorted = first.as<Entry>(), *next = second.as<Entry>();
+  SortEntry *sorted = first.as<SortEntry>(), *next = second.as<SortEntry>();
   dispatch<Takes::ordered>("sort", x.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     launch({"sort", nest.size() * axis.tiles, kTile, context_.stream}, sort_tile_kernel<T>, lines, axis, descending,

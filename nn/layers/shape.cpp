@@ -22,13 +22,12 @@ Tensor Unflatten::forward(const Tensor& x) const {
   if (axis < 0 || axis >= x.rank()) {
     throw IndexError("Unflatten: axis " + std::to_string(axis_) + " of input " + to_string(x.shape()));
   }
-  std::int64_t known = 1;
-  bool fills = false;
+  Shape given;  // without -1
   for (const std::int64_t size : sizes_) {
-    fills = fills || size == -1;
-    if (size != -1) known *= size;
+    if (size != -1) given.push_back(size);
   }
-  const std::int64_t whole = x.size(axis);
+  const bool fills = given.rank() < sizes_.rank();
+  const std::int64_t known = element_count(given), whole = x.size(axis);
   if (fills ? known == 0 || whole % known != 0 : known != whole) {
     throw ShapeError("Unflatten: axis " + std::to_string(axis_) + " of input " + to_string(x.shape()) +
                      " does not split into " + to_string(sizes_));
@@ -50,18 +49,21 @@ PixelShuffle::PixelShuffle(std::int64_t factor) : factor_(factor) {
 
 Tensor PixelShuffle::forward(const Tensor& x) const {
   const std::int64_t r = factor_;
-  if (x.rank() < 3 || x.size(-3) % (r * r) != 0) {
-    throw ShapeError("PixelShuffle: input must be (..., C, H, W), C a multiple of " + std::to_string(r * r) + ", got " +
-                     to_string(x.shape()));
+  if (x.rank() < 3 || x.size(-3) % r != 0 || x.size(-3) / r % r != 0) {
+    throw ShapeError("PixelShuffle: input must be (..., C, H, W), C a multiple of " + std::to_string(r) +
+                     " squared, got " + to_string(x.shape()));
   }
-  std::int64_t images = 1;
-  Shape shape = x.shape();
-  for (int i = 0; i < x.rank() - 3; ++i) images *= shape[i];
-  const std::int64_t channels = x.size(-3) / (r * r), height = x.size(-2), width = x.size(-1);
-  shape[x.rank() - 3] = channels;
-  shape[x.rank() - 2] = height * r;
-  shape[x.rank() - 1] = width * r;
-  return reshape(permute(reshape(x, {images, channels, r, r, height, width}), {0, 1, 4, 2, 5, 3}), shape);
+  const int first = x.rank() - 3;
+  const std::int64_t channels = x.size(-3) / r / r, height = x.size(-2), width = x.size(-1);
+  Shape images, shape = x.shape();
+  for (int i = 0; i < first; ++i) images.push_back(shape[i]);
+  shape[first] = channels;
+  if (__builtin_mul_overflow(height, r, &shape[first + 1]) || __builtin_mul_overflow(width, r, &shape[first + 2])) {
+    throw ShapeError("PixelShuffle: factor " + std::to_string(r) + " of input " + to_string(x.shape()) +
+                     " gives more than 2^63 - 1 rows or columns");
+  }
+  return reshape(permute(reshape(x, {element_count(images), channels, r, r, height, width}), {0, 1, 4, 2, 5, 3}),
+                 shape);
 }
 
 Embedding::Embedding(std::int64_t rows, std::int64_t features) {

@@ -79,12 +79,11 @@ void EMA::update() {
 EMA::Evaluation::Evaluation(EMA& ema) : ema_(ema) {
   if (ema.evaluating_) throw ValueError("EMA::Evaluation: another one lives");
   if (is_recording()) throw NotRecordable("EMA::Evaluation: values that are put back cannot be recorded");
-  ema.follow();
-  std::vector<Array> averages;  // of the values' dtypes, made before any value is written
+  std::vector<Array> averages;  // as the module has its values now; made before any value is written
   for (std::size_t i = 0; i < ema.tensors_.size(); ++i) {
     values_.push_back(ema.tensors_[i].second.array());
     before_.push_back(values_.back().clone());
-    averages.push_back(ema.averages_[i].to(values_.back().dtype()));
+    averages.push_back(ema.averages_[i].to(values_.back().device()).to(values_.back().dtype()));
   }
   for (std::size_t i = 0; i < values_.size(); ++i) values_[i].copy_from(averages[i]);
   ema.evaluating_ = true;

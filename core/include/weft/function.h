@@ -90,23 +90,26 @@ Tensor record(std::string_view name, Array output, std::initializer_list<Tensor>
 Tensor record(std::string_view name, const std::vector<Array>& outputs, const std::vector<Tensor>& inputs,
               const std::vector<Save>& saves, BackwardFunction backward);
 
-/// The same for closures, which are checked when they are compiled. A closure that owns memory and holds no Tensor is
-/// passed as BackwardFunction(closure).
+/// Returns the closure as a BackwardFunction. It must be a PlainBackward, which is checked when it is compiled.
 template <BackwardClosure F>
-Tensor record(std::string_view name, Array output, std::initializer_list<Tensor> inputs,
-              std::initializer_list<Save> saves, F backward) {
+BackwardFunction plain_backward(F backward) {
   static_assert(PlainBackward<F>,
                 "a backward takes (const SavedValues&, const Tensor&), returns std::vector<Tensor> and captures plain "
                 "options only: a captured Tensor would keep its history alive for ever; use Save");
-  return record(name, std::move(output), inputs, saves, BackwardFunction(std::move(backward)));
+  return backward;
+}
+
+/// The same for closures, by plain_backward. A closure that owns memory and holds no Tensor is passed as
+/// BackwardFunction(closure).
+template <BackwardClosure F>
+Tensor record(std::string_view name, Array output, std::initializer_list<Tensor> inputs,
+              std::initializer_list<Save> saves, F backward) {
+  return record(name, std::move(output), inputs, saves, plain_backward(std::move(backward)));
 }
 template <BackwardClosure F>
 Tensor record(std::string_view name, Array output, const std::vector<Tensor>& inputs, const std::vector<Save>& saves,
               F backward) {
-  static_assert(PlainBackward<F>,
-                "a backward takes (const SavedValues&, const Tensor&), returns std::vector<Tensor> and captures plain "
-                "options only: a captured Tensor would keep its history alive for ever; use Save");
-  return record(name, std::move(output), inputs, saves, BackwardFunction(std::move(backward)));
+  return record(name, std::move(output), inputs, saves, plain_backward(std::move(backward)));
 }
 
 }  // namespace weft
